@@ -1,0 +1,1 @@
+"""Plain data and pure functions: no pytest, network, disk, clock or environment in here."""

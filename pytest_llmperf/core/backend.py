@@ -1,0 +1,28 @@
+"""Where requests go: one model server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long to wait, in seconds."""
+
+    connect_s: float = 5.0
+    first_token_s: float = 30.0
+    stall_s: float = 30.0  #: between two pieces of an answer
+    total_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """One model server and how to speak to it."""
+
+    name: str  #: as the user selects it: mock, vllm, ollama, openai, or a name from slo.yaml
+    kind: str  #: the dialect: openai or ollama
+    url: str  #: base URL, with or without /v1; credentials in it are never shown
+    model: str | None = None  #: None: the first model that the server lists
+    api_key: str | None = field(default=None, repr=False)
+    hardware: str | None = None  #: label for the baseline's fingerprint
+    timeouts: Timeouts = Timeouts()
