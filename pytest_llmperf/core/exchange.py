@@ -13,7 +13,7 @@ class FailureKind(StrEnum):
     DNS = "dns"  #: the host name did not resolve
     TLS = "tls"  #: certificate or handshake
     TIMEOUT_CONNECT = "timeout_connect"
-    TIMEOUT_FIRST_TOKEN = "timeout_first_token"
+    TIMEOUT_FIRST_TOKEN = "timeout_first_token"  # noqa: S105 - a kind of failure, no secret
     TIMEOUT_STALL = "timeout_stall"  #: too long between two pieces of the answer
     TIMEOUT_TOTAL = "timeout_total"
     HTTP_STATUS = "http_status"  #: an answer other than 2xx

@@ -1,0 +1,63 @@
+"""What earlier runs measured, and whether it may be compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pytest_llmperf.core.measurement import Count, Measurement
+
+#: Facts that must be equal for two measurements to be comparable. The mock's latency, replies and
+#: faults are not among them: a slower mock is what a slower model is, something to be gated.
+MUST_MATCH = ("backend kind", "hardware", "load profile", "streaming", "cache mode")
+
+#: Shown when they differ, and compared all the same: an upgrade is what a team wants gated.
+SHOWN = ("model", "server")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """One scenario's samples of one session."""
+
+    scenario: str
+    saved: str  #: ISO 8601, UTC
+    commit: str | None = None  #: short hash
+    branch: str | None = None
+    anchor: bool = False  #: the run of the last ``--save-baseline``
+    facts: Mapping[str, str] = field(default_factory=dict)
+    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    proportions: Mapping[str, Count] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """Where it came from: ``main@3f2c1a``, or the day it was saved."""
+        if self.commit is None:
+            return self.saved[:10]
+        return f"{self.branch}@{self.commit}" if self.branch else self.commit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Everything stored about one scenario."""
+
+    runs: tuple[StoredRun, ...] = ()  #: of every environment, oldest first
+    problem: str | None = None  #: a file that cannot be trusted, with what to do about it
+
+    def comparable(self, measurement: Measurement) -> tuple[StoredRun, ...]:
+        """The runs measured under the same conditions, oldest first."""
+        return tuple(run for run in self.runs if not differences(run.facts, measurement.facts))
+
+    def differs(self, measurement: Measurement) -> str:
+        """In what the newest stored run's conditions differ from these; empty when nothing is stored."""
+        return "; ".join(differences(self.runs[-1].facts, measurement.facts)) if self.runs else ""
+
+
+def differences(
+    stored: Mapping[str, str], now: Mapping[str, str], *, names: Sequence[str] = MUST_MATCH
+) -> tuple[str, ...]:
+    """``hardware: RTX 4060 then, L4 now`` for each fact that differs; absent on both sides is equal."""
+    return tuple(
+        f"{name}: {stored.get(name, 'not known')} then, {now.get(name, 'not known')} now"
+        for name in names
+        if stored.get(name) != now.get(name)
+    )

@@ -1,0 +1,406 @@
+"""The verdict on one scenario: limits first, then the comparison with what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pytest_llmperf.core import gate
+from pytest_llmperf.core.baseline import History, StoredRun
+from pytest_llmperf.core.measurement import Count, Measurement
+from pytest_llmperf.core.metric import METRICS, QUANTILES, Key, Shape, series_name
+from pytest_llmperf.core.outcome import Outcome, worst
+from pytest_llmperf.core.quantity import show, show_range, show_ratio
+from pytest_llmperf.core.slo import Limit, Slo
+from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
+
+#: Held to 1.0 unless the user says otherwise.
+IMPLIED = ("success_rate", "pass_rate", "json_valid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Which of the planned looks at the samples this is."""
+
+    index: int = 0
+    sizes: tuple[int, ...] = ()  #: samples at every planned look; empty: this is the only one
+
+    @property
+    def last(self) -> bool:
+        """Whether no more samples will be taken."""
+        return self.index >= len(self.sizes) - 1
+
+
+class Rule:
+    """How the comparison with the baseline is decided."""
+
+    PROVEN = "proven"  #: fails only when the samples prove it
+    PLAIN = "plain"  #: fails when the point estimate is past the limit
+    NONE = "none"  #: no comparison: a baseline is being saved
+
+
+def judge(
+    measurement: Measurement,
+    slo: Slo,
+    history: History,
+    *,
+    look: Look = Look(),  # noqa: B008 - frozen
+    rule: str = Rule.PROVEN,
+    run_effect: float | None = None,
+) -> Verdict:
+    """The verdict on *measurement* under *slo*, compared with *history*.
+
+    *run_effect* is the run-to-run noise on the log scale pooled over scenarios, None when it is not
+    known. Pure: the same arguments give the same verdict.
+    """
+    limits = [_judge_limit(measurement, limit, look) for limit in _limits(measurement, slo)]
+    limits += [_judge_accuracy(measurement, name, share, look) for name, share in slo.accuracy]
+    judged = [*limits]
+    if rule != Rule.NONE:
+        judged += _judge_history(measurement, slo, history, look=look, rule=rule, run_effect=run_effect)
+    checks = tuple(each.check for each in judged)
+    outcome = worst([check.outcome for check in checks])
+    warnings = dict.fromkeys(
+        (*slo.notes, *measurement.warnings, *(warning for each in judged for warning in each.warnings))
+    )
+    return Verdict(
+        outcome=outcome,
+        reason=_reason(checks, outcome),
+        checks=checks,
+        # A broken limit or a proven regression cannot be mended by more samples.
+        settled=look.last
+        or outcome in {Outcome.FAILED, Outcome.REGRESSED}
+        or all(each.settled for each in judged),
+        warnings=tuple(warnings),
+    )
+
+
+def quick(measurement: Measurement, slo: Slo) -> Verdict:
+    """The verdict of ``--llm-quick``: asserts, requests and JSON only; percentiles are not judged."""
+    limits = [limit for limit in _limits(measurement, slo) if METRICS[limit.metric].shape is Shape.PROPORTION]
+    checks = tuple(_judge_limit(measurement, limit, Look()).check for limit in limits)
+    broken = [check.outcome for check in checks if check.outcome is Outcome.FAILED]
+    outcome = worst(broken)
+    reason = _reason(checks, outcome) if broken else "quick look: asserts hold, percentiles are not judged"
+    return Verdict(outcome=outcome, reason=reason, checks=checks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    check: Check
+    settled: bool = True
+    warnings: tuple[str, ...] = ()
+
+
+def _limits(measurement: Measurement, slo: Slo) -> list[Limit]:
+    implied = [
+        Limit(key=name, metric=name, statistic="rate", bound=1.0)
+        for name in IMPLIED
+        if slo.limit(name, "rate") is None and name in measurement.proportions
+    ]
+    return [*slo.limits, *implied]
+
+
+def _judge_limit(measurement: Measurement, limit: Limit, look: Look) -> _Judged:
+    metric = METRICS[limit.metric]
+    if metric.shape is Shape.PROPORTION:
+        count = measurement.proportions.get(limit.metric)
+        if count is not None and limit.metric == "json_valid":
+            # A reply that failed its iteration is counted there, and not twice.
+            count = Count(successes=count.successes, trials=count.trials - measurement.json_failed)
+        return _judge_rate(_Subject.of(limit), count, look)
+    if metric.shape is Shape.THROUGHPUT:
+        return _judge_point(limit, measurement.throughput.get(limit.metric), _sent(measurement))
+    values = measurement.series.get(series_name(limit.metric), ())
+    if not values:
+        return _judge_point(limit, None, 0)
+    if limit.statistic not in QUANTILES:
+        return _judge_point(
+            limit, float(np.max(values) if limit.statistic == "max" else np.mean(values)), len(values)
+        )
+    return _judge_quantile(limit, values, look)
+
+
+def _sent(measurement: Measurement) -> int:
+    return measurement.sent - measurement.failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """What a check is about."""
+
+    metric: str
+    statistic: str
+    unit: str
+    bound: float
+
+    @classmethod
+    def of(cls, limit: Limit) -> _Subject:
+        return cls(
+            metric=limit.metric, statistic=limit.statistic, unit=METRICS[limit.metric].unit, bound=limit.bound
+        )
+
+    def check(self, outcome: Outcome, reason: str, observed: float | None, n: int) -> Check:
+        return Check(
+            metric=self.metric,
+            statistic=self.statistic,
+            kind=CheckKind.LIMIT,
+            unit=self.unit,
+            limit=self.bound,
+            observed=observed,
+            n=n,
+            outcome=outcome,
+            reason=reason,
+        )
+
+
+def _judge_accuracy(measurement: Measurement, name: str, share: float, look: Look) -> _Judged:
+    counts = [check.count for check in measurement.checks if check.name == name]
+    subject = _Subject(metric=f"accuracy:{name}", statistic="rate", unit="", bound=share)
+    return _judge_rate(subject, sum(counts, Count()) if counts else None, look)
+
+
+def _judge_rate(subject: _Subject, count: Count | None, look: Look) -> _Judged:
+    if count is None or not count.trials:
+        return _unmeasured(subject)
+    decision = gate.decide_limit_proportion(
+        count.successes, count.trials, subject.bound, look=look.index, looks=look.sizes
+    )
+    sign = "<" if decision.side is gate.Side.BROKEN else "≥"
+    reason = (
+        f"{_label(subject)} {show(count.rate, '')} {sign} {show(subject.bound, '')} "
+        f"({count.successes} of {count.trials}, 95 % interval {show_range(decision.low, decision.high, '')})"
+    )
+    check = subject.check(_OUTCOMES[decision.side], reason, count.rate, count.trials)
+    return _Judged(
+        check=replace(check, low=decision.low, high=decision.high),
+        settled=decision.final,
+        warnings=decision.warnings,
+    )
+
+
+def _judge_quantile(limit: Limit, values: Sequence[float], look: Look) -> _Judged:
+    decision = gate.decide_limit(
+        values, limit.bound, quantile=QUANTILES[limit.statistic], look=look.index, looks=look.sizes
+    )
+    subject = _Subject.of(limit)
+    sign = ">" if decision.side is gate.Side.BROKEN else "≤"
+    reason = (
+        f"{_label(subject)} {show(decision.observed, 's')} {sign} {show(limit.bound, 's')} "
+        f"(n={decision.n}, 95 % interval {show_range(decision.low, decision.high, 's')})"
+    )
+    check = subject.check(_OUTCOMES[decision.side], reason, decision.observed, decision.n)
+    return _Judged(
+        check=replace(check, low=decision.low, high=decision.high),
+        settled=decision.final,
+        warnings=decision.warnings,
+    )
+
+
+_OUTCOMES = {
+    gate.Side.BROKEN: Outcome.FAILED,
+    gate.Side.KEPT: Outcome.PASSED,
+    gate.Side.STRADDLING: Outcome.INCONCLUSIVE,
+}
+
+
+def _judge_point(limit: Limit, observed: float | None, n: int) -> _Judged:
+    """A limit on a value that has no interval: a maximum, a mean, a throughput."""
+    subject = _Subject.of(limit)
+    if observed is None:
+        return _unmeasured(subject)
+    higher = METRICS[limit.metric].higher_is_better
+    broken = observed < limit.bound if higher else observed > limit.bound
+    sign = {(True, True): "<", (True, False): ">", (False, True): "≥", (False, False): "≤"}[broken, higher]
+    reason = (
+        f"{_label(subject)} {show(observed, subject.unit)} {sign} {show(limit.bound, subject.unit)} (n={n})"
+    )
+    return _Judged(check=subject.check(Outcome.FAILED if broken else Outcome.PASSED, reason, observed, n))
+
+
+def _unmeasured(subject: _Subject) -> _Judged:
+    """A promise about something that was never seen is not kept."""
+    reason = f"{_label(subject)} was not measured, and {_WHY.get(subject.metric, 'no request succeeded')}"
+    if subject.metric.startswith("accuracy:"):
+        reason = f"{_label(subject)} was not measured: llm.check({subject.metric.partition(':')[2]!r}, ...) never ran"
+    return _Judged(check=subject.check(Outcome.FAILED, reason, None, 0))
+
+
+#: What a metric needs, for the sentence that says why it is missing.
+_WHY = {
+    "ttft": "needs a streamed request that succeeded and had content",
+    "itl": "needs streamed replies with two or more content chunks",
+    "tpot": "needs streamed replies with two or more output tokens",
+    "task": "needs an iteration that passed",
+    "json_valid": "needs a request with schema= or a read of reply.json",
+    "cache_hit_rate": "needs a server that reports cached tokens",
+    "cost_usd": "needs a price for the model under prices: in slo.yaml",
+    "pass_rate": "needs an iteration that was not ended by a failed request",
+}
+
+
+def _label(subject: _Subject) -> str:
+    return subject.check(Outcome.PASSED, "", None, 0).label
+
+
+def _judge_history(
+    measurement: Measurement, slo: Slo, history: History, *, look: Look, rule: str, run_effect: float | None
+) -> list[_Judged]:
+    if history.problem is not None:
+        return [_no_comparison(slo, Outcome.FAILED, history.problem)]
+    if not history.runs:
+        return [
+            _no_comparison(
+                slo, Outcome.NO_BASELINE, "no baseline stored yet: pytest --save-baseline stores one"
+            )
+        ]
+    runs = history.comparable(measurement)
+    if not runs:
+        reason = (
+            f"the stored baseline is not comparable ({history.differs(measurement)}): pytest --save-baseline"
+        )
+        return [_no_comparison(slo, Outcome.NOT_COMPARABLE, reason)]
+    judged = []
+    for key in slo.gates:
+        if METRICS[key.metric].shape is Shape.PROPORTION:
+            each = _compare_rate(measurement, key, runs, slo=slo, look=look)
+        else:
+            each = _compare_times(
+                measurement, key, runs, slo=slo, look=look, rule=rule, run_effect=run_effect
+            )
+        if each is not None:
+            judged.append(each)
+    return judged
+
+
+def _no_comparison(slo: Slo, outcome: Outcome, reason: str) -> _Judged:
+    key = slo.gates[0] if slo.gates else Key(metric="latency", statistic="p95", scale=1.0)
+    return _Judged(
+        check=Check(
+            metric=key.metric,
+            statistic=key.statistic,
+            kind=CheckKind.REGRESSION,
+            unit=METRICS[key.metric].unit,
+            limit=1 + slo.max_regression,
+            observed=None,
+            outcome=outcome,
+            reason=reason,
+        )
+    )
+
+
+def _compare_times(
+    measurement: Measurement,
+    key: Key,
+    runs: Sequence[StoredRun],
+    *,
+    slo: Slo,
+    look: Look,
+    rule: str,
+    run_effect: float | None,
+) -> _Judged | None:
+    name = series_name(key.metric)
+    current = measurement.series.get(name, ())
+    stored = [run.series[name] for run in runs if run.series.get(name)]
+    if not stored:
+        return None  # never measured then: a metric that is new, or a scenario that does not stream
+    if not current:
+        reason = f"{name.removesuffix('_s')} {key.statistic} was measured for the baseline and is missing now"
+        return _no_value(key, slo, reason)
+    if rule == Rule.PLAIN:
+        decision = gate.decide_plain(
+            current, stored, quantile=QUANTILES[key.statistic], max_regression=slo.max_regression
+        )
+    else:
+        decision = gate.decide(
+            current,
+            stored,
+            quantile=QUANTILES[key.statistic],
+            max_regression=slo.max_regression,
+            look=look.index,
+            looks=look.sizes,
+            run_effect=run_effect,
+        )
+    return _compared(decision, key, slo, runs[-1].origin)
+
+
+def _compare_rate(
+    measurement: Measurement, key: Key, runs: Sequence[StoredRun], *, slo: Slo, look: Look
+) -> _Judged | None:
+    now = measurement.proportions.get(key.metric)
+    stored = sum((run.proportions.get(key.metric, Count()) for run in runs), Count())
+    if now is None or not stored.trials:
+        return None
+    decision = gate.decide_proportion(
+        now.successes, now.trials, stored.successes, stored.trials, look=look.index, looks=look.sizes
+    )
+    return _compared(decision, key, slo, runs[-1].origin)
+
+
+def _no_value(key: Key, slo: Slo, reason: str) -> _Judged:
+    judged = _no_comparison(slo, Outcome.FAILED, reason)
+    return replace(judged, check=replace(judged.check, metric=key.metric, statistic=key.statistic))
+
+
+def _compared(decision: gate.Decision, key: Key, slo: Slo, origin: str) -> _Judged:
+    unit = METRICS[key.metric].unit
+    check = Check(
+        metric=key.metric,
+        statistic=key.statistic,
+        kind=CheckKind.REGRESSION,
+        unit=unit,
+        limit=1 + slo.max_regression,
+        observed=decision.observed,
+        low=decision.low,
+        high=decision.high,
+        n=decision.n,
+        baseline=decision.baseline,
+        ratio=decision.ratio,
+        outcome=decision.outcome,
+        reason="",
+        more=decision.more,
+    )
+    return _Judged(
+        check=replace(check, reason=_comparison(check, decision, origin)),
+        settled=decision.final,
+        warnings=decision.warnings,
+    )
+
+
+def _comparison(check: Check, decision: gate.Decision, origin: str) -> str:
+    """``p95 212 ms, baseline 141 ms (main@3f2c1a), x1.50, limit x1.10``, and what the samples say."""
+    facts = (
+        f"{check.label} {show(check.observed, check.unit)} (n={check.n}), "
+        f"baseline {show(check.baseline, check.unit)} ({origin}, n={decision.m})"
+    )
+    if check.unit == "s":
+        facts += (
+            f", {show_ratio(decision.ratio)}, limit {show_ratio(1.0 if check.limit is None else check.limit)}"
+        )
+    return facts + _doubt(check, decision)
+
+
+def _doubt(check: Check, decision: gate.Decision) -> str:
+    if check.outcome is Outcome.REGRESSED:
+        return ": proven"
+    if check.outcome not in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}:
+        return ""
+    change = f"{100 * (decision.ratio - 1):+.0f} %, " if check.unit == "s" else ""
+    seen = "" if decision.mde is None else f"; only more than {100 * decision.mde:+.0f} % would be seen"
+    if decision.more is not None:
+        return f": {change}not proven{seen}; needs about {decision.more} more requests, or more stored runs"
+    return f": {change}not proven{seen}; more stored runs would tell"
+
+
+def _reason(checks: Sequence[Check], outcome: Outcome) -> str:
+    """One sentence: the worst checks, those about the same value joined."""
+    if outcome in {Outcome.PASSED, Outcome.IMPROVED}:
+        better = [check for check in checks if check.outcome is Outcome.IMPROVED]
+        return better[0].reason if better else "every limit holds" + _compared_with(checks)
+    return " · ".join(check.reason for check in checks if check.outcome is outcome)
+
+
+def _compared_with(checks: Sequence[Check]) -> str:
+    return ", no regression" if any(check.kind is CheckKind.REGRESSION for check in checks) else ""

@@ -1,0 +1,277 @@
+"""Everything that was measured of one scenario, as plain numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pytest_llmperf.core.exchange import Exchange, TokenSource
+from pytest_llmperf.core.iteration import Iteration
+from pytest_llmperf.core.metric import METRICS, Shape, series_name
+from pytest_llmperf.core.price import Price
+from pytest_llmperf.core.slo import Slo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Yes out of yes and no."""
+
+    successes: int = 0
+    trials: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Share of successes; NaN without a trial."""
+        return self.successes / self.trials if self.trials else float("nan")
+
+    def __add__(self, other: Count) -> Count:
+        return Count(successes=self.successes + other.successes, trials=self.trials + other.trials)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureCount:
+    """Failed requests of one kind, with one example."""
+
+    kind: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckCount:
+    """Results of one named check under one label."""
+
+    name: str
+    label: str | None
+    count: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTotals:
+    """Tokens of the successful requests together."""
+
+    input: int = 0
+    output: int = 0
+    cached: int | None = None  #: None when no server said
+    reasoning: int | None = None
+    sources: tuple[TokenSource, ...] = ()  #: who counted
+
+    def __add__(self, other: TokenTotals) -> TokenTotals:
+        return TokenTotals(
+            input=self.input + other.input,
+            output=self.output + other.output,
+            cached=_sum_known([self.cached, other.cached]),
+            reasoning=_sum_known([self.reasoning, other.reasoning]),
+            sources=tuple(dict.fromkeys((*self.sources, *other.sources))),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What was measured of one scenario, warm-up left out.
+
+    *series* holds the values of successful requests (``task_s``: of iterations that passed) in time
+    order, by the name that run.json uses, such as ``latency_s``.
+    """
+
+    scenario: str  #: the test's node id, or the pooled scenario's name
+    name: str  #: short, for tables
+    path: str = ""  #: of the test's file, relative to the root directory
+    line: int = 0  #: of the test, from 1
+    backend: str = ""
+    model: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)  #: must match a baseline's
+    iterations: int = 0
+    warmup: int = 0
+    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    proportions: Mapping[str, Count] = field(default_factory=dict)
+    #: Replies that failed an iteration by not being JSON: counted by pass_rate, shown by json_valid.
+    json_failed: int = 0
+    checks: tuple[CheckCount, ...] = ()
+    sent: int = 0
+    failed: int = 0
+    failures: tuple[FailureCount, ...] = ()
+    tokens: TokenTotals = TokenTotals()
+    busy_s: float = 0.0  #: time during which at least one request was in flight
+    wall_s: float = 0.0  #: time from the first iteration's start to the last one's end
+    stopped: str = ""  #: why measuring ended, when it was not the number of iterations
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def throughput(self) -> dict[str, float]:
+        """The values of the metrics that have one value per scenario."""
+        values = {}
+        if self.busy_s and self.tokens.output:
+            values["tokens_per_s"] = self.tokens.output / self.busy_s
+        if self.wall_s:
+            values["requests_per_s"] = (self.sent - self.failed) / self.wall_s
+        if self.tokens.cached is not None and self.tokens.input:
+            values["cache_hit_rate"] = self.tokens.cached / self.tokens.input
+        return values
+
+
+def measure(
+    iterations: Sequence[Iteration], *, about: Measurement, slo: Slo, price: Price | None = None
+) -> Measurement:
+    """*about* (its names and facts) filled with the numbers of *iterations*."""
+    exchanges = [exchange for iteration in iterations for exchange in iteration.exchanges]
+    succeeded = [exchange for exchange in exchanges if exchange.failure is None]
+    return replace(
+        about,
+        facts={**about.facts, "streaming": _streaming(exchanges)} if exchanges else about.facts,
+        model=next((exchange.model for exchange in succeeded if exchange.model), about.model),
+        iterations=len(iterations),
+        series=_series(iterations, succeeded, price),
+        proportions=_proportions(iterations, exchanges, slo),
+        json_failed=sum(iteration.json_failed for iteration in iterations),
+        checks=_checks(iterations),
+        sent=len(exchanges),
+        failed=len(exchanges) - len(succeeded),
+        failures=_failures(exchanges),
+        tokens=_tokens(succeeded),
+        busy_s=_union_s((exchange.due_s, exchange.done_s) for exchange in succeeded),
+        wall_s=iterations[-1].done_s - iterations[0].started_s if iterations else 0.0,
+    )
+
+
+def pool(parts: Sequence[Measurement]) -> Measurement:
+    """One measurement of a scenario whose items ran apart, in the order of *parts*."""
+    first = parts[0]
+    proportions: dict[str, Count] = {}
+    series: dict[str, tuple[float, ...]] = {}
+    checks: dict[tuple[str, str | None], Count] = {}
+    kinds: dict[str, FailureCount] = {}
+    for part in parts:
+        for name, count in part.proportions.items():
+            proportions[name] = proportions.get(name, Count()) + count
+        for name, values in part.series.items():
+            series[name] = series.get(name, ()) + values
+        for check in part.checks:
+            key = (check.name, check.label)
+            checks[key] = checks.get(key, Count()) + check.count
+        for failure in part.failures:
+            known = kinds.get(failure.kind, replace(failure, count=0))
+            kinds[failure.kind] = replace(known, count=known.count + failure.count)
+    return replace(
+        first,
+        iterations=sum(part.iterations for part in parts),
+        series=series,
+        proportions=proportions,
+        json_failed=sum(part.json_failed for part in parts),
+        checks=tuple(
+            CheckCount(name=name, label=label, count=count) for (name, label), count in checks.items()
+        ),
+        sent=sum(part.sent for part in parts),
+        failed=sum(part.failed for part in parts),
+        failures=tuple(kinds.values()),
+        tokens=sum((part.tokens for part in parts), TokenTotals()),
+        busy_s=sum(part.busy_s for part in parts),
+        wall_s=sum(part.wall_s for part in parts),
+        stopped="; ".join(dict.fromkeys(part.stopped for part in parts if part.stopped)),
+        warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
+    )
+
+
+def _streaming(exchanges: Sequence[Exchange]) -> str:
+    kinds = {exchange.streamed for exchange in exchanges}
+    return {frozenset({True}): "on", frozenset({False}): "off"}.get(frozenset(kinds), "mixed")
+
+
+def _series(
+    iterations: Sequence[Iteration], succeeded: Sequence[Exchange], price: Price | None
+) -> dict[str, tuple[float, ...]]:
+    series: dict[str, tuple[float, ...]] = {}
+    for name, metric in METRICS.items():
+        if metric.of is not None:
+            values = tuple(value for exchange in succeeded if (value := metric.of(exchange)) is not None)
+            if values:
+                series[series_name(name)] = values
+    tasks = tuple(iteration.done_s - iteration.started_s for iteration in iterations if iteration.passed)
+    if tasks:
+        series["task_s"] = tasks
+    if price is not None:
+        series["cost_usd"] = tuple(cost for exchange in succeeded if (cost := price.of(exchange)) is not None)
+    return series
+
+
+def _proportions(
+    iterations: Sequence[Iteration], exchanges: Sequence[Exchange], slo: Slo
+) -> dict[str, Count]:
+    asked = [exchange.json_valid for exchange in exchanges if exchange.json_valid is not None]
+    passed = [iteration.passed for iteration in iterations if iteration.passed is not None]
+    proportions = {
+        "success_rate": _count([exchange.failure is None for exchange in exchanges]),
+        "pass_rate": _count(passed),
+        "json_valid": _count(asked),
+        "goodput": _count([_good(exchange, slo) for exchange in exchanges])
+        if slo.limit("goodput", "rate")
+        else Count(),
+    }
+    return {name: count for name, count in proportions.items() if count.trials}
+
+
+def _count(answers: Sequence[bool]) -> Count:
+    return Count(successes=sum(answers), trials=len(answers))
+
+
+def _good(exchange: Exchange, slo: Slo) -> bool:
+    """Whether a request meets every time limit; of several percentiles the loosest bounds a request."""
+    if exchange.failure is not None:
+        return False
+    bounds: dict[str, float] = {}
+    for limit in slo.limits:
+        if METRICS[limit.metric].shape is Shape.TIME and METRICS[limit.metric].of is not None:
+            bounds[limit.metric] = max(limit.bound, bounds.get(limit.metric, 0.0))
+    values = {name: of(exchange) for name in bounds if (of := METRICS[name].of) is not None}
+    return all(value is None or value <= bounds[name] for name, value in values.items())
+
+
+def _checks(iterations: Sequence[Iteration]) -> tuple[CheckCount, ...]:
+    results: dict[tuple[str, str | None], list[bool]] = {}
+    for iteration in iterations:
+        for check in iteration.checks:
+            results.setdefault((check.name, check.label), []).append(check.passed)
+    return tuple(
+        CheckCount(name=name, label=label, count=_count(answers))
+        for (name, label), answers in results.items()
+    )
+
+
+def _failures(exchanges: Sequence[Exchange]) -> tuple[FailureCount, ...]:
+    failures = [exchange.failure for exchange in exchanges if exchange.failure is not None]
+    counts = Counter(failure.kind for failure in failures)
+    return tuple(
+        FailureCount(
+            kind=kind.value,
+            count=count,
+            example=next(failure.message for failure in failures if failure.kind == kind),
+        )
+        for kind, count in counts.most_common()
+    )
+
+
+def _tokens(succeeded: Sequence[Exchange]) -> TokenTotals:
+    counted = [exchange.tokens for exchange in succeeded if exchange.tokens is not None]
+    return TokenTotals(
+        input=sum(tokens.input or 0 for tokens in counted),
+        output=sum(tokens.output or 0 for tokens in counted),
+        cached=_sum_known([tokens.cached for tokens in counted]),
+        reasoning=_sum_known([tokens.reasoning for tokens in counted]),
+        sources=tuple(dict.fromkeys(tokens.source for tokens in counted)),
+    )
+
+
+def _sum_known(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _union_s(spans: Iterable[tuple[float, float]]) -> float:
+    """Length of the union of *spans*, so that overlapping requests count their time once."""
+    total = 0.0
+    end = float("-inf")
+    for start, stop in sorted(spans):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total

@@ -1,0 +1,230 @@
+"""What a scenario promises: its limits, and how it is measured."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.metric import KEYS, METRICS, QUANTILES, Key, Shape, nearest, parse_key
+
+#: What is compared with the baseline when ``gate=`` says nothing; those not measured are left out.
+DEFAULT_GATE = ("p95_ms", "ttft_p95_ms", "success_rate", "pass_rate", "json_valid")
+
+#: Samples that the first look needs before a percentile says anything.
+SAMPLES_FOR = {"p99": 100, "p999": 1000}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One promise: *statistic* of *metric* stays on the right side of *bound*."""
+
+    key: str  #: as the user wrote it
+    metric: str
+    statistic: str
+    bound: float  #: in the metric's unit
+
+    @property
+    def scale(self) -> float:
+        """From the user's unit to the metric's."""
+        return KEYS[self.key].scale if self.key in KEYS else 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo:
+    """Everything ``llm_slo`` and slo.yaml say about one scenario, merged."""
+
+    limits: tuple[Limit, ...] = ()
+    scenario: str | None = None  #: items with the same name are judged together
+    role: str | None = None
+    iterations: int = 30
+    warmup: int = 5
+    max_iterations: int = 480
+    max_regression: float = 0.10
+    gate: tuple[str, ...] = DEFAULT_GATE
+    cases: str | tuple[Any, ...] | None = None  #: a file's name, or the cases themselves
+    accuracy: tuple[tuple[str, float], ...] = ()  #: least share of passes of each named check
+    expected_json: bool = False  #: whether the user set json_valid
+    notes: tuple[str, ...] = ()  #: what the merging changed, for the report
+
+    def limit(self, metric: str, statistic: str) -> Limit | None:
+        """The limit on that statistic, if there is one."""
+        wanted = (metric, statistic)
+        return next((limit for limit in self.limits if (limit.metric, limit.statistic) == wanted), None)
+
+    @property
+    def gates(self) -> tuple[Key, ...]:
+        """What is compared with the baseline."""
+        return tuple(KEYS[key] for key in self.gate)
+
+
+def parse_share(value: object) -> float:
+    """A share as users write it: ``0.1``, ``"10%"``. Raises ValueError."""
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*([0-9.]+)\s*%\s*", value)):
+        return float(match[1]) / 100
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{value!r} is not a share like 0.10 or '10%'")  # noqa: TRY004 - all become one usage error
+    return float(value)
+
+
+#: Arguments of ``llm_slo`` that are not limits: name -> what is expected, for errors and the reference.
+ARGUMENTS = {
+    "scenario": "a name; every item with this name is pooled into one scenario, judged at the end",
+    "role": "a role of slo.yaml",
+    "iterations": "a whole number from 1: measured runs of the body before the first look",
+    "warmup": "a whole number from 0: unmeasured runs before the first",
+    "max_iterations": "a whole number from 1: where an undecided scenario stops",
+    "max_regression": "a share such as 0.10 or '10%': how much worse than the baseline is allowed",
+    "gate": "a list of SLO keys to compare with the baseline, such as ['p95_ms', 'ttft_p95_ms']",
+    "cases": "a list of cases, or the name of a .yaml, .json, .jsonl or .csv file beside the test",
+    "accuracy": "a mapping of named checks to their least share, such as {'route': 0.95}",
+}
+
+
+def parse_arguments(arguments: Mapping[str, object], *, where: str) -> dict[str, Any]:
+    """One layer of ``llm_slo`` arguments, checked; merge layers with ``dict.update``, then `build`.
+
+    *where* opens every error text, such as ``test_chat.py:12  @llm_slo``. Limits are kept under
+    ``"metric statistic"``, so that a later ``p95_s`` overrides an earlier ``p95_ms``.
+    """
+    layer: dict[str, Any] = {}
+    for name, value in arguments.items():
+        try:
+            if name in ARGUMENTS:
+                layer[name] = _PARSERS[name](value)
+            else:
+                limit = parse_limit(name, value)
+                layer[f"{limit.metric} {limit.statistic}"] = limit
+        except (LlmPerfUsageError, ValueError) as error:
+            raise LlmPerfUsageError(f"{where}  {_sentence(name, error)}") from None
+    return layer
+
+
+def _sentence(name: str, error: Exception) -> str:
+    if isinstance(error, LlmPerfUsageError):
+        return str(error)
+    expected = ARGUMENTS.get(name)
+    return f"{name}: {error}" + (f"; expected {expected}." if expected else ".")
+
+
+def parse_limit(key: str, value: object) -> Limit:
+    """The limit *key* = *value*. Raises LlmPerfUsageError for a bad key, ValueError for a bad value."""
+    parsed = parse_key(key, others=tuple(ARGUMENTS))
+    metric = METRICS[parsed.metric]
+    if metric.shape is Shape.PROPORTION or parsed.metric == "cache_hit_rate":
+        bound = parse_share(value)
+        if not 0 <= bound <= 1:
+            raise ValueError(f"{value!r} is out of range; expected a share from 0 to 1")
+    else:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{value!r} is not a number")
+        if not math.isfinite(value) or value <= 0:
+            raise ValueError(f"{value!r} is out of range; expected a number above 0")
+        bound = value * parsed.scale
+    return Limit(key=key, metric=parsed.metric, statistic=parsed.statistic, bound=bound)
+
+
+def build(layers: Mapping[str, Any]) -> Slo:
+    """The merged *layers* as one Slo; raises the first look for percentiles that need it."""
+    named = {field.name for field in fields(Slo)}
+    arguments = {name: value for name, value in layers.items() if name in named}
+    limits = tuple(value for value in layers.values() if isinstance(value, Limit))
+    iterations = arguments.pop("iterations", 30)
+    maximum = arguments.pop("max_iterations", 480)
+    notes = []
+    statistics = {limit.statistic for limit in limits} | {
+        KEYS[key].statistic for key in arguments.get("gate", ())
+    }
+    for statistic, needed in SAMPLES_FOR.items():
+        if statistic in statistics and iterations < needed:
+            notes.append(f"first look raised from {iterations} to {needed} samples, which {statistic} needs")
+            iterations = needed
+    return Slo(
+        limits=limits,
+        iterations=iterations,
+        max_iterations=max(maximum, iterations),
+        expected_json=any(limit.metric == "json_valid" for limit in limits),
+        notes=tuple(notes),
+        **arguments,
+    )
+
+
+def _whole(least: int) -> Any:
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{value!r} is not a whole number from {least}")
+        return value
+
+    return parse
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r} is not a name")
+    return value
+
+
+def _regression(value: object) -> float:
+    share = parse_share(value)
+    if not 0 < share <= 10:
+        raise ValueError(f"{value!r} is out of range; a share above 0, at most 1000 %")
+    return share
+
+
+def _gate(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError(f"{value!r} is not a list of SLO keys")  # noqa: TRY004 - all become one usage error
+    for key in value:
+        parsed = parse_key(str(key))
+        shape = METRICS[parsed.metric].shape
+        if not (shape is Shape.PROPORTION or (shape is Shape.TIME and parsed.statistic in QUANTILES)):
+            raise ValueError(
+                f"{key!r} cannot be compared with a baseline; percentiles of times and proportions can"
+            )
+    return tuple(str(key) for key in value)
+
+
+def _cases(value: object) -> str | tuple[Any, ...]:
+    if isinstance(value, str):
+        return _name(value)
+    if not isinstance(value, Sequence) or not value:
+        raise ValueError(f"{value!r} is not a list with at least one case")
+    return tuple(value)
+
+
+def _accuracy(value: object) -> tuple[tuple[str, float], ...]:
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"{value!r} is not a mapping")
+    shares = tuple((_name(name), parse_share(share)) for name, share in value.items())
+    for name, share in shares:
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name}: {share!r} is out of range; a share from 0 to 1")
+    return shares
+
+
+_PARSERS = {
+    "scenario": _name,
+    "role": _name,
+    "iterations": _whole(1),
+    "warmup": _whole(0),
+    "max_iterations": _whole(1),
+    "max_regression": _regression,
+    "gate": _gate,
+    "cases": _cases,
+    "accuracy": _accuracy,
+}
+
+__all__ = [
+    "ARGUMENTS",
+    "DEFAULT_GATE",
+    "Limit",
+    "Slo",
+    "build",
+    "nearest",
+    "parse_arguments",
+    "parse_limit",
+    "parse_share",
+]
