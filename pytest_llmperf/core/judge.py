@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 
@@ -20,20 +21,7 @@ from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
 IMPLIED = ("success_rate", "pass_rate", "json_valid")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """Which of the planned looks at the samples this is."""
-
-    index: int = 0
-    sizes: tuple[int, ...] = ()  #: samples at every planned look; empty: this is the only one
-
-    @property
-    def last(self) -> bool:
-        """Whether no more samples will be taken."""
-        return self.index >= len(self.sizes) - 1
-
-
-class Rule:
+class Rule(StrEnum):
     """How the comparison with the baseline is decided."""
 
     PROVEN = "proven"  #: fails only when the samples prove it
@@ -41,25 +29,34 @@ class Rule:
     NONE = "none"  #: no comparison: a baseline is being saved
 
 
-def judge(
-    measurement: Measurement,
-    slo: Slo,
-    history: History,
-    *,
-    look: Look = Look(),  # noqa: B008 - frozen
-    rule: str = Rule.PROVEN,
-    run_effect: float | None = None,
-) -> Verdict:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On what terms a verdict is given."""
+
+    look: int = 0  #: which of *looks* this is, from 0
+    looks: tuple[int, ...] = ()  #: samples at every planned look; empty: this is the only one
+    rule: Rule = Rule.PROVEN
+    run_effect: float | None = None  #: run-to-run noise (log scale) pooled over scenarios, if known
+
+    @property
+    def last(self) -> bool:
+        """Whether no more samples will be taken."""
+        return self.look >= len(self.looks) - 1
+
+
+ONE_LOOK = Terms()
+
+
+def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = ONE_LOOK) -> Verdict:
     """The verdict on *measurement* under *slo*, compared with *history*.
 
-    *run_effect* is the run-to-run noise on the log scale pooled over scenarios, None when it is not
-    known. Pure: the same arguments give the same verdict.
+    Pure: the same arguments give the same verdict.
     """
-    limits = [_judge_limit(measurement, limit, look) for limit in _limits(measurement, slo)]
-    limits += [_judge_accuracy(measurement, name, share, look) for name, share in slo.accuracy]
+    limits = [_judge_limit(measurement, limit, terms) for limit in _limits(measurement, slo)]
+    limits += [_judge_accuracy(measurement, name, share, terms) for name, share in slo.accuracy]
     judged = [*limits]
-    if rule != Rule.NONE:
-        judged += _judge_history(measurement, slo, history, look=look, rule=rule, run_effect=run_effect)
+    if terms.rule is not Rule.NONE:
+        judged += _judge_history(measurement, slo, history, terms)
     checks = tuple(each.check for each in judged)
     outcome = worst([check.outcome for check in checks])
     warnings = dict.fromkeys(
@@ -70,7 +67,7 @@ def judge(
         reason=_reason(checks, outcome),
         checks=checks,
         # A broken limit or a proven regression cannot be mended by more samples.
-        settled=look.last
+        settled=terms.last
         or outcome in {Outcome.FAILED, Outcome.REGRESSED}
         or all(each.settled for each in judged),
         warnings=tuple(warnings),
@@ -80,7 +77,7 @@ def judge(
 def quick(measurement: Measurement, slo: Slo) -> Verdict:
     """The verdict of ``--llm-quick``: asserts, requests and JSON only; percentiles are not judged."""
     limits = [limit for limit in _limits(measurement, slo) if METRICS[limit.metric].shape is Shape.PROPORTION]
-    checks = tuple(_judge_limit(measurement, limit, Look()).check for limit in limits)
+    checks = tuple(_judge_limit(measurement, limit, ONE_LOOK).check for limit in limits)
     broken = [check.outcome for check in checks if check.outcome is Outcome.FAILED]
     outcome = worst(broken)
     reason = _reason(checks, outcome) if broken else "quick look: asserts hold, percentiles are not judged"
@@ -103,24 +100,27 @@ def _limits(measurement: Measurement, slo: Slo) -> list[Limit]:
     return [*slo.limits, *implied]
 
 
-def _judge_limit(measurement: Measurement, limit: Limit, look: Look) -> _Judged:
+def _judge_limit(measurement: Measurement, limit: Limit, terms: Terms) -> _Judged:
     metric = METRICS[limit.metric]
     if metric.shape is Shape.PROPORTION:
         count = measurement.proportions.get(limit.metric)
         if count is not None and limit.metric == "json_valid":
             # A reply that failed its iteration is counted there, and not twice.
             count = Count(successes=count.successes, trials=count.trials - measurement.json_failed)
-        return _judge_rate(_Subject.of(limit), count, look)
+        return _judge_rate(measurement, _Subject.of(limit), count, terms)
     if metric.shape is Shape.THROUGHPUT:
-        return _judge_point(limit, measurement.throughput.get(limit.metric), _sent(measurement))
+        return _judge_point(measurement, limit, measurement.throughput.get(limit.metric), _sent(measurement))
     values = measurement.series.get(series_name(limit.metric), ())
     if not values:
-        return _judge_point(limit, None, 0)
+        return _judge_point(measurement, limit, None, 0)
     if limit.statistic not in QUANTILES:
         return _judge_point(
-            limit, float(np.max(values) if limit.statistic == "max" else np.mean(values)), len(values)
+            measurement,
+            limit,
+            float(np.max(values) if limit.statistic == "max" else np.mean(values)),
+            len(values),
         )
-    return _judge_quantile(limit, values, look)
+    return _judge_quantile(limit, values, terms)
 
 
 def _sent(measurement: Measurement) -> int:
@@ -156,17 +156,17 @@ class _Subject:
         )
 
 
-def _judge_accuracy(measurement: Measurement, name: str, share: float, look: Look) -> _Judged:
+def _judge_accuracy(measurement: Measurement, name: str, share: float, terms: Terms) -> _Judged:
     counts = [check.count for check in measurement.checks if check.name == name]
     subject = _Subject(metric=f"accuracy:{name}", statistic="rate", unit="", bound=share)
-    return _judge_rate(subject, sum(counts, Count()) if counts else None, look)
+    return _judge_rate(measurement, subject, sum(counts, Count()) if counts else None, terms)
 
 
-def _judge_rate(subject: _Subject, count: Count | None, look: Look) -> _Judged:
+def _judge_rate(measurement: Measurement, subject: _Subject, count: Count | None, terms: Terms) -> _Judged:
     if count is None or not count.trials:
-        return _unmeasured(subject)
+        return _unmeasured(subject, measurement)
     decision = gate.decide_limit_proportion(
-        count.successes, count.trials, subject.bound, look=look.index, looks=look.sizes
+        count.successes, count.trials, subject.bound, look=terms.look, looks=terms.looks
     )
     sign = "<" if decision.side is gate.Side.BROKEN else "≥"
     reason = (
@@ -181,9 +181,9 @@ def _judge_rate(subject: _Subject, count: Count | None, look: Look) -> _Judged:
     )
 
 
-def _judge_quantile(limit: Limit, values: Sequence[float], look: Look) -> _Judged:
+def _judge_quantile(limit: Limit, values: Sequence[float], terms: Terms) -> _Judged:
     decision = gate.decide_limit(
-        values, limit.bound, quantile=QUANTILES[limit.statistic], look=look.index, looks=look.sizes
+        values, limit.bound, quantile=QUANTILES[limit.statistic], look=terms.look, looks=terms.looks
     )
     subject = _Subject.of(limit)
     sign = ">" if decision.side is gate.Side.BROKEN else "≤"
@@ -206,11 +206,11 @@ _OUTCOMES = {
 }
 
 
-def _judge_point(limit: Limit, observed: float | None, n: int) -> _Judged:
+def _judge_point(measurement: Measurement, limit: Limit, observed: float | None, n: int) -> _Judged:
     """A limit on a value that has no interval: a maximum, a mean, a throughput."""
     subject = _Subject.of(limit)
     if observed is None:
-        return _unmeasured(subject)
+        return _unmeasured(subject, measurement)
     higher = METRICS[limit.metric].higher_is_better
     broken = observed < limit.bound if higher else observed > limit.bound
     sign = {(True, True): "<", (True, False): ">", (False, True): "≥", (False, False): "≤"}[broken, higher]
@@ -220,24 +220,34 @@ def _judge_point(limit: Limit, observed: float | None, n: int) -> _Judged:
     return _Judged(check=subject.check(Outcome.FAILED if broken else Outcome.PASSED, reason, observed, n))
 
 
-def _unmeasured(subject: _Subject) -> _Judged:
-    """A promise about something that was never seen is not kept."""
-    reason = f"{_label(subject)} was not measured, and {_WHY.get(subject.metric, 'no request succeeded')}"
-    if subject.metric.startswith("accuracy:"):
-        reason = f"{_label(subject)} was not measured: llm.check({subject.metric.partition(':')[2]!r}, ...) never ran"
-    return _Judged(check=subject.check(Outcome.FAILED, reason, None, 0))
+def _unmeasured(subject: _Subject, measurement: Measurement) -> _Judged:
+    """A promise about something that was never seen is not kept.
+
+    Where every request failed, success_rate says so: one cause is counted once.
+    """
+    name = subject.metric.removeprefix("accuracy:")
+    if measurement.sent and measurement.failed == measurement.sent:
+        outcome, why = Outcome.SKIPPED, "no request succeeded"
+    elif name != subject.metric:
+        outcome, why = Outcome.FAILED, f"llm.check({name!r}, ...) never ran"
+    else:
+        outcome, why = (
+            Outcome.FAILED,
+            _WHY.get(subject.metric, "no request was made through a fixture of the plugin"),
+        )
+    return _Judged(check=subject.check(outcome, f"{_label(subject)} was not measured: {why}", None, 0))
 
 
 #: What a metric needs, for the sentence that says why it is missing.
 _WHY = {
-    "ttft": "needs a streamed request that succeeded and had content",
-    "itl": "needs streamed replies with two or more content chunks",
-    "tpot": "needs streamed replies with two or more output tokens",
-    "task": "needs an iteration that passed",
-    "json_valid": "needs a request with schema= or a read of reply.json",
-    "cache_hit_rate": "needs a server that reports cached tokens",
-    "cost_usd": "needs a price for the model under prices: in slo.yaml",
-    "pass_rate": "needs an iteration that was not ended by a failed request",
+    "ttft": "it needs a streamed request that succeeded and had content",
+    "itl": "it needs streamed replies with two or more content chunks",
+    "tpot": "it needs streamed replies with two or more output tokens",
+    "task": "it needs an iteration that passed",
+    "json_valid": "it needs a request with schema= or a read of reply.json",
+    "cache_hit_rate": "it needs a server that reports cached tokens",
+    "cost_usd": "it needs a price for the model under prices: in slo.yaml",
+    "pass_rate": "it needs an iteration that was not ended by a failed request",
 }
 
 
@@ -245,9 +255,7 @@ def _label(subject: _Subject) -> str:
     return subject.check(Outcome.PASSED, "", None, 0).label
 
 
-def _judge_history(
-    measurement: Measurement, slo: Slo, history: History, *, look: Look, rule: str, run_effect: float | None
-) -> list[_Judged]:
+def _judge_history(measurement: Measurement, slo: Slo, history: History, terms: Terms) -> list[_Judged]:
     if history.problem is not None:
         return [_no_comparison(slo, Outcome.FAILED, history.problem)]
     if not history.runs:
@@ -265,11 +273,9 @@ def _judge_history(
     judged = []
     for key in slo.gates:
         if METRICS[key.metric].shape is Shape.PROPORTION:
-            each = _compare_rate(measurement, key, runs, slo=slo, look=look)
+            each = _compare_rate(measurement, key, runs, slo, terms)
         else:
-            each = _compare_times(
-                measurement, key, runs, slo=slo, look=look, rule=rule, run_effect=run_effect
-            )
+            each = _compare_times(measurement, key, runs, slo, terms)
         if each is not None:
             judged.append(each)
     return judged
@@ -292,14 +298,7 @@ def _no_comparison(slo: Slo, outcome: Outcome, reason: str) -> _Judged:
 
 
 def _compare_times(
-    measurement: Measurement,
-    key: Key,
-    runs: Sequence[StoredRun],
-    *,
-    slo: Slo,
-    look: Look,
-    rule: str,
-    run_effect: float | None,
+    measurement: Measurement, key: Key, runs: Sequence[StoredRun], slo: Slo, terms: Terms
 ) -> _Judged | None:
     name = series_name(key.metric)
     current = measurement.series.get(name, ())
@@ -309,7 +308,7 @@ def _compare_times(
     if not current:
         reason = f"{name.removesuffix('_s')} {key.statistic} was measured for the baseline and is missing now"
         return _no_value(key, slo, reason)
-    if rule == Rule.PLAIN:
+    if terms.rule is Rule.PLAIN:
         decision = gate.decide_plain(
             current, stored, quantile=QUANTILES[key.statistic], max_regression=slo.max_regression
         )
@@ -319,22 +318,22 @@ def _compare_times(
             stored,
             quantile=QUANTILES[key.statistic],
             max_regression=slo.max_regression,
-            look=look.index,
-            looks=look.sizes,
-            run_effect=run_effect,
+            look=terms.look,
+            looks=terms.looks,
+            run_effect=terms.run_effect,
         )
     return _compared(decision, key, slo, runs[-1].origin)
 
 
 def _compare_rate(
-    measurement: Measurement, key: Key, runs: Sequence[StoredRun], *, slo: Slo, look: Look
+    measurement: Measurement, key: Key, runs: Sequence[StoredRun], slo: Slo, terms: Terms
 ) -> _Judged | None:
     now = measurement.proportions.get(key.metric)
     stored = sum((run.proportions.get(key.metric, Count()) for run in runs), Count())
     if now is None or not stored.trials:
         return None
     decision = gate.decide_proportion(
-        now.successes, now.trials, stored.successes, stored.trials, look=look.index, looks=look.sizes
+        now.successes, now.trials, stored.successes, stored.trials, look=terms.look, looks=terms.looks
     )
     return _compared(decision, key, slo, runs[-1].origin)
 

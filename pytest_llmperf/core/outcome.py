@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -24,6 +25,6 @@ class Outcome(StrEnum):
         return list(Outcome).index(self)
 
 
-def worst(outcomes: list[Outcome]) -> Outcome:
+def worst(outcomes: Sequence[Outcome]) -> Outcome:
     """The most severe of *outcomes*; ``SKIPPED`` when there are none."""
     return max(outcomes, key=lambda outcome: outcome.severity, default=Outcome.SKIPPED)

@@ -1,0 +1,59 @@
+"""One session's result: what every report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.outcome import Outcome, worst
+from pytest_llmperf.core.slo import Slo
+from pytest_llmperf.core.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One scenario of the run: measured and judged."""
+
+    measurement: Measurement
+    slo: Slo
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One session.
+
+    *problems* are the things that keep the gate from knowing, such as a crashed worker: a run with
+    a problem never passes.
+    """
+
+    started: str  #: ISO 8601, UTC
+    environment: Mapping[str, str] = field(default_factory=dict)
+    scenarios: tuple[Scenario, ...] = ()
+    problems: tuple[str, ...] = ()
+    saved: tuple[str, ...] = ()  #: what became of the baseline, one line each
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of all scenarios."""
+        if self.problems:
+            return Outcome.FAILED
+        return worst([scenario.verdict.outcome for scenario in self.scenarios])
+
+
+def drift(scenarios: Sequence[Scenario]) -> str | None:
+    """A sentence when nearly all compared scenarios moved together, which code seldom does."""
+    ratios = [
+        check.ratio
+        for scenario in scenarios
+        for check in scenario.verdict.checks
+        if check.ratio is not None and (check.metric, check.statistic) == ("latency", "p95")
+    ]
+    slower = sum(ratio > 1.05 for ratio in ratios)
+    if len(ratios) >= 5 and slower >= 0.8 * len(ratios):
+        return (
+            f"{slower} of {len(ratios)} scenarios became slower together: machine drift suspected, "
+            "compare on another machine or save a new baseline"
+        )
+    return None

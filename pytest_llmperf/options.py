@@ -1,0 +1,274 @@
+"""Every option of the command line, environment and ini file, resolved once into Options."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_llmperf.core.duration import parse_duration
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.slo import parse_share
+
+
+class GateMode(StrEnum):
+    """What ``--llm-gate`` may be."""
+
+    FAIL = "fail"  #: a proven regression fails
+    PLAIN = "plain"  #: the bare rule: the point estimate past the limit fails
+    WARN = "warn"  #: everything is judged, nothing fails
+    OFF = "off"  #: scenarios are measured and reported, not judged
+
+
+#: Outcomes that ``--llm-strict`` may turn into failures.
+STRICT = (Outcome.UNPROVEN, Outcome.INCONCLUSIVE, Outcome.NOT_COMPARABLE, Outcome.NO_BASELINE)
+
+#: Samples per scenario of a session that is saved as the baseline, unless told otherwise.
+BASELINE_ITERATIONS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user asked for. See ``pytest --help`` for each."""
+
+    backend: str = "mock"
+    url: str | None = None
+    model: str | None = None
+    quick: bool = False
+    max_time_s: float = math.inf
+    save_baseline: bool = False
+    append_baseline: bool = False
+    baseline: Path | None = None  #: None: .llmperf/baselines under the root directory
+    gate: GateMode = GateMode.FAIL
+    strict: frozenset[Outcome] = frozenset()
+    reports: tuple[str, ...] = ()
+    slo_file: Path | None = None  #: None: slo.yaml in the root directory, if there is one
+    show_replies: bool = False
+    seed: int = 0
+    #: ``llm_slo`` arguments from the command line or the environment, stronger than any marker ...
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    #: ... and from the ini file, weaker than any marker.
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def saves(self) -> bool:
+        """Whether this session is stored as a baseline."""
+        return self.save_baseline or self.append_baseline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spec:
+    """One option: ``--llm-NAME``, ini key ``llm_NAME``, environment variable ``LLMPERF_NAME``."""
+
+    help: str
+    metavar: str | None = None  #: None: a flag
+    parse: Callable[[str], Any] = str
+    ini: str = "string"
+    repeats: bool = False
+    flag: str | None = None  #: the option's own spelling, where it is not --llm-NAME
+    slo: bool = False  #: an argument of llm_slo
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.strip().isdecimal() or int(text) < least:
+            raise ValueError(f"expected a whole number from {least}")
+        return int(text)
+
+    return parse
+
+
+def _gate(text: str) -> GateMode:
+    if text not in set(GateMode):
+        raise ValueError(f"expected one of {', '.join(GateMode)}")
+    return GateMode(text)
+
+
+def _strict(text: str) -> frozenset[Outcome]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if words == ["all"]:
+        return frozenset(STRICT)
+    unknown = [word for word in words if word not in set(STRICT)]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is not one of {', '.join(STRICT)} or all")
+    return frozenset(Outcome(word) for word in words)
+
+
+def _regression(text: str) -> float:
+    share = parse_share(text if "%" in text else float(text))
+    if not 0 < share <= 10:
+        raise ValueError("expected a share above 0 such as 10% or 0.10")
+    return share
+
+
+SPECS: dict[str, _Spec] = {
+    "backend": _Spec(
+        metavar="NAME",
+        help="mock (default), vllm, ollama, openai, or a name under backends: in slo.yaml",
+    ),
+    "url": _Spec(
+        metavar="URL", help="base URL of the model server, with or without /v1 (default: the backend's)"
+    ),
+    "model": _Spec(
+        metavar="NAME", help="the model to ask (default: the backend's, else the first one it lists)"
+    ),
+    "iterations": _Spec(
+        metavar="N",
+        parse=_whole(1),
+        ini="int",
+        slo=True,
+        help="measured runs of a scenario's first look (default: 30)",
+    ),
+    "max_iterations": _Spec(
+        metavar="N",
+        parse=_whole(1),
+        ini="int",
+        slo=True,
+        help="where an undecided scenario stops (default: 480)",
+    ),
+    "warmup": _Spec(
+        metavar="N", parse=_whole(0), ini="int", slo=True, help="unmeasured runs before (default: 5)"
+    ),
+    "quick": _Spec(ini="bool", help="one warm-up, three iterations, asserts only, no verdict on percentiles"),
+    "max_time": _Spec(
+        metavar="DURATION",
+        parse=parse_duration,
+        help="budget of the session, such as 10m: no further look after it",
+    ),
+    "save_baseline": _Spec(
+        ini="bool",
+        flag="--save-baseline",
+        help=f"store this session as the baseline ({BASELINE_ITERATIONS} samples per scenario)",
+    ),
+    "append_baseline": _Spec(ini="bool", help="store this session as one more run of the baseline"),
+    "baseline": _Spec(metavar="PATH", help="where baselines are kept (default: .llmperf/baselines)"),
+    "max_regression": _Spec(
+        metavar="SHARE",
+        parse=_regression,
+        slo=True,
+        help="how much worse than the baseline is allowed (default: 10%%)",
+    ),
+    "gate": _Spec(
+        metavar="MODE",
+        parse=_gate,
+        help="fail (default): proven regressions fail; plain: the point estimate past the limit fails; "
+        "warn: nothing fails; off: nothing is judged",
+    ),
+    "strict": _Spec(
+        metavar="LIST",
+        parse=_strict,
+        help=f"outcomes that fail too: a comma-separated list of {', '.join(STRICT)}, or all",
+    ),
+    "report": _Spec(
+        metavar="PATH",
+        repeats=True,
+        ini="linelist",
+        help="write a report, by suffix (.json) or as FORMAT=PATH; may be given several times",
+    ),
+    "slo_file": _Spec(metavar="PATH", help="slo.yaml to use (default: slo.yaml in the root directory)"),
+    "show_replies": _Spec(ini="bool", help="print prompts and replies"),
+    "seed": _Spec(
+        metavar="N", parse=_whole(0), ini="int", help="the mock's and the cases' randomness (default: 0)"
+    ),
+}
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every option and ini key."""
+    group = parser.getgroup("llm performance", "performance gating of LLM systems (pytest-llmperf)")
+    for name, spec in SPECS.items():
+        flag = spec.flag or f"--llm-{name.replace('_', '-')}"
+        words: dict[str, Any] = {"dest": f"llm_{name}", "default": None, "help": spec.help}
+        if spec.metavar is None:
+            group.addoption(flag, action="store_true", **words)
+        else:
+            action = "append" if spec.repeats else "store"
+            group.addoption(flag, action=action, metavar=spec.metavar, **words)
+        parser.addini(f"llm_{name}", spec.help, type=spec.ini, default=None)  # type: ignore[arg-type]  # a literal
+
+
+def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) -> Options:
+    """Options from command line, environment and ini file, in this order.
+
+    Raises pytest.UsageError that says which of them is wrong and what was expected.
+    """
+    given: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    for name, spec in SPECS.items():
+        source, raw = _raw(config, name, spec, environment)
+        if raw is None:
+            continue
+        value = _parsed(source, raw, spec)
+        if not spec.slo:
+            given[name] = value
+        elif source.startswith("llm_"):
+            defaults[name] = value
+        else:
+            overrides[name] = value
+    return Options(
+        backend=given.get("backend", "mock"),
+        url=given.get("url"),
+        model=given.get("model"),
+        quick=given.get("quick", False),
+        max_time_s=given.get("max_time", math.inf),
+        save_baseline=given.get("save_baseline", False),
+        append_baseline=given.get("append_baseline", False),
+        baseline=_path(config, given.get("baseline")),
+        gate=given.get("gate", GateMode.FAIL),
+        strict=given.get("strict", frozenset()),
+        reports=tuple(given.get("report", ())),
+        slo_file=_path(config, given.get("slo_file")),
+        show_replies=given.get("show_replies", False),
+        seed=given.get("seed", 0),
+        overrides=overrides,
+        defaults=defaults,
+    )
+
+
+def _raw(config: pytest.Config, name: str, spec: _Spec, environment: Mapping[str, str]) -> tuple[str, Any]:
+    """Where the option's value comes from, and the value as it stands there."""
+    flag = spec.flag or f"--llm-{name.replace('_', '-')}"
+    if (value := config.getoption(f"llm_{name}")) is not None:
+        return flag, value
+    if value := environment.get(f"LLMPERF_{name.upper()}"):
+        return f"LLMPERF_{name.upper()}", value
+    return f"llm_{name}", config.getini(f"llm_{name}")
+
+
+def _parsed(source: str, raw: Any, spec: _Spec) -> Any:
+    try:
+        if spec.metavar is None:
+            return raw if isinstance(raw, bool) else _truth(raw)
+        if spec.repeats:
+            return [raw] if isinstance(raw, str) else list(raw)
+        return spec.parse(str(raw))
+    except ValueError as error:
+        raise pytest.UsageError(f"{source}: {raw!r}: {error}") from None
+
+
+def _truth(text: str) -> bool:
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    if text.lower() not in words:
+        raise ValueError("expected 1 or 0")
+    return words[text.lower()]
+
+
+def _path(config: pytest.Config, text: str | None) -> Path | None:
+    """*text* as a path, from the directory in which pytest was started."""
+    return None if text is None else config.invocation_params.dir / text

@@ -1,0 +1,132 @@
+"""The JSON Schema of slo.yaml, made from the metric table.
+
+``python -m pytest_llmperf.slo_schema`` prints it; the copy for editors is schemas/slo.schema.json.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+from pytest_llmperf.core.metric import KEYS, METRICS, Shape
+from pytest_llmperf.core.slo import ARGUMENTS
+
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+_PERCENT = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*%\s*$"}
+_SHARE = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, _PERCENT]}
+_NAME = {"type": "string", "minLength": 1}
+_DURATION = {"anyOf": [_POSITIVE, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m)$"}]}
+
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "scenario": _NAME,
+    "role": _NAME,
+    "iterations": {"type": "integer", "minimum": 1},
+    "warmup": {"type": "integer", "minimum": 0},
+    "max_iterations": {"type": "integer", "minimum": 1},
+    "max_regression": {"anyOf": [_POSITIVE, _PERCENT]},
+    "gate": {"type": "array", "items": {"enum": sorted(KEYS)}},
+    "cases": {"anyOf": [_NAME, {"type": "array", "minItems": 1}]},
+    "accuracy": {"type": "object", "minProperties": 1, "additionalProperties": _SHARE},
+}
+
+
+def _object(properties: dict[str, Any], **more: object) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": properties, **more}
+
+
+def _limits() -> dict[str, Any]:
+    properties = {}
+    for key, parsed in KEYS.items():
+        metric = METRICS[parsed.metric]
+        share = metric.shape is Shape.PROPORTION or parsed.metric == "cache_hit_rate"
+        properties[key] = {**(_SHARE if share else _POSITIVE), "description": metric.help}
+    return properties
+
+
+def _map(value: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": value}
+
+
+def build() -> dict[str, Any]:
+    """The schema, JSON Schema draft 2020-12."""
+    promises = {
+        name: {**_ARGUMENTS[name], "description": text} for name, text in ARGUMENTS.items()
+    } | _limits()
+    mock = json.loads(
+        resources.files("pytest_llmperf").joinpath("schemas/mock.schema.json").read_text("utf-8")
+    )
+    definitions = {"promises": _object(promises), **mock.pop("$defs", {})}
+    promised = {"$ref": "#/$defs/promises"}
+    for name in ("$schema", "$id"):
+        mock.pop(name, None)
+    backend = _object(
+        {
+            "kind": {"enum": ["mock", "openai", "ollama"], "description": "the dialect it speaks"},
+            "url": _NAME,
+            "model": _NAME,
+            "api_key_env": {**_NAME, "description": "the environment variable that holds the API key"},
+            "hardware": {**_NAME, "description": "a label; baselines of different hardware are not compared"},
+            "timeouts": _object(dict.fromkeys(("connect", "first_token", "stall", "total"), _DURATION)),
+            "slo": {
+                **_map(promised),
+                "description": "limits on this backend, by role, scenario name or node id",
+            },
+        }
+    )
+    role = _object(
+        {
+            "model": _NAME,
+            "temperature": {"type": "number", "minimum": 0},
+            "max_tokens": {"type": "integer", "minimum": 1},
+            "top_p": {"type": "number", "minimum": 0, "maximum": 1},
+            "seed": {"type": "integer"},
+            "stop": {"anyOf": [_NAME, {"type": "array", "items": _NAME}]},
+            "params": {"type": "object", "description": "any other field of the request"},
+            "budget": _object(
+                {
+                    name: {"type": "integer", "minimum": 1}
+                    for name in ("input_tokens", "output_tokens", "total_tokens")
+                }
+            ),
+            "slo": promised,
+        }
+    )
+    amount = {"type": "number", "minimum": 0}
+    price = _object(
+        {
+            "input_per_million_usd": amount,
+            "output_per_million_usd": amount,
+            "cached_input_per_million_usd": amount,
+        }
+    )
+    accepted = _object(
+        {
+            "max_regression": _ARGUMENTS["max_regression"],
+            "until": {"description": "the last day on which it holds", "type": "string", "format": "date"},
+            "reason": _NAME,
+        },
+        required=["max_regression", "until", "reason"],
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "slo.yaml of pytest-llmperf",
+        **_object(
+            {
+                "version": {"const": 1},
+                "defaults": promised,
+                "backends": _map(backend),
+                "roles": _map(role),
+                "scenarios": _map(promised),
+                "prices": _map(price),
+                "accept": _map(accepted),
+                "baseline": _object({"must_match": {"type": "array", "items": _NAME}}),
+                "mock": mock,
+            }
+        ),
+        "$defs": definitions,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(build(), indent=1, ensure_ascii=False))  # noqa: T201 - its purpose
