@@ -1,0 +1,1 @@
+"""What drives a dialect over a socket: the clients, and the replies they give."""

@@ -1,0 +1,1 @@
+"""The dialects of model servers, sans-IO: bytes in, events out."""

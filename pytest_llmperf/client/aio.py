@@ -1,0 +1,201 @@
+"""The asynchronous client, on a thin HTTP client of its own (see http.py for why)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from pytest_llmperf.client.attempt import Attempt
+from pytest_llmperf.client.calls import Calls
+from pytest_llmperf.client.causes import connect_failure
+from pytest_llmperf.client.http import Connection, Head, HttpError, Pool, ResponseParser
+from pytest_llmperf.client.probe import first_model
+from pytest_llmperf.client.recorder import Recorder
+from pytest_llmperf.client.redact import safe_url
+from pytest_llmperf.client.reply import Reply
+from pytest_llmperf.client.schema import Check
+from pytest_llmperf.core.backend import Backend
+from pytest_llmperf.core.exchange import FailureKind
+from pytest_llmperf.wire.dialect import Call, Message, Request
+from pytest_llmperf.wire.json_value import JsonObject
+
+_NO_PARAMS: Mapping[str, Any] = MappingProxyType({})  # Any: what parameters a server takes is open
+
+
+class AsyncClient:
+    """Talks to one backend and records every request. Any number of tasks may share it."""
+
+    def __init__(
+        self, backend: Backend, recorder: Recorder, *, defaults: Mapping[str, Any] = _NO_PARAMS
+    ) -> None:
+        self.backend = backend
+        self._calls = Calls(backend, recorder, defaults)
+        self._model = backend.model
+        self._pool = _pool(backend)
+        self._heads: dict[str, bytes] = {}
+
+    @property
+    def model(self) -> str | None:
+        """The model asked; None until the first call has looked it up, if the backend names none."""
+        return self._model
+
+    @property
+    def url(self) -> str:
+        """The base URL, without credentials."""
+        return safe_url(self.backend.url)
+
+    async def chat(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        system: str | None = None,
+        schema: object = None,
+        tools: Sequence[JsonObject] | None = None,
+        stream: bool = True,
+        **params: Any,  # Any: what parameters a server takes is open
+    ) -> Reply:
+        """Ask and wait for the whole answer; see ``Client.chat``."""
+        model = self._model or await self._look_up()
+        call, check = self._calls.chat(
+            model, prompt, system=system, schema=schema, tools=tools, stream=stream, params=params
+        )
+        return await self._run(call, check)
+
+    async def complete(self, prompt: str, *, stream: bool = True, **params: Any) -> Reply:  # Any: as in chat
+        """Let the model continue *prompt*; see ``Client.complete``."""
+        model = self._model or await self._look_up()
+        return await self._run(self._calls.completion(model, prompt, stream=stream, params=params), None)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+        await asyncio.sleep(0)  # lets the transports close
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _look_up(self) -> str:
+        self._model = await asyncio.to_thread(first_model, self.backend)
+        return self._model
+
+    async def _run(self, call: Call, check: Check | None) -> Reply:
+        due_s = time.perf_counter()
+        request = self._calls.request(call)
+        attempt = self._calls.attempt(call, due_s=due_s)
+        try:
+            await self._send(self._head(request) + request.body, attempt)
+        except BaseException:
+            attempt.fail(FailureKind.CANCELLED, "the caller gave up", time.perf_counter())
+            self._calls.record(attempt)
+            raise
+        return self._calls.settle(attempt, check)
+
+    async def _send(self, request: bytes, attempt: Attempt) -> None:
+        reused = self._pool.take()
+        if reused is not None:
+            await self._transfer(reused, request, attempt)
+            if not (attempt.untouched and _is_dead(attempt)):
+                return
+            attempt.restart()  # the server had closed the idle connection: no failed request
+        connection = await self._connect(attempt)
+        if connection is not None:
+            await self._transfer(connection, request, attempt)
+
+    async def _connect(self, attempt: Attempt) -> Connection | None:
+        where = _origin(self.backend.url)
+        try:
+            return await self._pool.connect()
+        except TimeoutError:
+            message = f"{where}: no connection within {self.backend.timeouts.connect_s:g} s"
+            attempt.fail(FailureKind.TIMEOUT_CONNECT, message, time.perf_counter())
+        except OSError as error:
+            attempt.fail(*connect_failure(error, where), time.perf_counter())
+        return None
+
+    async def _transfer(self, connection: Connection, request: bytes, attempt: Attempt) -> None:
+        """Send and receive on *connection*, which is kept if it can be, else closed."""
+        parser = ResponseParser()
+        try:
+            attempt.sending(time.perf_counter())
+            connection.write(request)
+            while not (attempt.finished or parser.complete):
+                await _step(connection, parser, attempt)
+        finally:
+            if parser.complete and parser.reusable and connection.idle_and_open:
+                self._pool.give_back(connection)
+            else:
+                connection.abort()
+
+    def _head(self, request: Request) -> bytes:
+        """The head of the HTTP request."""
+        if request.url not in self._heads:
+            parts = urlsplit(request.url)
+            target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            lines = [f"POST {target} HTTP/1.1", f"Host: {parts.netloc}"]
+            lines += [f"{name}: {value}" for name, value in self._calls.headers.items()]
+            self._heads[request.url] = ("\r\n".join(lines) + "\r\nContent-Length: ").encode("latin-1")
+        return self._heads[request.url] + str(len(request.body)).encode() + b"\r\n\r\n"
+
+
+async def _step(connection: Connection, parser: ResponseParser, attempt: Attempt) -> None:
+    """Take the next piece of the answer in."""
+    deadline = attempt.deadline()
+    try:
+        at_s, data = await connection.read(deadline.at_s)
+    except TimeoutError:
+        attempt.expire(deadline, time.perf_counter())
+        return
+    except OSError:
+        attempt.end(time.perf_counter(), complete=False)
+        return
+    if data:
+        attempt.arrived(at_s)
+    try:
+        pieces = parser.feed(data) if data else parser.close()
+    except HttpError as error:
+        attempt.fail(FailureKind.MALFORMED, f"this is not HTTP: {error}", at_s)
+        return
+    for piece in pieces:
+        if attempt.finished:
+            return
+        if isinstance(piece, Head):
+            headers = piece.headers
+            attempt.head(
+                piece.status, headers.get("content-type", ""), headers.get("content-encoding", ""), at_s
+            )
+        else:
+            attempt.body(piece, at_s)
+    if parser.complete or not data:
+        attempt.end(at_s, complete=parser.complete)
+
+
+def _is_dead(attempt: Attempt) -> bool:
+    failure = attempt.answer.failure
+    return failure is not None and failure.kind is FailureKind.CUT
+
+
+def _pool(backend: Backend) -> Pool:
+    parts = urlsplit(backend.url)
+    secure = parts.scheme == "https"
+    return Pool(
+        parts.hostname or "",
+        parts.port or (443 if secure else 80),
+        httpx.create_ssl_context() if secure else None,
+        connect_s=backend.timeouts.connect_s,
+    )
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(safe_url(url))
+    return f"{parts.scheme}://{parts.netloc}"

@@ -1,0 +1,214 @@
+"""One request from its due time to its Exchange, without any socket.
+
+The clients tell it what happened and when; it says how long to wait and what it all amounts to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pytest_llmperf.client.deadline import Deadline
+from pytest_llmperf.core.backend import Timeouts
+from pytest_llmperf.core.estimate import estimated_tokens
+from pytest_llmperf.core.exchange import Exchange, Failure, FailureKind, Tokens, TokenSource
+from pytest_llmperf.wire.answer import Answer
+from pytest_llmperf.wire.dialect import Call, Dialect
+from pytest_llmperf.wire.errors import failure_of_status
+from pytest_llmperf.wire.events import Delta
+from pytest_llmperf.wire.reader import PlainReader, StreamReader
+
+_MAX_ERROR_BODY = 64 * 1024
+_LINGER_S = (
+    1.0  #: after the announced end, for the end of the HTTP message, so that the connection can be kept
+)
+
+
+class Attempt:
+    """What became of one call."""
+
+    def __init__(self, call: Call, dialect: Dialect, timeouts: Timeouts, *, due_s: float) -> None:
+        self._call = call
+        self._dialect = dialect
+        self._timeouts = timeouts
+        self._due_s = self._began_s = self._sent_s = self._progress_s = due_s
+        self._first_byte_s: float | None = None
+        self._first_token_s: float | None = None
+        self._first_answer_s: float | None = None
+        self._chunk_s: list[float] = []
+        self._done_s: float | None = None
+        self._status: int | None = None
+        self._error_body = b""
+        self._reader: StreamReader | PlainReader | None = None
+        self._streamed = call.stream
+        self.answer = Answer()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self._done_s is not None
+
+    @property
+    def untouched(self) -> bool:
+        """Whether not one byte came, so that a dead reused connection may be the reason."""
+        return self._first_byte_s is None
+
+    @property
+    def payloads(self) -> tuple[object, ...]:
+        """The JSON objects that came."""
+        return () if self._reader is None else tuple(self._reader.payloads)
+
+    @property
+    def connect_s(self) -> float:
+        """How long connecting may take, in seconds."""
+        return self._timeouts.connect_s
+
+    def sending(self, at_s: float) -> None:
+        """The request goes out, perhaps for the second time."""
+        self._sent_s = self._progress_s = at_s
+
+    def restart(self) -> None:
+        """Forget a reused connection that was dead."""
+        self._done_s = None
+        self.answer = Answer()
+
+    def arrived(self, at_s: float) -> None:
+        """Bytes came."""
+        if self._first_byte_s is None:
+            self._first_byte_s = at_s
+
+    def head(self, status: int, content_type: str, encoding: str, at_s: float) -> None:
+        """The head of the answer came."""
+        self.arrived(at_s)
+        self._status = status
+        self._progress_s = at_s
+        if not 200 <= status < 300:
+            return
+        if encoding.strip().lower() not in {"", "identity"}:
+            self.fail(
+                FailureKind.MALFORMED,
+                f"the answer is compressed ({encoding}) although that was not accepted",
+                at_s,
+            )
+            return
+        self._streamed = _is_stream(content_type, asked=self._call.stream)
+        self._reader = StreamReader(self._dialect) if self._streamed else PlainReader(self._dialect)
+
+    def body(self, data: bytes, at_s: float) -> None:
+        """A piece of the body that arrived at *at_s*."""
+        if self._reader is None:
+            self._error_body = (self._error_body + data)[:_MAX_ERROR_BODY]
+            return
+        if not self._streamed:
+            self._progress_s = at_s
+        for event in self._reader.feed(data):
+            self._progress_s = at_s
+            self.answer.add(event)
+            if isinstance(event, Delta) and event.carries:
+                self._stamp(event, at_s)
+        if self._reader.failed:
+            self._done_s = at_s
+
+    def end(self, at_s: float, *, complete: bool) -> None:
+        """The body is over; *complete*: where HTTP announced it, not by a lost connection."""
+        if self.finished:
+            return
+        self._done_s = at_s
+        if self._reader is not None:
+            for event in self._reader.close(complete=complete):
+                self.answer.add(event)
+                if isinstance(event, Delta) and event.carries and self._streamed:
+                    self._stamp(event, at_s)
+        elif self._status is None:
+            self.answer.failure = Failure(
+                kind=FailureKind.CUT, message="the server closed the connection without an answer"
+            )
+        else:
+            self.answer.failure = failure_of_status(self._status, self._error_body)
+
+    def fail(self, kind: FailureKind, message: str, at_s: float) -> None:
+        """It ends here, for a reason outside the answer."""
+        if not self.finished:
+            self._done_s = at_s
+            self.answer.failure = Failure(kind=kind, message=message, status=self._status)
+
+    def expire(self, deadline: Deadline, at_s: float) -> None:
+        """The time that *deadline* allowed is over."""
+        if deadline.kind is None:
+            self.end(self._progress_s, complete=False)
+        else:
+            self.fail(deadline.kind, deadline.text, at_s)
+
+    def deadline(self) -> Deadline:
+        """Until when to wait for the next bytes."""
+        limits = self._timeouts
+        if self._reader is not None and self._reader.done:
+            return Deadline(self._progress_s + _LINGER_S, None, _LINGER_S)
+        total = Deadline(self._began_s + limits.total_s, FailureKind.TIMEOUT_TOTAL, limits.total_s)
+        if self._first_token_s is not None or (self._status is not None and not self._streamed):
+            wait = Deadline(self._progress_s + limits.stall_s, FailureKind.TIMEOUT_STALL, limits.stall_s)
+        elif self._streamed:
+            wait = Deadline(
+                self._sent_s + limits.first_token_s, FailureKind.TIMEOUT_FIRST_TOKEN, limits.first_token_s
+            )
+        else:
+            wait = total
+        return min(wait, total, key=lambda deadline: deadline.at_s)
+
+    def exchange(self, *, json_valid: bool | None = None) -> Exchange:
+        """The measurement. Call it when ``finished``."""
+        answer = self.answer
+        assert self._done_s is not None
+        return Exchange(
+            due_s=self._due_s,
+            sent_s=self._sent_s,
+            first_byte_s=self._first_byte_s,
+            first_token_s=self._first_token_s,
+            first_answer_s=self._first_answer_s,
+            chunk_s=tuple(self._chunk_s),
+            done_s=self._done_s,
+            streamed=self._streamed,
+            model=self._call.model,
+            finish_reason=answer.finish_reason,
+            tokens=self._tokens(),
+            characters=answer.characters,
+            json_valid=json_valid,
+            failure=answer.failure,
+        )
+
+    def _stamp(self, delta: Delta, at_s: float) -> None:
+        self._chunk_s.append(at_s)
+        if self._first_token_s is None:
+            self._first_token_s = at_s
+        if self._first_answer_s is None and delta.answers:
+            self._first_answer_s = at_s
+
+    def _tokens(self) -> Tokens | None:
+        """The server's counts; what it did not tell is estimated, and then all is marked so."""
+        told = self.answer.tokens or Tokens()
+        if self.answer.failure is not None:
+            return self.answer.tokens
+        if told.input is not None and told.output is not None:
+            return told
+        asked = self._call.prompt
+        text = (
+            asked
+            if isinstance(asked, str)
+            else " ".join(str(message.get("content") or "") for message in asked)
+        )
+        said = " ".join(
+            [self.answer.text, self.answer.reasoning, *(call.arguments for call in self.answer.tool_calls)]
+        )
+        return replace(
+            told,
+            input=estimated_tokens(text) if told.input is None else told.input,
+            output=estimated_tokens(said.strip()) if told.output is None else told.output,
+            source=TokenSource.ESTIMATE,
+        )
+
+
+def _is_stream(content_type: str, *, asked: bool) -> bool:
+    """Whether the answer is a stream: what the server says, else what was asked for."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/json":
+        return False
+    return True if kind in {"text/event-stream", "application/x-ndjson"} else asked

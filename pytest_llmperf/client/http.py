@@ -1,0 +1,232 @@
+"""A thin HTTP/1.1 client for measuring: an asyncio.Protocol over httptools, and a pool of connections.
+
+General clients put locks, task switches and parsers between the socket and the clock; here every
+piece is stamped in ``data_received``, before anything looks at it, and parsed in the caller's task
+after all sockets that were ready have been read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httptools
+
+if TYPE_CHECKING:
+    import ssl
+
+_MAX_HEAD_BYTES = 64 * 1024
+_MAX_BUFFERED_BYTES = 4 * 1024 * 1024
+
+
+class HttpError(Exception):
+    """Bytes that are not HTTP, or too many of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of an answer. Header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+
+
+class ResponseParser:
+    """One answer, sans-IO: bytes in, its head, pieces of its body and its end out."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: dict[str, str] = {}
+        self._head_bytes = 0
+        self._has_head = False
+        self._read: list[Head | bytes] = []
+        self.complete = False  #: whether the end came that HTTP announced
+        self.reusable = False  #: whether the connection can carry another request
+
+    def feed(self, data: bytes) -> list[Head | bytes]:
+        """What *data* brings. Raises HttpError."""
+        if not self._has_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self.complete:
+                raise HttpError(str(error) or "unexpected upgrade") from None
+            self.reusable = False  # something follows an answer that is complete
+        if not self._has_head and self._head_bytes > _MAX_HEAD_BYTES:
+            raise HttpError(f"a head of more than {_MAX_HEAD_BYTES} bytes")
+        read, self._read = self._read, []
+        return read
+
+    def close(self) -> list[Head | bytes]:
+        """The connection ended: for a body without a length that is its end."""
+        self.reusable = False
+        if self._has_head and not {"content-length", "transfer-encoding"} & self._headers.keys():
+            self.complete = True
+        return []
+
+    def on_message_begin(self) -> None:
+        """A message begins; httptools calls it."""
+        if self.complete:
+            self.reusable = False
+        self._headers = {} if not self.complete else self._headers
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; httptools calls it."""
+        if not self.complete:
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """The head is complete; httptools calls it."""
+        status = self._parser.get_status_code()
+        if not self.complete and status >= 200:
+            self._has_head = True
+            self._read.append(Head(status, self._headers))
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body; httptools calls it."""
+        if not self.complete:
+            self._read.append(body)
+
+    def on_message_complete(self) -> None:
+        """The message ends; httptools calls it. After 1xx the real one follows."""
+        if self._has_head and not self.complete:
+            self.complete = True
+            self.reusable = self._parser.should_keep_alive()
+
+
+class Connection(asyncio.Protocol):
+    """A socket that stamps what arrives."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._received: deque[tuple[float, bytes]] = deque()
+        self._buffered = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+        self._ended = False
+        self._paused = False
+
+    @property
+    def idle_and_open(self) -> bool:
+        """Whether it can take a request: nothing arrived unasked, and nobody closed it."""
+        return not (self._ended or self._received or self._transport is None or self._transport.is_closing())
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected; asyncio calls it."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes; asyncio calls it. The stamp comes first."""
+        self._received.append((time.perf_counter(), data))
+        self._buffered += len(data)
+        if self._buffered > _MAX_BUFFERED_BYTES and self._transport is not None:
+            self._transport.pause_reading()
+            self._paused = True
+        self._wake()
+
+    def eof_received(self) -> None:
+        """The server will send no more; asyncio calls it and closes."""
+        self._ended = True
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Closed; asyncio calls it."""
+        self._ended = True
+        self._error = exc
+        self._wake()
+
+    def write(self, data: bytes) -> None:
+        """Send *data*."""
+        assert self._transport is not None
+        self._transport.write(data)
+
+    async def read(self, until_s: float) -> tuple[float, bytes]:
+        """The next piece and when it arrived; empty at the end.
+
+        *until_s* is on the clock of ``time.perf_counter()``. Raises TimeoutError and OSError.
+        """
+        if not self._received and not self._ended:
+            await self._wait(until_s)
+        if self._received:
+            at_s, data = self._received.popleft()
+            self._buffered -= len(data)
+            if self._paused and not self._received and self._transport is not None:
+                self._paused = False
+                self._transport.resume_reading()
+            return at_s, data
+        if self._error is not None:
+            raise self._error
+        return time.perf_counter(), b""
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._ended = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _wait(self, until_s: float) -> None:
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(max(until_s - time.perf_counter(), 0.0), self._expire)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _expire(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Pool:
+    """Connections to one server. One event loop at a time; another one starts with none."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None, *, connect_s: float) -> None:
+        self._host = host
+        self._port = port
+        self._context = context
+        self._connect_s = connect_s
+        self._idle: list[Connection] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def connect(self) -> Connection:
+        """A new connection. Raises TimeoutError and OSError."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._connect_s):
+            _, connection = await loop.create_connection(
+                Connection, self._host, self._port, ssl=self._context, happy_eyeballs_delay=0.25
+            )
+        return connection
+
+    def take(self) -> Connection | None:
+        """The idle connection used last, None if there is none."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
+            self._idle.clear()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.idle_and_open:
+                return connection
+            connection.abort()
+        return None
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep it for the next request."""
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()

@@ -1,0 +1,110 @@
+"""A network for httpx that stamps bytes as they arrive and keeps deadlines.
+
+httpx parses the HTTP framing (0.05 to 0.1 ms for each piece) before anyone sees the bytes, and its
+timeout starts anew with every byte, so that a server that drips holds it forever. Both are mended
+one layer below, in the ``network_backend`` of httpcore.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore
+import httpx
+
+from pytest_llmperf.client.attempt import Attempt
+
+
+@dataclass(slots=True)
+class Meter:
+    """What the network tells about the request that is under way in this thread."""
+
+    attempt: Attempt
+    read_s: float | None = None  #: when the last bytes arrived
+    opened: bool = False  #: whether a connection was opened for it
+    writing: bool = False
+
+
+METER: ContextVar[Meter | None] = ContextVar("pytest_llmperf_meter", default=None)
+
+
+class StampingTransport(httpx.HTTPTransport):
+    """httpx's own transport on the stamping network."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        super().__init__(verify=context or False, trust_env=False)
+        # HTTPTransport does not take a network backend, its pool does. If a later httpx renames
+        # the attribute, the clients fall back to stamping what httpx hands out.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context, max_connections=None, network_backend=StampingBackend()
+        )
+
+
+class StampingBackend(httpcore.NetworkBackend):
+    """Opens stamping connections."""
+
+    def __init__(self) -> None:
+        self._plain = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,  # Any: httpcore's own union of tuples
+    ) -> httpcore.NetworkStream:
+        """Connect."""
+        meter = METER.get()
+        if meter is not None:
+            meter.opened = True
+        stream = self._plain.connect_tcp(host, port, timeout, local_address, socket_options)
+        return StampingStream(stream)
+
+
+class StampingStream(httpcore.NetworkStream):
+    """A connection that stamps what arrives."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """The next bytes, within the deadline of the request under way."""
+        meter = METER.get()
+        if meter is None:
+            return self._stream.read(max_bytes, timeout)
+        remaining = meter.attempt.deadline().at_s - time.perf_counter()
+        if remaining <= 0:
+            raise httpcore.ReadTimeout
+        data = self._stream.read(max_bytes, remaining)
+        meter.read_s = time.perf_counter()
+        if data:
+            meter.attempt.arrived(meter.read_s)
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send, and stamp the first bytes of a request."""
+        meter = METER.get()
+        if meter is not None and not meter.writing:
+            meter.writing = True
+            meter.attempt.sending(time.perf_counter())
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        """Close."""
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """The same connection, encrypted."""
+        return StampingStream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:  # Any: as httpcore declares it
+        """What httpcore asks, such as whether an idle connection was closed."""
+        return self._stream.get_extra_info(info)

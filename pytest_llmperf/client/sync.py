@@ -1,0 +1,182 @@
+"""The synchronous client, on httpx."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from pytest_llmperf.client.attempt import Attempt
+from pytest_llmperf.client.calls import Calls
+from pytest_llmperf.client.causes import connect_failure
+from pytest_llmperf.client.probe import first_model
+from pytest_llmperf.client.proxy import proxy_for
+from pytest_llmperf.client.recorder import Recorder
+from pytest_llmperf.client.redact import safe_url
+from pytest_llmperf.client.reply import Reply
+from pytest_llmperf.client.schema import Check
+from pytest_llmperf.client.stamping import METER, Meter, StampingTransport
+from pytest_llmperf.core.backend import Backend
+from pytest_llmperf.core.exchange import FailureKind
+from pytest_llmperf.wire.dialect import Call, Message, Request
+from pytest_llmperf.wire.json_value import JsonObject
+
+_NO_PARAMS: Mapping[str, Any] = MappingProxyType({})  # Any: what parameters a server takes is open
+
+
+class Client:
+    """Talks to one backend and records every request. Threads may share it."""
+
+    def __init__(
+        self, backend: Backend, recorder: Recorder, *, defaults: Mapping[str, Any] = _NO_PARAMS
+    ) -> None:
+        self.backend = backend
+        self._calls = Calls(backend, recorder, defaults)
+        self._http = _http_client(backend.url, self._calls.headers)
+        self._model = backend.model
+
+    @property
+    def model(self) -> str:
+        """The model asked: the backend's, else the first that the server lists. Raises Unreachable."""
+        if self._model is None:
+            self._model = first_model(self.backend)
+        return self._model
+
+    @property
+    def url(self) -> str:
+        """The base URL, without credentials."""
+        return safe_url(self.backend.url)
+
+    def chat(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        system: str | None = None,
+        schema: object = None,
+        tools: Sequence[JsonObject] | None = None,
+        stream: bool = True,
+        **params: Any,  # Any: what parameters a server takes is open
+    ) -> Reply:
+        """Ask and wait for the whole answer.
+
+        *prompt* is a text or a list of messages; *schema* a JSON Schema (a dict or a pydantic
+        model) that the reply must match; *params* go to the server as they are, None leaves one
+        out. Raises RequestFailed, recorded, and LlmPerfUsageError.
+        """
+        call, check = self._calls.chat(
+            self.model, prompt, system=system, schema=schema, tools=tools, stream=stream, params=params
+        )
+        return self._run(call, check)
+
+    def complete(self, prompt: str, *, stream: bool = True, **params: Any) -> Reply:  # Any: as in chat
+        """Let the model continue *prompt*. Raises RequestFailed and LlmPerfUsageError."""
+        return self._run(self._calls.completion(self.model, prompt, stream=stream, params=params), None)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, call: Call, check: Check | None) -> Reply:
+        due_s = time.perf_counter()
+        request = self._calls.request(call)
+        attempt = self._calls.attempt(call, due_s=due_s)
+        try:
+            self._send(request, attempt)
+        except BaseException:
+            attempt.fail(FailureKind.CANCELLED, "the caller gave up", time.perf_counter())
+            self._calls.record(attempt)
+            raise
+        return self._calls.settle(attempt, check)
+
+    def _send(self, request: Request, attempt: Attempt) -> None:
+        while True:
+            meter = Meter(attempt)
+            token = METER.set(meter)
+            try:
+                self._receive(request, attempt, meter)
+            except httpx.HTTPError as error:
+                reused = meter.writing and not meter.opened
+                if reused and attempt.untouched and not isinstance(error, httpx.TimeoutException):
+                    continue  # the server had closed the idle connection: no failed request
+                self._blame(error, attempt)
+            finally:
+                METER.reset(token)
+            return
+
+    def _receive(self, request: Request, attempt: Attempt, meter: Meter) -> None:
+        limits = self.backend.timeouts
+        # the meter's deadline rules; these serve only a transport that is not ours
+        timeout = httpx.Timeout(limits.total_s, connect=limits.connect_s)
+        sent = self._http.build_request("POST", request.url, content=request.body, timeout=timeout)
+        response = self._http.send(sent, stream=True)
+        try:
+            head = response.headers
+            attempt.head(
+                response.status_code,
+                head.get("content-type", ""),
+                head.get("content-encoding", ""),
+                meter.read_s or time.perf_counter(),
+            )
+            if not attempt.finished:
+                self._read(response, attempt, meter)
+        finally:
+            response.close()
+
+    def _read(self, response: httpx.Response, attempt: Attempt, meter: Meter) -> None:
+        for data in response.iter_raw():
+            attempt.body(data, meter.read_s or time.perf_counter())
+            if attempt.finished:
+                return
+        attempt.end(meter.read_s or time.perf_counter(), complete=True)
+
+    def _blame(self, error: httpx.HTTPError, attempt: Attempt) -> None:
+        """Say what *error* means for the attempt."""
+        now_s = time.perf_counter()
+        where = _origin(self.backend.url)
+        match error:
+            case httpx.ConnectTimeout():
+                message = f"{where}: no connection within {self.backend.timeouts.connect_s:g} s"
+                attempt.fail(FailureKind.TIMEOUT_CONNECT, message, now_s)
+            case httpx.ConnectError() | httpx.ProxyError() | httpx.UnsupportedProtocol():
+                attempt.fail(*connect_failure(error, where), now_s)
+            case httpx.TimeoutException():
+                attempt.expire(attempt.deadline(), now_s)
+            case httpx.RemoteProtocolError() if _is_garbage(error):
+                attempt.fail(FailureKind.MALFORMED, f"this is not HTTP: {error}", now_s)
+            case _:
+                attempt.end(now_s, complete=False)
+
+
+def _http_client(url: str, headers: Mapping[str, str]) -> httpx.Client:
+    proxy = proxy_for(url)
+    if proxy is not None:
+        return httpx.Client(headers=headers, proxy=proxy, trust_env=False)
+    return httpx.Client(headers=headers, transport=StampingTransport(_ssl_context(url)), trust_env=False)
+
+
+def _ssl_context(url: str) -> ssl.SSLContext | None:
+    return httpx.create_ssl_context() if urlsplit(url).scheme == "https" else None
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(safe_url(url))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _is_garbage(error: httpx.RemoteProtocolError) -> bool:
+    """Whether the bytes are wrong, not merely too few."""
+    text = str(error)
+    return not ("disconnected" in text or "closed connection" in text or "without sending" in text)

@@ -1,0 +1,77 @@
+"""What a dialect reads out of the bytes of an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pytest_llmperf.core.exchange import Failure, Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    """A fragment of a tool call, or a whole one."""
+
+    index: int | None = None  #: which call it belongs to; None when the server does not say
+    id: str = ""
+    name: str = ""
+    arguments: str = ""  #: a fragment of JSON text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A piece of the answer. It can be empty: a chunk is not a token."""
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    choice: int = 0
+
+    @property
+    def answers(self) -> bool:
+        """Whether it brings output other than reasoning."""
+        return bool(self.content or self.tool_calls)
+
+    @property
+    def carries(self) -> bool:
+        """Whether it brings anything. A delta with only a role does not: it is no token."""
+        return self.answers or bool(self.reasoning)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """One choice is complete."""
+
+    reason: str
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """The server's token counts up to here; the last one holds, they are never summed."""
+
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTimes:
+    """Where the server says that the time went, in seconds."""
+
+    load_s: float | None = None  #: loading the model; more than a moment means a cold start
+    prompt_s: float | None = None
+    generate_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The answer is a failure, however much text came before."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The server announced the end."""
+
+
+Event: TypeAlias = Delta | Finish | Usage | ServerTimes | Failed | Done

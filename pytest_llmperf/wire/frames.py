@@ -1,0 +1,26 @@
+"""How the pieces of a streamed answer are told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message of a stream."""
+
+    payload: bytes
+    event: str = ""  #: the SSE event name
+
+
+class Frames(Protocol):
+    """Bytes in, frames out, however the bytes were cut."""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that *data* completes. Raises LineTooLongError."""
+        ...
+
+    def close(self) -> list[Frame]:
+        """What the end of the bytes completes; it may be cut in the middle."""
+        ...

@@ -1,0 +1,170 @@
+"""The OpenAI dialect: chat and text completions, as vLLM, SGLang, TGI, llama.cpp and others speak it.
+
+Reference: https://platform.openai.com/docs/api-reference/chat/streaming
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from pytest_llmperf.core.exchange import Tokens
+from pytest_llmperf.wire.dialect import Call, MalformedAnswerError, Request
+from pytest_llmperf.wire.endpoint import openai_url
+from pytest_llmperf.wire.errors import failure_of_finish, failure_of_object
+from pytest_llmperf.wire.events import Delta, Event, Failed, Finish, ServerTimes, ToolCallDelta, Usage
+from pytest_llmperf.wire.json_value import (
+    JsonObject,
+    as_count,
+    as_items,
+    as_object,
+    as_seconds,
+    as_text,
+)
+from pytest_llmperf.wire.schema_format import response_format
+from pytest_llmperf.wire.sse import SseFrames
+
+_MS = 1e-3
+
+
+class OpenAI:
+    """``/v1/chat/completions`` and ``/v1/completions``."""
+
+    def request(self, base_url: str, call: Call) -> Request:
+        """What to send; usage is asked for in every stream, unless ``stream_options=None``."""
+        body: dict[str, object] = {"model": call.model}
+        if isinstance(call.prompt, str):
+            path, body["prompt"] = "/completions", call.prompt
+        else:
+            path, body["messages"] = "/chat/completions", list(call.prompt)
+        if call.schema is not None:
+            body["response_format"] = response_format(call.schema)
+        if call.tools is not None:
+            body["tools"] = list(call.tools)
+        if call.stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body |= call.params
+        sent = {name: value for name, value in body.items() if value is not None}
+        return Request(url=openai_url(base_url, path), body=json.dumps(sent, allow_nan=False).encode())
+
+    def frames(self) -> SseFrames:
+        """Streams are server-sent events."""
+        return SseFrames()
+
+    def read_chunk(self, payload: JsonObject) -> list[Event]:
+        """The deltas, ends, usage and errors of one chunk."""
+        return list(_events(payload, part="delta"))
+
+    def read_answer(self, payload: JsonObject) -> list[Event]:
+        """The same for a plain answer."""
+        events = list(_events(payload, part="message"))
+        if not any(isinstance(event, Delta | Failed) for event in events):
+            raise MalformedAnswerError("the answer has no choices")
+        return events
+
+
+def _events(payload: JsonObject, *, part: str) -> Iterator[Event]:
+    failure = failure_of_object(payload)
+    if failure is not None:
+        yield Failed(failure=failure)
+    choices = payload.get("choices")
+    if choices is not None and not isinstance(choices, list):
+        raise MalformedAnswerError("choices is not an array")
+    for choice in as_items(choices):
+        yield from _choice(choice, part)
+    yield from _usage(payload)
+    yield from _times(payload)
+
+
+def _choice(choice: object, part: str) -> Iterator[Event]:
+    if not isinstance(choice, dict):
+        raise MalformedAnswerError("a choice is not an object")
+    number = as_count(choice.get("index")) or 0
+    # some servers send `message` in streams too
+    said = as_object(choice.get(part) or choice.get("message"))
+    yield Delta(
+        content=_text(said.get("content")) + as_text(said.get("refusal")) + _text(choice.get("text")),
+        reasoning=_text(said.get("reasoning")) or _text(said.get("reasoning_content")),
+        tool_calls=tuple(_tool_calls(said)),
+        choice=number,
+    )
+    failure = failure_of_object(choice)  # OpenRouter puts errors here
+    if failure is not None:
+        yield Failed(failure=failure)
+    reason = choice.get("finish_reason")
+    reason = as_text(as_object(reason).get("type")) or as_text(reason)
+    if reason:
+        failure = failure_of_finish(reason)
+        yield Finish(reason=reason, choice=number) if failure is None else Failed(failure=failure)
+
+
+def _text(value: object) -> str:
+    """Text, or the texts of a list of parts (Mistral)."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, list):
+        return "".join(_text(as_object(part).get("text")) for part in value)
+    raise MalformedAnswerError("the content is not text")
+
+
+def _tool_calls(said: JsonObject) -> Iterator[ToolCallDelta]:
+    for call in as_items(said.get("tool_calls")):
+        fields = as_object(call)
+        function = as_object(fields.get("function"))
+        yield ToolCallDelta(
+            index=as_count(fields.get("index")),
+            id=as_text(fields.get("id")),
+            name=as_text(function.get("name")),
+            arguments=_arguments(function.get("arguments")),
+        )
+    legacy = as_object(said.get("function_call"))
+    if legacy:
+        yield ToolCallDelta(
+            index=0, name=as_text(legacy.get("name")), arguments=_arguments(legacy.get("arguments"))
+        )
+
+
+def _arguments(value: object) -> str:
+    """JSON text; some servers send the object itself."""
+    return value if isinstance(value, str) else json.dumps(value) if value else ""
+
+
+def _usage(payload: JsonObject) -> Iterator[Usage]:
+    # Groq hides it one level down
+    usage = as_object(payload.get("usage")) or as_object(as_object(payload.get("x_groq")).get("usage"))
+    timings = as_object(payload.get("timings"))
+    if usage:
+        tokens = _tokens(usage)
+        if tokens.input is not None or tokens.output is not None:
+            yield Usage(tokens=tokens)
+    elif timings:  # llama.cpp counts in every answer, also where usage was not asked for
+        yield Usage(tokens=_timed_tokens(timings))
+
+
+def _tokens(usage: JsonObject) -> Tokens:
+    cached = as_object(usage.get("prompt_tokens_details")).get("cached_tokens")
+    reasoning = as_object(usage.get("completion_tokens_details")).get("reasoning_tokens")
+    return Tokens(
+        input=as_count(usage.get("prompt_tokens")),
+        output=as_count(usage.get("completion_tokens")),
+        cached=as_count(usage.get("prompt_cache_hit_tokens") if cached is None else cached),
+        reasoning=as_count(usage.get("reasoning_tokens") if reasoning is None else reasoning),
+    )
+
+
+def _timed_tokens(timings: JsonObject) -> Tokens:
+    cached, evaluated = as_count(timings.get("cache_n")), as_count(timings.get("prompt_n"))
+    return Tokens(
+        input=None if evaluated is None else evaluated + (cached or 0),
+        output=as_count(timings.get("predicted_n")),
+        cached=cached,
+    )
+
+
+def _times(payload: JsonObject) -> Iterator[ServerTimes]:
+    timings = as_object(payload.get("timings"))
+    if timings:
+        yield ServerTimes(
+            prompt_s=as_seconds(timings.get("prompt_ms"), unit_s=_MS),
+            generate_s=as_seconds(timings.get("predicted_ms"), unit_s=_MS),
+        )

@@ -1,0 +1,189 @@
+"""Reads one answer: bytes in, events out, and no wrong success."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from pytest_llmperf.core.exchange import Failure, FailureKind
+from pytest_llmperf.wire.dialect import Dialect, MalformedAnswerError
+from pytest_llmperf.wire.errors import excerpt, failure_of_object
+from pytest_llmperf.wire.events import Delta, Done, Event, Failed, Finish
+from pytest_llmperf.wire.frames import Frame
+from pytest_llmperf.wire.json_value import JsonObject, loads
+from pytest_llmperf.wire.lines import LineTooLongError
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_KEPT_HEAD = 4096
+
+
+def cut(message: str) -> Failure:
+    """The failure of an answer that ended too early."""
+    return Failure(kind=FailureKind.CUT, message=message, status=200)
+
+
+def malformed(message: str) -> Failure:
+    """The failure of an answer that the dialect does not allow."""
+    return Failure(kind=FailureKind.MALFORMED, message=message, status=200)
+
+
+_TOO_MUCH = malformed(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+
+
+class StreamReader:
+    """Reads a streamed answer."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._frames = dialect.frames()
+        self._head = b""
+        self._size = 0
+        self._seen: set[int] = set()
+        self._finished: set[int] = set()
+        self.payloads: list[JsonObject] = []  #: every object that came
+        self.done = False  #: whether the server announced the end
+        self.failed = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """What *data* completes."""
+        if len(self._head) < _KEPT_HEAD:
+            self._head += data[:_KEPT_HEAD]
+        self._size += len(data)
+        if self._size > MAX_ANSWER_BYTES:
+            return self._noted([Failed(failure=_TOO_MUCH)])
+        try:
+            frames = self._frames.feed(data)
+        except LineTooLongError as error:
+            return self._noted([Failed(failure=malformed(str(error)))])
+        return [event for frame in frames for event in self._noted(self._read(frame))]
+
+    def close(self, *, complete: bool) -> list[Event]:
+        """What the end of the bytes says; *complete*: it is where HTTP announced it."""
+        events: list[Event] = []
+        for frame in self._frames.close():
+            read = self._read(frame)
+            if any(_is_malformed(event) for event in read):
+                # half an event: the reason is the end, not the syntax
+                read = [Failed(failure=cut("the stream ended inside an event"))]
+            events += self._noted(read)
+        if not self.failed:
+            failure = self._missing(complete=complete)
+            if failure is not None:
+                events += self._noted([Failed(failure=failure)])
+        return events
+
+    def _missing(self, *, complete: bool) -> Failure | None:
+        """What a regular end lacks."""
+        if not self.payloads and not self.done:
+            return self._nothing()
+        if not self._finished or self._seen - self._finished:
+            return cut("the stream ended without a finish_reason")
+        if not complete and not self.done:
+            return cut("the connection was cut before the end of the stream")
+        return None
+
+    def _nothing(self) -> Failure:
+        """Why there is not one event."""
+        text = self._head.decode("utf-8", errors="replace").strip()
+        with suppress(MalformedAnswerError):  # an error without the framing of a stream
+            failure = failure_of_object(_parsed(self._head))
+            if failure is not None:
+                return failure
+        if not text or text.startswith(":"):
+            return cut("status 200, and the stream ended without one event")
+        return malformed(f"this is not a stream of the dialect: {excerpt(text)}")
+
+    def _read(self, frame: Frame) -> list[Event]:
+        payload = frame.payload.strip()
+        if payload == b"[DONE]":
+            return [Done()]
+        if not payload:
+            return []
+        if frame.event == "error":
+            return [Failed(failure=_announced(payload))]
+        try:
+            parsed = _parsed(payload)
+            self.payloads.append(parsed)
+            return self._dialect.read_chunk(parsed)
+        except MalformedAnswerError as error:
+            return [Failed(failure=malformed(str(error)))]
+
+    def _noted(self, events: list[Event]) -> list[Event]:
+        for event in events:
+            match event:
+                case Delta(choice=choice):
+                    self._seen.add(choice)
+                case Finish(choice=choice):
+                    self._finished.add(choice)
+                case Failed():
+                    self.failed = True
+                case Done():
+                    self.done = True
+        return events
+
+
+class PlainReader:
+    """Reads an answer that is one JSON object."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.payloads: list[JsonObject] = []
+        self.done = False
+        self.failed = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Nothing can be said before the end, except that it is too much."""
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size <= MAX_ANSWER_BYTES:
+            return []
+        self._parts.clear()
+        return self._fail(_TOO_MUCH)
+
+    def close(self, *, complete: bool) -> list[Event]:
+        """What the answer says; *complete*: it ended where HTTP announced it."""
+        if self.failed:
+            return []
+        body = b"".join(self._parts)
+        if not complete:
+            return self._fail(cut("the connection was cut before the end of the answer"))
+        if not body.strip():
+            return self._fail(cut("status 200, and the answer is empty"))
+        try:
+            parsed = _parsed(body)
+            self.payloads.append(parsed)
+            events = self._dialect.read_answer(parsed)
+        except MalformedAnswerError as error:
+            return self._fail(malformed(str(error)))
+        self.failed = any(isinstance(event, Failed) for event in events)
+        return events
+
+    def _fail(self, failure: Failure) -> list[Event]:
+        self.failed = True
+        return [Failed(failure=failure)]
+
+
+def _parsed(text: bytes) -> JsonObject:
+    """The JSON object in *text*. Raises MalformedAnswerError."""
+    try:
+        parsed = loads(text.decode("utf-8"))
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise MalformedAnswerError(f"this is not a JSON object: {excerpt(text.decode(errors='replace'))}")
+    return parsed
+
+
+def _announced(payload: bytes) -> Failure:
+    """The failure in an event that is named an error, whatever it holds."""
+    with suppress(MalformedAnswerError):
+        failure = failure_of_object(_parsed(payload), announced=True)
+        if failure is not None:
+            return failure
+    text = excerpt(payload.decode(errors="replace"))
+    return Failure(kind=FailureKind.STREAM_ERROR, message=text, status=200)
+
+
+def _is_malformed(event: Event) -> bool:
+    return isinstance(event, Failed) and event.failure.kind is FailureKind.MALFORMED

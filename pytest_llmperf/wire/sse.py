@@ -1,0 +1,54 @@
+"""Server-sent events: bytes in, payloads out.
+
+Follows https://html.spec.whatwg.org/multipage/server-sent-events.html, except that a last event
+without its blank line is handed out by ``close()``, because servers leave that line away.
+"""
+
+from __future__ import annotations
+
+from pytest_llmperf.wire.frames import Frame
+from pytest_llmperf.wire.lines import LineSplitter
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class SseFrames:
+    """Reads server-sent events, cut anywhere, also inside a UTF-8 character."""
+
+    def __init__(self) -> None:
+        self._lines = LineSplitter()
+        self._first = True
+        self._fields: list[bytes] = []
+        self._event = ""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The events that *data* completes. Raises LineTooLongError."""
+        return [frame for line in self._lines.feed(data) if (frame := self._take(line)) is not None]
+
+    def close(self) -> list[Frame]:
+        """An event that lacks its blank line; it may be cut in the middle."""
+        rest = self._lines.close()
+        if rest:
+            self._take(rest)
+        frame = self._take(b"")
+        return [] if frame is None else [frame]
+
+    def _take(self, line: bytes) -> Frame | None:
+        if self._first:
+            self._first = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            return self._dispatch()
+        # a line that starts with a colon is a comment, and its name is empty
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._fields.append(value)
+        elif name == b"event":
+            self._event = value.decode("utf-8", errors="replace")
+        return None
+
+    def _dispatch(self) -> Frame | None:
+        fields, event = self._fields, self._event
+        self._fields, self._event = [], ""
+        return Frame(b"\n".join(fields), event) if fields else None
