@@ -1,0 +1,69 @@
+"""``python -m pytest_llmperf.mock``: the mock server alone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.mock.child import listen, start
+from pytest_llmperf.mock.config import MockConfig, parse_config
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until Ctrl-C or SIGTERM; 2 when it cannot be started."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_llmperf.mock", description="A model server for tests, on 127.0.0.1."
+    )
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
+    parser.add_argument("--config", type=Path, help="a slo.yaml; its mock: section is used")
+    parser.add_argument("--seed", type=int, help="seed of delays; wins over the file's")
+    options = parser.parse_args(arguments)
+    try:
+        config = load_config(options.config)
+        if options.seed is not None:
+            config = replace(config, seed=options.seed)
+        listener = listen(options.port)
+    except (LlmPerfUsageError, OSError, OverflowError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command's error
+        return 2
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", flush=True)  # noqa: T201 - what the command is asked for
+    asyncio.run(_serve(config, listener))
+    return 0
+
+
+def load_config(path: Path | None) -> MockConfig:
+    """The ``mock:`` section of the slo.yaml at *path*; defaults when there is none."""
+    if path is None:
+        return parse_config({})
+    import yaml  # noqa: PLC0415 - not needed without a file
+
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LlmPerfUsageError(f"{path}: {error}") from None
+    section = loaded.get("mock") if isinstance(loaded, dict) else None
+    return parse_config(section or {}, where=f"{path} mock", folder=path.parent)
+
+
+async def _serve(config: MockConfig, listener: socket.socket) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        if os.name == "posix":
+            loop.add_signal_handler(name, stopped.set)
+    mock, server = await start(config, listener, token=os.environ.get("LLMPERF_MOCK_TOKEN"))
+    await stopped.wait()
+    server.close()
+    mock.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+"""HTTP/1.1 on one connection: bytes in, requests out, answers written as they become due."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any
+
+import httptools
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024 * 1024
+_READ_BYTES = 256 * 1024  # what asyncio reads at a time
+_DRAIN_S = 1.0
+MAX_PIPELINED = 64  # requests waiting on one connection before it is read no further
+
+
+class Call:
+    """One request and the answer being written to it."""
+
+    __slots__ = (
+        "arrived_ns", "body", "connection", "done", "fault", "first_byte_ns", "headers", "keep_alive", "last_byte_ns",
+        "method", "number", "on_gone", "status", "target",
+    )  # fmt: skip
+
+    def __init__(
+        self, connection: Connection, method: str, target: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        self.connection = connection
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body = b""
+        self.arrived_ns = 0  #: when the last byte of the request was read
+        self.first_byte_ns = 0  #: when the answer's first byte was given to the system; 0: not yet
+        self.last_byte_ns = 0
+        self.keep_alive = True
+        self.done = False  #: answered, or the client is gone
+        self.number = -1  #: order of arrival at the model, from 0; -1: not a request to the model
+        self.status = 0
+        self.fault = ""  #: name of the fault that was played
+        self.on_gone: Callable[[], None] | None = None  #: called when the client leaves before the end
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of the first header of that name (lower case)."""
+        for key, value in self.headers:
+            if len(key) == len(name) and key.lower() == name:
+                return value
+        return None
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the answer now."""
+        if self.done:
+            return
+        self.last_byte_ns = perf_counter_ns()
+        if not self.first_byte_ns:
+            self.first_byte_ns = self.last_byte_ns
+        self.connection.transport.write(data)
+
+    def end(self, data: bytes = b"") -> None:
+        """Send the last part of the answer; the connection goes on to its next request."""
+        if self.done:
+            return
+        if data:
+            self.write(data)
+        self.done = True
+        self.connection.finished(self)
+
+    def cut(self, *, reset: bool = False) -> None:
+        """Close the connection in the middle; with a TCP reset instead of a proper end if *reset*."""
+        if self.done:
+            return
+        self.done = True
+        self.connection.cut(reset=reset)
+        self.connection.finished(self)
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection."""
+
+    __slots__ = (
+        "_body", "_body_bytes", "_call", "_closing", "_current", "_head_bytes", "_headers", "_parser", "_queue",
+        "_raw_head_bytes", "_refused", "_starting", "_target", "on_call", "on_finished", "peers", "refuse", "transport",
+    )  # fmt: skip
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        *,
+        on_call: Callable[[Call], None],
+        on_finished: Callable[[Call], None],
+        refuse: Callable[[int, str], bytes],
+        peers: set[Connection],
+    ) -> None:
+        self.on_call = on_call
+        self.on_finished = on_finished
+        self.refuse = refuse
+        self.peers = peers
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body: list[bytes] = []
+        self._head_bytes = 0
+        self._raw_head_bytes = 0  # read since the last whole head; bounds a header line without an end
+        self._body_bytes = 0
+        self._call: Call | None = None  # being received
+        self._current: Call | None = None  # being answered
+        self._queue: deque[Call] = deque()
+        self._closing = False
+        self._refused = 0
+        self._starting = False
+
+    # --- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.peers.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; complete requests are answered at once or wait their turn."""
+        now_ns = perf_counter_ns()
+        if self._closing:
+            return
+        if self._call is None:
+            self._raw_head_bytes += len(data)
+        while data:
+            rest = b""
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:  # h2c and friends are declined by ignoring them
+                rest = data[upgrade.args[0] :]
+                self._parser = httptools.HttpRequestParser(self)
+            except httptools.HttpParserError:
+                self._refuse(self._refused or 400)
+                return
+            data = rest
+        if self._raw_head_bytes > MAX_HEAD_BYTES + _READ_BYTES:
+            self._refused = 431
+        if self._refused:
+            self._refuse(self._refused)
+        elif self._queue:
+            self._start(now_ns)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The client is gone: stop answering."""
+        self.peers.discard(self)
+        self._closing = True
+        self._queue.clear()
+        call, self._current = self._current, None
+        if call is not None and not call.done:
+            call.done = True
+            if call.on_gone is not None:
+                call.on_gone()
+            self.on_finished(call)
+
+    def pause_writing(self) -> None:
+        """The client reads slowly: take no more requests from it."""
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # --- httptools
+
+    def on_message_begin(self) -> None:
+        """Nothing of the request before is left."""
+        self._target = b""
+        self._headers = []
+        self._body = []
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._call = None
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request target."""
+        self._target += url
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        """One header, and trailers after a chunked body too."""
+        self._count(len(name) + len(value or b"") + 4)
+        if self._call is None:
+            self._headers.append((name, value or b""))
+
+    def on_headers_complete(self) -> None:
+        """Everything but the body is known."""
+        self._raw_head_bytes = 0
+        method = self._parser.get_method().decode("ascii", "replace")
+        self._call = call = Call(self, method, self._target, self._headers)
+        call.keep_alive = self._parser.should_keep_alive()
+        for name, value in self._headers:
+            if len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue":
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            elif len(name) == 14 and name.lower() == b"content-length" and int(value) > MAX_BODY_BYTES:
+                self._refused = 413
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._body.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > MAX_BODY_BYTES:
+            self._refused = 413
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        call, self._call = self._call, None
+        self._raw_head_bytes = 0
+        if call is None or self._refused:
+            return
+        call.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        self._queue.append(call)
+
+    # --- the answering side
+
+    def finished(self, call: Call) -> None:
+        """*call* is answered; go on with what waits, or close if the client asked for it."""
+        self.on_finished(call)
+        if self._current is call:
+            self._current = None
+        if not call.keep_alive:
+            self._closing = True
+            self.transport.close()
+        elif self._queue and not self._starting:
+            # not from here: a pipelined client would grow the stack
+            asyncio.get_running_loop().call_soon(self._start, 0)
+
+    def cut(self, *, reset: bool) -> None:
+        """End the connection without ending the answer."""
+        self._closing = True
+        self._queue.clear()
+        if reset:
+            linger = struct.pack("ii", 1, 0)  # no time to linger: the system sends a reset
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def _start(self, now_ns: int) -> None:
+        if now_ns:
+            for waiting in self._queue:
+                if not waiting.arrived_ns:
+                    waiting.arrived_ns = now_ns
+        self._starting = True
+        while self._queue and self._current is None:
+            self._current = call = self._queue.popleft()
+            self.on_call(call)
+        self._starting = False
+        if len(self._queue) > MAX_PIPELINED:
+            self.transport.pause_reading()
+        elif not self._queue and not self.transport.is_closing() and not self.transport.is_reading():
+            self.transport.resume_reading()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refused = 431
+
+    def _refuse(self, status: int) -> None:
+        reasons = {
+            400: "Invalid HTTP request received.",
+            413: "Request body too large",
+            431: "Headers too large",
+        }
+        self._closing = True
+        self.transport.write(self.refuse(status, reasons[status]))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        # what is still coming is read and dropped: closing now would reset the answer away
+        asyncio.get_running_loop().call_later(_DRAIN_S, self.transport.close)

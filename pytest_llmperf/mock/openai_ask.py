@@ -1,0 +1,270 @@
+"""OpenAI-style requests, checked as vLLM checks them, in terms that every dialect shares."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from pytest_llmperf.mock.checks import (
+    CHAT,
+    COMPLETION,
+    Refusal,
+    check_fields,
+    check_sampling,
+    flag,
+    validation,
+    whole,
+)
+from pytest_llmperf.mock.conversation import Conversation, after_marker, from_messages, text_of
+from pytest_llmperf.mock.generation import Ask
+from pytest_llmperf.mock.instance import make_instance
+from pytest_llmperf.mock.pattern import make_match
+from pytest_llmperf.mock.pieces import count_tokens
+
+
+def chat_ask(
+    request: Any,
+    *,
+    default_model: str,
+    models: tuple[str, ...],
+    max_model_len: int,
+    marker: str | None,
+    role: str | None,
+) -> Ask:
+    """What a chat request asks for; Refusal when vLLM would not take it."""
+    checked = check_fields(request, CHAT, required=("messages",))
+    messages = checked["messages"]
+    problems = [
+        ("dict_type", f"body.messages.{at}", "Input should be a valid dictionary", message, None)
+        for at, message in enumerate(messages)
+        if not isinstance(message, dict)
+    ]
+    problems += [
+        ("missing", f"body.messages.{at}.role", "Field required", message, None)
+        for at, message in enumerate(messages)
+        if isinstance(message, dict) and not isinstance(message.get("role"), str)
+    ]
+    if problems:
+        raise validation(problems)
+    model = check_model(checked, default_model=default_model, models=models)
+    check_sampling(checked)
+    if not messages:
+        raise Refusal(
+            status=400,
+            message="messages must hold at least one message. (parameter=messages, value=[])",
+            param="messages",
+            shape="empty",
+        )
+    said = from_messages(messages, model=model, marker=marker, role=role)
+    tools = _tools(checked)
+    choice = _tool_choice(checked, tools)
+    prompt_tokens = sum(map(message_tokens, messages))
+    if tools and choice != "none":
+        prompt_tokens += sum(count_tokens(str(tool)) for tool in tools)
+    wanted = checked.get("max_completion_tokens")
+    if wanted is None:
+        wanted = checked.get("max_tokens")
+    json_object, schema, options = _format(checked)
+    return Ask(
+        said=said,
+        prompt_tokens=prompt_tokens,
+        max_tokens=room(wanted, prompt_tokens, max_model_len),
+        n=whole(checked.get("n"), 1),
+        stop=_stops(checked),
+        keep_stop=flag(checked.get("include_stop_str_in_output")),
+        json_object=json_object,
+        schema=schema,
+        options=options,
+        tool_choice=choice,
+        tools=tools,
+        top_logprobs=whole(checked.get("top_logprobs"), 0) if flag(checked.get("logprobs")) else None,
+    )
+
+
+def completion_asks(
+    request: Any,
+    *,
+    default_model: str,
+    models: tuple[str, ...],
+    max_model_len: int,
+    marker: str | None,
+    role: str | None,
+) -> list[Ask]:
+    """One Ask per prompt of a text completion."""
+    checked = check_fields(request, COMPLETION, required=("prompt",))
+    model = check_model(checked, default_model=default_model, models=models)
+    check_sampling(checked)
+    json_object, schema, options = _format(checked)
+    asks = []
+    for text, tokens in _prompts(checked["prompt"]):
+        said = Conversation(model=model, user=after_marker(text, marker), system="", history=(), role=role)
+        logprobs = checked.get("logprobs")
+        asks.append(
+            Ask(
+                said=said,
+                prompt_tokens=tokens,
+                max_tokens=room(
+                    16 if checked.get("max_tokens") is None else checked["max_tokens"], tokens, max_model_len
+                ),
+                n=whole(checked.get("n"), 1),
+                stop=_stops(checked),
+                keep_stop=flag(checked.get("include_stop_str_in_output")),
+                json_object=json_object,
+                schema=schema,
+                options=options,
+                top_logprobs=None if logprobs is None else int(logprobs),
+                echo=text if flag(checked.get("echo")) else "",
+            )
+        )
+    return asks
+
+
+def check_model(request: dict[str, Any], *, default_model: str, models: tuple[str, ...]) -> str:
+    """The model's name; Refusal when it is not served."""
+    model = request.get("model")
+    if model is None:
+        return default_model
+    if models and model not in models:
+        raise Refusal(
+            status=404,
+            message=f"The model `{model}` does not exist. Valid aliases: {', '.join(models)}.",
+            type="NotFoundError",
+            param="model",
+            shape="model",
+            value=model,
+        )
+    return str(model)
+
+
+def room(wanted: Any, prompt_tokens: int, max_model_len: int) -> int:
+    """How many tokens may be generated; Refusal when the prompt or the wish does not fit."""
+    if wanted is not None and int(wanted) > max_model_len:
+        limit = int(wanted)
+        raise Refusal(
+            status=400,
+            message=f"max_tokens={limit} cannot be greater than max_model_len={max_model_len}. Please request fewer output "
+            f"tokens. (parameter=max_tokens, value={limit})",
+            param="max_tokens",
+            shape="max_tokens",
+            value=(limit, prompt_tokens),
+        )
+    if prompt_tokens > max_model_len:
+        least = max_model_len + 1
+        raise Refusal(
+            status=400,
+            message=f"This model's maximum context length is {max_model_len} tokens. However, your prompt contains at least "
+            f"{least} input tokens, which exceeds this limit even without any output tokens. Please reduce the length of "
+            f"the input prompt. (parameter=input_tokens, value={least})",
+            param="input_tokens",
+            shape="context",
+            value=(max_model_len, prompt_tokens),
+        )
+    if wanted is None:
+        return max_model_len - prompt_tokens
+    if int(wanted) + prompt_tokens > max_model_len:
+        total = int(wanted) + prompt_tokens
+        raise Refusal(
+            status=400,
+            message=f"This model's maximum context length is {max_model_len} tokens. However, you requested {int(wanted)} "
+            f"output tokens and your prompt contains {prompt_tokens} input tokens, for a total of {total} tokens. Please "
+            "reduce the length of the input prompt or the number of requested output tokens. "
+            f"(parameter=input_tokens, value={prompt_tokens})",
+            param="input_tokens",
+            shape="max_tokens",
+            value=(int(wanted), prompt_tokens),
+        )
+    return int(wanted)
+
+
+def message_tokens(message: dict[str, Any]) -> int:
+    """The estimate for one message: its text, and the tool calls it carries."""
+    tokens = count_tokens(text_of(message.get("content")))
+    calls = message.get("tool_calls")
+    return tokens + count_tokens(str(calls)) if calls else tokens
+
+
+def _prompts(prompt: Any) -> list[tuple[str, int]]:
+    """Texts and token counts of a completion's prompt: text, token ids, or a list of either."""
+    if isinstance(prompt, str):
+        return [(prompt, count_tokens(prompt))]
+    if isinstance(prompt, list) and prompt:
+        if all(isinstance(item, int) for item in prompt):
+            return [(" ".join(map(str, prompt)), len(prompt))]
+        if all(isinstance(item, str) or (isinstance(item, list) and item) for item in prompt):
+            return [one for item in prompt for one in _prompts(item)]
+    raise Refusal(
+        status=400, message="Either prompt or prompt_embeds must be provided and non-empty.", shape="prompt"
+    )
+
+
+def _stops(request: dict[str, Any]) -> tuple[str, ...]:
+    stop = request.get("stop")
+    if stop is None:
+        return ()
+    return (stop,) if isinstance(stop, str) else tuple(stop)
+
+
+def _format(request: dict[str, Any]) -> tuple[bool, Any, tuple[str, ...]]:
+    """(any JSON object, JSON Schema, options) that the answer is constrained to."""
+    structured = request.get("structured_outputs")
+    if isinstance(structured, dict):
+        if structured.get("json") is not None:
+            return False, _checked_schema(structured["json"]), ()
+        if isinstance(structured.get("choice"), list) and structured["choice"]:
+            return False, None, tuple(map(str, structured["choice"]))
+        if structured.get("json_object"):
+            return True, None, ()
+        if isinstance(structured.get("regex"), str):
+            return False, None, (make_match(structured["regex"], Random(0)),)
+    wanted = request.get("response_format")
+    if not isinstance(wanted, dict):
+        return False, None, ()
+    kind = wanted.get("type")
+    if kind == "json_object":
+        return True, None, ()
+    if kind == "json_schema":
+        holder = wanted.get("json_schema")
+        if not isinstance(holder, dict):
+            raise validation(
+                [("missing", "body.response_format.json_schema", "Field required", wanted, None)]
+            )
+        schema = holder.get("schema")
+        return (True, None, ()) if schema is None else (False, _checked_schema(schema), ())
+    if kind in ("text", None):
+        return False, None, ()
+    text = "Input should be 'text', 'json_object' or 'json_schema'"
+    raise validation([("literal_error", "body.response_format.type", text, kind, None)])
+
+
+def _checked_schema(schema: Any) -> Any:
+    make_instance(schema, Random(0))
+    return schema
+
+
+def _tools(request: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    functions = []
+    for at, tool in enumerate(request.get("tools") or ()):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise validation([("missing", f"body.tools.{at}.function", "Field required", tool, None)])
+        functions.append(function)
+    return tuple(functions)
+
+
+def _tool_choice(request: dict[str, Any], tools: tuple[dict[str, Any], ...]) -> str:
+    choice = request.get("tool_choice")
+    if not tools or choice == "none":
+        return "none"
+    if choice is None or choice == "auto":
+        return "auto"
+    if choice == "required":
+        return "required"
+    name = choice.get("function", {}).get("name") if isinstance(choice, dict) else None
+    if name not in [tool["name"] for tool in tools]:
+        raise Refusal(
+            status=400,
+            message=f"The tool specified in `tool_choice` does not match any of the specified `tools`: {name}",
+            param="tool_choice",
+            shape="tools",
+        )
+    return str(name)

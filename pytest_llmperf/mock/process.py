@@ -1,0 +1,217 @@
+"""The handle of a mock server that runs in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import selectors
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.mock.config import MockConfig, parse_config
+from pytest_llmperf.mock.empirical import resolve_empirical
+from pytest_llmperf.mock.rules import parse_rule
+
+_START_S = 20.0
+_STOP_S = 2.0
+_ROOT = Path(__file__).resolve().parents[2]
+_PROGRAM = f"import sys; sys.path.append({str(_ROOT)!r}); from pytest_llmperf.mock.child import run_child; run_child()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedRequest:
+    """One request as the mock received it. Times are on the clock of ``time.perf_counter()``.
+
+    On Linux that clock is the same for all processes of the machine, so that a client's own
+    measurement can be compared with these.
+    """
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]  #: names in lower case, secrets redacted
+    body: str  #: as it came; the first 256 KiB
+    arrived_s: float  #: when the last byte of the request was read
+    first_byte_s: float | None  #: just before the answer's first byte was sent
+    last_byte_s: float | None  #: just before the answer's last byte was sent
+    status: int  #: 0: no answer was begun
+    fault: str  #: the fault that was played, "" for none
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class MockServer:
+    """A running mock server. Stops with ``stop()``, at the end of a ``with`` block, or with this process."""
+
+    def __init__(self, process: subprocess.Popen[bytes], *, port: int, token: str) -> None:
+        self._process = process
+        self._token = token
+        self._lock = threading.Lock()
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}/v1"
+
+    def __repr__(self) -> str:
+        state = "running" if self._process.poll() is None else "stopped"
+        return f"<MockServer {self.url} {state}>"
+
+    def __enter__(self) -> MockServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process the server runs in."""
+        return self._process.pid
+
+    def reply(self, answer: Any = None, /, **rule: Any) -> None:
+        """Answer *answer* from now on: a text, or what JSON can hold; a list of answers is a sequence.
+
+        Conditions are those of a rule in slo.yaml: ``contains=``, ``regex=``, ``equals=``,
+        ``model=``, ``turn=``, ``times=`` … The newest rule goes first.
+        """
+        section = dict(rule)
+        if isinstance(answer, str):
+            section["text"] = answer
+        elif answer is not None:
+            section["json"] = answer
+        parse_rule(section, where="llm_mock.reply")
+        self._post("/_mock/reply", section)
+
+    def latency(self, *, ttft: Any = None, itl: Any = None) -> None:
+        """Change when tokens leave: distributions as in slo.yaml, as ``lognormal(55ms, 0.1)``."""
+        given = {key: value for key, value in (("ttft", ttft), ("itl", itl)) if value is not None}
+        section = {
+            key: resolve_empirical(value, where=f"llm_mock.latency {key}", folder=None)
+            for key, value in given.items()
+        }
+        parse_config({"latency": section}, where="llm_mock")
+        self._post("/_mock/latency", section)
+
+    def reset(self) -> None:
+        """Go back to how it was started: rules, latency, faults, seed; forget received requests."""
+        self._post("/_mock/reset", None)
+
+    @property
+    def requests(self) -> tuple[ReceivedRequest, ...]:
+        """What was received since the start or the last reset, in order of completion."""
+        return tuple(map(_received, self._post("/_mock/requests", None)["requests"]))
+
+    def stop(self) -> None:
+        """End the process; harmless when it has ended."""
+        self._connection.close()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()  # the child ends by itself when its input does
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _post(self, path: str, value: Any) -> Any:
+        body = json.dumps(value).encode()
+        with self._lock:
+            try:
+                status, answer = self._exchange(path, body)
+            except (http.client.HTTPException, OSError):
+                self._connection.close()  # it was closed while idle
+                try:
+                    status, answer = self._exchange(path, body)
+                except (http.client.HTTPException, OSError) as error:
+                    raise RuntimeError(f"the mock server at {self.url} does not answer: {error}") from error
+        parsed = json.loads(answer)
+        if status != 200:
+            raise LlmPerfUsageError(f"mock: {parsed.get('error', answer)}")
+        return parsed
+
+    def _exchange(self, path: str, body: bytes) -> tuple[int, bytes]:
+        self._connection.request("POST", path, body, {"x-mock-token": self._token})
+        response = self._connection.getresponse()
+        return response.status, response.read()
+
+
+def start_mock(
+    config: MockConfig | Mapping[str, Any] | None = None, *, port: int = 0, seed: int | None = None
+) -> MockServer:
+    """Start a mock server in its own process; it listens when this returns.
+
+    *config* is a parsed configuration or the ``mock:`` section itself; *port* 0 takes a free one;
+    *seed* wins over the configuration's. Raises LlmPerfUsageError for a configuration or a port
+    that cannot be used.
+    """
+    parsed = config if isinstance(config, MockConfig) else parse_config(config or {}, where="mock")
+    section = json.loads(parsed.section)
+    if seed is not None:
+        section["seed"] = seed
+    token = secrets.token_urlsafe(24)
+    order = {"section": section, "where": "mock", "port": port, "token": token}
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+            [sys.executable, "-P", "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=os.name == "posix",  # Ctrl-C reaches the parent, which then stops it in order
+        )
+        try:
+            line = _first_line(process, json.dumps(order).encode() + b"\n")
+            said = json.loads(line) if line else {}
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if "port" not in said:
+            process.kill()
+            process.wait()
+            errors.seek(0)
+            reason = said.get("error") or errors.read().decode("utf-8", "replace").strip()[-2000:]
+            raise LlmPerfUsageError(f"the mock server did not start: {reason or 'no reason was given'}")
+    return MockServer(process, port=said["port"], token=token)
+
+
+def _first_line(process: subprocess.Popen[bytes], order: bytes) -> bytes:
+    """What the child says first; empty when it ended or took too long."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(order)
+        process.stdin.flush()
+    with process.stdout as stdout:
+        return stdout.readline() if _readable(stdout) else b""
+
+
+def _readable(stdout: IO[bytes]) -> bool:
+    if os.name != "posix":
+        return True  # select does not take pipes there
+    with selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        return bool(selector.select(_START_S))
+
+
+def _received(entry: Mapping[str, Any]) -> ReceivedRequest:
+    return ReceivedRequest(
+        method=entry["method"],
+        path=entry["path"],
+        headers=tuple((name, value) for name, value in entry["headers"]),
+        body=entry["body"],
+        arrived_s=entry["arrived_ns"] / 1e9,
+        first_byte_s=entry["first_byte_ns"] / 1e9 if entry["first_byte_ns"] else None,
+        last_byte_s=entry["last_byte_ns"] / 1e9 if entry["last_byte_ns"] else None,
+        status=entry["status"],
+        fault=entry["fault"],
+    )

@@ -1,0 +1,295 @@
+"""vLLM's bytes, field by field as recorded from vLLM 0.32."""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+from pytest_llmperf.mock.checks import Refusal
+from pytest_llmperf.mock.dialect import Dialect, Frames, HeadWriter, encode_json, error_body, sse
+from pytest_llmperf.mock.generation import Choice, Generation
+from pytest_llmperf.mock.pieces import split_pieces
+
+VERSION = "0.32.0"
+FINGERPRINT = "vllm-0.32.0-9f35d8f8"
+
+_HEAD = HeadWriter(
+    "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{more}\r\n{body}{type}\r\nvary: Origin\r\n"
+)
+
+
+def refusal(refused: Refusal) -> tuple[int, bytes]:
+    """vLLM's error object."""
+    error = {"message": refused.message, "type": refused.type, "param": refused.param, "code": refused.status}
+    return refused.status, error_body(error)
+
+
+def usage(generation: Generation, *, stream: bool) -> dict[str, Any]:
+    """Token counts; a stream's lack two fields that the plain answer has."""
+    prompt, completion = generation.ask.prompt_tokens, generation.completion_tokens
+    cached: dict[str, Any] = {"cached_tokens": generation.cached_tokens, "created_cache_tokens": 0}
+    counts = {"prompt_tokens": prompt, "total_tokens": prompt + completion, "completion_tokens": completion}
+    if stream:
+        return {**counts, "prompt_tokens_details": cached}
+    return {
+        **counts,
+        "prompt_tokens_details": {**cached, "multimodal_tokens": None},
+        "completion_tokens_details": None,
+    }
+
+
+def chat(generation: Generation) -> bytes:
+    """The body of a chat answer."""
+    choices = []
+    for choice in generation.choices:
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if choice.tool_calls else choice.text,
+            "refusal": None,
+            "annotations": None,
+            "audio": None,
+            "function_call": None,
+        }
+        if choice.tool_calls:
+            message["tool_calls"] = [
+                {
+                    "id": call_id(generation, at),
+                    "type": "function",
+                    "function": {"name": name, "arguments": arguments},
+                }
+                for at, (name, arguments) in enumerate(choice.tool_calls)
+            ]
+        message["reasoning"] = "".join(choice.reasoning) or None
+        choices.append(
+            {
+                "index": choice.index,
+                "message": message,
+                "logprobs": logprobs(choice.pieces, generation.ask.top_logprobs),
+                "finish_reason": choice.finish,
+                "stop_reason": choice.stop_reason,
+                "token_ids": None,
+                "routed_experts": None,
+            }
+        )
+    return encode_json(
+        {
+            "id": generation.id,
+            "object": "chat.completion",
+            "created": generation.created,
+            "model": generation.ask.said.model,
+            "choices": choices,
+            "service_tier": None,
+            "system_fingerprint": FINGERPRINT,
+            "usage": usage(generation, stream=False),
+            "prompt_logprobs": None,
+            "prompt_token_ids": None,
+            "prompt_text": None,
+            "kv_transfer_params": None,
+            "ec_transfer_params": None,
+            "metrics": None,
+        }
+    ).encode("utf-8", "replace")
+
+
+def chat_events(generation: Generation, include_usage: bool) -> Frames:  # noqa: FBT001 - a Dialect member
+    """The events of a streamed chat answer."""
+    model = encode_json(generation.ask.said.model)
+    start = f'{{"id":"{generation.id}","object":"chat.completion.chunk","created":{generation.created},"model":{model},"choices":['
+    frames: Frames = []
+    many = len(generation.choices) > 1
+    for choice in generation.choices:
+        head = f'{start}{{"index":{choice.index},"delta":'
+        frames.append(
+            (
+                0,
+                sse(
+                    f'{head}{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null}}],'
+                    '"prompt_token_ids":null,"prompt_text":null}'
+                ),
+            )
+        )
+        frames += _deltas(generation, choice, head)
+    if many:
+        frames.sort(key=lambda frame: frame[0])
+    if include_usage:
+        counts = encode_json(usage(generation, stream=True))
+        last = f'{start}],"usage":{counts},"system_fingerprint":"{FINGERPRINT}"}}'
+        frames.append((generation.steps - 1, sse(last)))
+    return frames
+
+
+def _deltas(generation: Generation, choice: Choice, head: str) -> Frames:
+    frames: Frames = []
+    top = generation.ask.top_logprobs
+    step = 0
+    for piece in choice.reasoning:
+        frames.append((step, sse(_delta(head, f'"reasoning":{encode_json(piece)}', "null", "null"))))
+        step += 1
+    if choice.tool_calls:
+        frames += _tool_deltas(generation, choice, head, step)
+        step += len(choice.pieces)
+    else:
+        last = len(choice.pieces) - 1
+        prefix, suffix = (
+            f'data: {head}{{"content":',
+            '},"logprobs":null,"finish_reason":null,"token_ids":null}]}\n\n',
+        )
+        for at, piece in enumerate(choice.pieces):
+            if at == last and not choice.ends_by_token:
+                break
+            if piece and top is None:
+                frames.append((step, f"{prefix}{encode_json(piece)}{suffix}".encode("utf-8", "replace")))
+            elif piece:
+                shown = encode_json(logprobs((piece,), top))
+                frames.append((step, sse(_delta(head, f'"content":{encode_json(piece)}', shown, "null"))))
+            step += 1
+    tail = choice.pieces[-1] if choice.pieces and not choice.ends_by_token and not choice.tool_calls else ""
+    shown = encode_json(logprobs((tail,), top)) if tail and top is not None else "null"
+    delta = f'"content":{encode_json(tail)}' if tail else ""
+    reason = encode_json(choice.finish) + f',"stop_reason":{encode_json(choice.stop_reason)}'
+    frames.append((max(0, choice.tokens - 1), sse(_delta(head, delta, shown, reason))))
+    return frames
+
+
+def _delta(head: str, delta: str, shown_logprobs: str, finish: str) -> str:
+    return f'{head}{{{delta}}},"logprobs":{shown_logprobs},"finish_reason":{finish},"token_ids":null}}]}}'
+
+
+def _tool_deltas(generation: Generation, choice: Choice, head: str, step: int) -> Frames:
+    frames: Frames = []
+    for at, (name, arguments) in enumerate(choice.tool_calls):
+        for number, piece in enumerate(split_pieces(arguments)):
+            function: dict[str, Any] = {"arguments": piece}
+            call: dict[str, Any] = {"index": at, "function": function}
+            if number == 0:
+                call = {
+                    "id": call_id(generation, at),
+                    "type": "function",
+                    "index": at,
+                    "function": {"name": name, **function},
+                }
+            frames.append((step, sse(_delta(head, f'"tool_calls":[{encode_json(call)}]', "null", "null"))))
+            step += 1
+    return frames
+
+
+def call_id(generation: Generation, at: int) -> str:
+    """The id of a tool call."""
+    return f"chatcmpl-tool-{crc32(generation.id.encode()):08x}{at:08x}"
+
+
+def completion(generation: Generation) -> bytes:
+    """The body of a text completion."""
+    choices = [
+        {
+            "index": choice.index,
+            "text": choice.text,
+            "logprobs": completion_logprobs(choice.pieces, generation.ask.top_logprobs),
+            "finish_reason": choice.finish,
+            "stop_reason": choice.stop_reason,
+            "token_ids": None,
+            "prompt_logprobs": None,
+            "prompt_token_ids": None,
+            "routed_experts": None,
+        }
+        for choice in generation.choices
+    ]
+    return encode_json(
+        {
+            "id": generation.id,
+            "object": "text_completion",
+            "created": generation.created,
+            "model": generation.ask.said.model,
+            "choices": choices,
+            "service_tier": None,
+            "system_fingerprint": FINGERPRINT,
+            "usage": usage(generation, stream=False),
+            "kv_transfer_params": None,
+        }
+    ).encode("utf-8", "replace")
+
+
+def completion_events(generation: Generation, include_usage: bool) -> Frames:  # noqa: FBT001 - a Dialect member
+    """The events of a streamed text completion."""
+    model = encode_json(generation.ask.said.model)
+    start = f'{{"id":"{generation.id}","object":"text_completion","created":{generation.created},"model":{model},"choices":['
+    frames: Frames = []
+    for choice in generation.choices:
+        offset = 0
+        pieces = choice.pieces if not choice.ends_by_token else (*choice.pieces, "")
+        for step, piece in enumerate(pieces):
+            last = step == len(pieces) - 1
+            if not piece and not last:
+                continue
+            body = {
+                "index": choice.index,
+                "text": piece,
+                "logprobs": completion_logprobs((piece,), generation.ask.top_logprobs, offset)
+                if piece
+                else None,
+                "finish_reason": choice.finish if last else None,
+                "stop_reason": choice.stop_reason if last else None,
+                "prompt_token_ids": None,
+                "token_ids": None,
+            }
+            offset += len(piece)
+            frames.append((step, sse(f"{start}{encode_json(body)}]}}")))
+    frames.sort(key=lambda frame: frame[0])
+    if include_usage:
+        counts = encode_json(usage(generation, stream=True))
+        last_event = f'{start}],"usage":{counts},"system_fingerprint":"{FINGERPRINT}"}}'
+        frames.append((generation.steps - 1, sse(last_event)))
+    return frames
+
+
+def logprobs(pieces: tuple[str, ...], top: int | None) -> dict[str, Any] | None:
+    """Chat log probabilities: made up, the same for the same token."""
+    if top is None:
+        return None
+    return {"content": [_token_logprob(piece, top) for piece in pieces if piece]}
+
+
+def _token_logprob(piece: str, top: int) -> dict[str, Any]:
+    rivals = [piece, *(f"{piece[:-1]}{chr(97 + at)}" for at in range(top - 1))] if top else []
+    own = _entry(piece, 0)
+    return {
+        **own,
+        "top_logprobs": [
+            _entry(rival, at) | {"logprob": own["logprob"] - at} for at, rival in enumerate(rivals)
+        ],
+    }
+
+
+def _entry(piece: str, _rank: int) -> dict[str, Any]:
+    data = piece.encode("utf-8", "replace")
+    return {"token": piece, "logprob": -(crc32(data) % 4000) / 1000, "bytes": list(data)}
+
+
+def completion_logprobs(pieces: tuple[str, ...], top: int | None, offset: int = 0) -> dict[str, Any] | None:
+    """Log probabilities in the older form of text completions."""
+    if top is None:
+        return None
+    entries = [_token_logprob(piece, max(1, top)) for piece in pieces if piece]
+    offsets = []
+    for entry in entries:
+        offsets.append(offset)
+        offset += len(entry["token"])
+    return {
+        "text_offset": offsets,
+        "token_logprobs": [entry["logprob"] for entry in entries],
+        "tokens": [entry["token"] for entry in entries],
+        "top_logprobs": [
+            {one["token"]: one["logprob"] for one in entry["top_logprobs"]} for entry in entries
+        ],
+    }
+
+
+VLLM = Dialect(
+    name="vllm",
+    head=_HEAD,
+    refusal=refusal,
+    chat=chat,
+    chat_events=chat_events,
+    completion=completion,
+    completion_events=completion_events,
+)

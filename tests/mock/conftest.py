@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from pytest_llmperf.mock.process import MockServer, start_mock
+
+FAST = {"latency": {"ttft": "0", "itl": "0"}}
+
+
+@dataclass
+class Answer:
+    """A raw HTTP answer, taken apart."""
+
+    raw: bytes
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def __post_init__(self):
+        head, _, body = self.raw.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        self.status = int(first.split(" ")[1]) if first else 0
+        self.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        self.body = unchunk(body) if self.headers.get("transfer-encoding") == "chunked" else body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def events(self):
+        """The payloads of server-sent events, parsed, `[DONE]` as that text."""
+        payloads = [line[6:] for line in self.body.decode().split("\n") if line.startswith("data: ")]
+        return [payload if payload == "[DONE]" else json.loads(payload) for payload in payloads]
+
+
+def unchunk(body: bytes) -> bytes:
+    out = b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        out += rest[: int(size, 16)]
+        body = rest[int(size, 16) + 2 :]
+    return out
+
+
+def raw_exchange(server: MockServer, data: bytes, *, timeout: float = 10.0) -> bytes:
+    """What comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as connection:
+        connection.sendall(data)
+        out = b""
+        while part := connection.recv(65536):
+            out += part
+        return out
+
+
+def ask(server: MockServer, path: str, body: object = None, *, method: str | None = None, **headers: str) -> Answer:
+    data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    head = f"{method or ('GET' if body is None else 'POST')} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}"
+    return Answer(raw_exchange(server, f"{head}content-length: {len(data)}\r\n\r\n".encode() + data))
+
+
+def chat(server: MockServer, text: str = "merhaba", **params: object) -> Answer:
+    messages = params.pop("messages", [{"role": "user", "content": text}])
+    return ask(server, "/v1/chat/completions", {"model": "tiny", "messages": messages, **params})
+
+
+@pytest.fixture(scope="session")
+def _shared_mock() -> Iterator[MockServer]:
+    with start_mock({**FAST, "models": ["tiny"], "max_model_len": 1024}) as server:
+        yield server
+
+
+@pytest.fixture
+def mock(_shared_mock) -> MockServer:
+    """A server without delays, as new for every test."""
+    _shared_mock.reset()
+    return _shared_mock
