@@ -36,8 +36,8 @@ class TokenCount(int):
         count.source, count.name = source, name
         return count
 
-    def __getnewargs__(self) -> tuple[int, TokenSource, str]:
-        return int(self), self.source, self.name
+    def __reduce__(self) -> tuple[type[TokenCount], tuple[int, TokenSource, str]]:
+        return TokenCount, (int(self), self.source, self.name)
 
     def __repr__(self) -> str:
         return f"<TokenCount {int(self)} by {self.name}>"
@@ -147,7 +147,7 @@ def _local_counter(path: Path) -> Callable[[str], TokenCount]:
         ) from None
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the package raises bare Exception
+    except Exception as error:  # noqa: BLE001 - the package raises bare Exception
         raise LlmPerfUsageError(f"{path} is not a tokenizer.json: {error}") from None
 
     def count(text: str) -> TokenCount:
