@@ -1,0 +1,177 @@
+"""Reference tables as Markdown, made from the code, so that the documentation cannot fall behind it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pytest_llmperf import fixtures, slo_schema
+from pytest_llmperf.core.metric import METRICS, QUANTILES, STATISTICS, TIME_UNITS, Metric, Shape
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.slo import ARGUMENTS, DEFAULT_GATE
+from pytest_llmperf.options import SPECS
+
+
+def options() -> str:
+    """Every option with its ini key and environment variable."""
+    return _table(
+        ("option", "ini key", "environment", "meaning"),
+        (
+            (_flag(name), f"`llm_{name}`", f"`LLMPERF_{name.upper()}`", spec.help.replace("%%", "%"))
+            for name, spec in SPECS.items()
+        ),
+    )
+
+
+def _flag(name: str) -> str:
+    spec = SPECS[name]
+    flag = spec.flag or f"--llm-{name.replace('_', '-')}"
+    return f"`{flag} {spec.metavar}`" if spec.metavar else f"`{flag}`"
+
+
+def keys() -> str:
+    """Every SLO key; those of times as patterns, since there is one for each statistic and unit."""
+    return _table(
+        ("key", "the limit is", "of", "unit"),
+        (
+            (
+                _key(name, metric),
+                _bound(metric),
+                metric.help,
+                metric.unit if metric.unit != "s" else "in the key",
+            )
+            for name, metric in METRICS.items()
+        ),
+    )
+
+
+def _key(name: str, metric: Metric) -> str:
+    if metric.shape is not Shape.TIME:
+        return f"`{name}`"
+    return "`<statistic>_<unit>`" if name == "latency" else f"`{name}_<statistic>_<unit>`"
+
+
+def _bound(metric: Metric) -> str:
+    return "at least" if metric.higher_is_better else "at most"
+
+
+def key_parts() -> str:
+    """What may stand for <statistic> and <unit>."""
+    return (
+        f"`<statistic>` is one of {_list(STATISTICS)}; `<unit>` is one of {_list(TIME_UNITS)}. Percentiles: "
+        + ", ".join(f"`{name}` is the {100 * share:g} % quantile" for name, share in QUANTILES.items())
+        + "."
+    )
+
+
+def arguments() -> str:
+    """The arguments of the marker that are not limits."""
+    return _table(("argument", "expects"), ((f"`{name}`", text) for name, text in ARGUMENTS.items()))
+
+
+def gates() -> str:
+    """What is compared with a baseline when nobody says otherwise."""
+    return _list(DEFAULT_GATE)
+
+
+def outcomes() -> str:
+    """The classes of a verdict with the comments that stand beside them in the code."""
+    source = inspect.getsource(Outcome).splitlines()
+    comments = {
+        line.split('"')[1]: line.partition("#:")[2].strip() for line in source if "#:" in line and '"' in line
+    }
+    return _table(("outcome", "meaning"), ((f"`{outcome}`", comments[outcome]) for outcome in Outcome))
+
+
+def fixture_table() -> str:
+    """Every public fixture with the first paragraph of its docstring."""
+    return _table(
+        ("fixture", "gives"), ((f"`{name}`", text) for name, text in sorted(fixture_texts().items()))
+    )
+
+
+def fixture_texts() -> dict[str, str]:
+    """The plugin's public fixtures by name."""
+    found = {}
+    for attribute, value in vars(fixtures).items():
+        if type(value).__name__ != "FixtureFunctionDefinition":
+            continue
+        name = value.name or attribute
+        if not name.startswith("_"):
+            found[name] = " ".join((inspect.getdoc(value) or "").partition("\n\n")[0].split())
+    return found
+
+
+def slo_file() -> str:
+    """The sections of slo.yaml and what each entry takes."""
+    schema = slo_schema.build()
+    return "\n\n".join(
+        f"### `{name}`\n\n{_section(section, schema)}" for name, section in schema["properties"].items()
+    )
+
+
+def _section(section: dict[str, Any], schema: dict[str, Any]) -> str:
+    section = _resolved(section, schema)
+    text = section.get("description", "")
+    if "const" in section:
+        return f"{text} Always `{section['const']}`.".strip()
+    entry = section.get("additionalProperties")
+    if isinstance(entry, dict):
+        return f"{text}\n\nA mapping of names; each entry takes:\n\n{_properties(entry, schema)}".strip()
+    return f"{text}\n\n{_properties(section, schema)}".strip()
+
+
+def _properties(section: dict[str, Any], schema: dict[str, Any]) -> str:
+    if section.get("$ref") == "#/$defs/promises":
+        return "Every SLO key and every argument of {doc}`llm_slo <markers>`."
+    section = _resolved(section, schema)
+    return _table(
+        ("key", "expects", ""),
+        (
+            (f"`{name}`", _type(value, schema), _resolved(value, schema).get("description", ""))
+            for name, value in section.get("properties", {}).items()
+        ),
+    )
+
+
+def _type(value: dict[str, Any], schema: dict[str, Any]) -> str:
+    if value.get("$ref") == "#/$defs/promises":
+        return "SLO keys"
+    value = _resolved(value, schema)
+    if "enum" in value:
+        return "one of " + _list(value["enum"])
+    if "anyOf" in value:
+        return " or ".join(dict.fromkeys(_type(one, schema) for one in value["anyOf"]))
+    kind = value.get("type", "any value")
+    if kind == "object" and value.get("properties"):
+        return "mapping of " + _list(value["properties"])
+    return {"object": "mapping", "array": "list", "string": "text"}.get(kind, str(kind))
+
+
+def _resolved(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    reference = value.get("$ref", "")
+    if not reference.startswith("#/$defs/"):
+        return value
+    return {**schema["$defs"][reference.removeprefix("#/$defs/")], **value}
+
+
+def _list(words: Iterable[object]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "options": options,
+    "keys": keys,
+    "key-parts": key_parts,
+    "arguments": arguments,
+    "gates": gates,
+    "outcomes": outcomes,
+    "fixtures": fixture_table,
+    "slo-file": slo_file,
+}

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from pytest_llmperf import slo_file
+from pytest_llmperf.cases import load_cases
+from pytest_llmperf.core.estimate import estimated_tokens
+
+ROOT = Path(__file__).parents[2]
+ASSISTANT = ROOT / "examples" / "assistant"
+ROLES = ("router", "orchestrator", "chat")
+
+
+def load(path):
+    return slo_file.load(path, today=dt.date(2026, 1, 1))
+
+
+def text(path):
+    return (ASSISTANT / path).read_text("utf-8")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_prompt_is_within_the_input_budget_of_its_role(role):
+    cases = load_cases(ASSISTANT / "cases" / f"{role}.yaml")
+    longest = max(len(" ".join(map(str, case.values()))) for case in cases)
+    budget = load(ROOT / "slo.yaml").roles[role].slo["input_tokens max"].bound
+    assert estimated_tokens(text(f"prompts/{role}.txt")) + longest / 4 <= budget
+
+
+def test_the_router_is_asked_the_ten_utterances():
+    assert len(load_cases(ASSISTANT / "cases" / "router.yaml")) == 10
+
+
+def test_every_expected_route_and_intent_is_one_that_the_schema_allows():
+    schema = json.loads(text("schemas/router.json"))
+    for case in load_cases(ASSISTANT / "cases" / "router.yaml"):
+        jsonschema.validate({"route": case["route"], "intent": case["intent"]}, schema)
+
+
+@pytest.mark.parametrize("role", ["router", "orchestrator"])
+def test_every_example_in_a_prompt_holds_to_the_schema(role):
+    schema = json.loads(text(f"schemas/{role}.json"))
+    examples = [line for line in text(f"prompts/{role}.txt").splitlines() if line.startswith("{")]
+    assert examples
+    for example in examples:
+        jsonschema.validate(json.loads(example), schema)
+
+
+def test_no_role_stops_at_a_closing_brace():
+    assert all("stop" not in role.params for role in load(ROOT / "slo.yaml").roles.values())
+
+
+def test_the_slow_file_differs_in_the_latency_alone():
+    normal, slow = load(ROOT / "slo.yaml"), load(ASSISTANT / "slow.yaml")
+    assert normal.mock["latency"] != slow.mock["latency"]
+    assert {**normal.mock, "latency": None} == {**slow.mock, "latency": None}
+    for part in ("defaults", "backends", "roles", "scenarios", "prices"):
+        assert getattr(normal, part) == getattr(slow, part), part
