@@ -34,9 +34,8 @@ def main() -> None:
     added = [1000 * (with_plugin - without) for with_plugin, without in measured]
     low, middle, high = statistics.quantiles(added, n=4)
     print(f"pytest without the plugin  {1000 * plain:6.1f} ms  median of {pairs}")
-    print(
-        f"added by the plugin        {middle:6.1f} ms  median of the pairs, middle half {low:.1f} to {high:.1f}"
-    )
+    spread = f"middle half {low:.1f} to {high:.1f}"
+    print(f"added by the plugin        {middle:6.1f} ms  median of the pairs, {spread}")
 
 
 def pair(project: Path) -> tuple[float, float]:

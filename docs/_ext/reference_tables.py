@@ -21,7 +21,7 @@ class ReferenceTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Parse the table as if it stood in the page."""
         text = TABLES[self.arguments[0]]()
-        container = nodes.section() if "\n### " in f"\n{text}" else nodes.container()
+        container = nodes.section() if "\n## " in f"\n{text}" else nodes.container()
         self.state.nested_parse(
             StringList(text.splitlines(), source=__file__), self.content_offset, container, match_titles=True
         )

@@ -107,7 +107,7 @@ def slo_file() -> str:
     """The sections of slo.yaml and what each entry takes."""
     schema = slo_schema.build()
     return "\n\n".join(
-        f"### `{name}`\n\n{_section(section, schema)}" for name, section in schema["properties"].items()
+        f"## `{name}`\n\n{_section(section, schema)}" for name, section in schema["properties"].items()
     )
 
 
@@ -126,24 +126,50 @@ def _properties(section: dict[str, Any], schema: dict[str, Any]) -> str:
     if section.get("$ref") == "#/$defs/promises":
         return "Every SLO key and every argument of {doc}`llm_slo <markers>`."
     section = _resolved(section, schema)
-    return _table(
-        ("key", "expects", ""),
-        (
-            (f"`{name}`", _type(value, schema), _resolved(value, schema).get("description", ""))
-            for name, value in section.get("properties", {}).items()
-        ),
+    properties = {
+        name: {} if value is True else value for name, value in section.get("properties", {}).items()
+    }
+    rows = ((f"`{name}`", _type(value, schema), _help(value, schema)) for name, value in properties.items())
+    inner = ((name, _inner(value, schema)) for name, value in properties.items())
+    return "\n\n".join(
+        [
+            _table(("key", "expects", ""), rows),
+            *(f"`{name}` takes:\n\n{_properties(value, schema)}" for name, value in inner if value),
+        ]
     )
+
+
+def _inner(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The mapping whose keys deserve a table of their own: the value, or each entry of a list."""
+    value = _resolved(value, schema)
+    value = _resolved(value.get("items") or value, schema)
+    return (
+        value
+        if any("description" in one for one in value.get("properties", {}).values() if one is not True)
+        else {}
+    )
+
+
+def _help(value: dict[str, Any], schema: dict[str, Any]) -> str:
+    general = _resolved({"$ref": value["$ref"]}, schema).get("description", "") if "$ref" in value else ""
+    texts = dict.fromkeys((value.get("description", ""), general))
+    return ". ".join(text.rstrip(".") for text in texts if text)
 
 
 def _type(value: dict[str, Any], schema: dict[str, Any]) -> str:
     if value.get("$ref") == "#/$defs/promises":
         return "SLO keys"
     value = _resolved(value, schema)
+    if "const" in value:
+        return f"`{value['const']}`"
     if "enum" in value:
         return "one of " + _list(value["enum"])
-    if "anyOf" in value:
-        return " or ".join(dict.fromkeys(_type(one, schema) for one in value["anyOf"]))
+    choices = value.get("anyOf") or value.get("oneOf")
+    if choices:
+        return " or ".join(dict.fromkeys(_type(one, schema) for one in choices))
     kind = value.get("type", "any value")
+    if isinstance(kind, list):
+        return " or ".join(_type({"type": one}, schema) for one in kind)
     if kind == "object" and value.get("properties"):
         return "mapping of " + _list(value["properties"])
     return {"object": "mapping", "array": "list", "string": "text"}.get(kind, str(kind))

@@ -60,7 +60,7 @@ def test_every_outcome_has_its_meaning(tables):
 
 
 def test_every_section_of_slo_yaml_is_in_the_reference(tables):
-    assert set(build()["properties"]) == set(re.findall(r"^### `(\w+)`", tables["slo-file"](), re.MULTILINE))
+    assert set(build()["properties"]) == set(re.findall(r"^## `(\w+)`", tables["slo-file"](), re.MULTILINE))
 
 
 def test_every_fixture_that_pytest_offers_is_in_the_table(tables, request):
