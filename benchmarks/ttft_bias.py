@@ -30,9 +30,7 @@ from pytest_llmperf.core.backend import Backend
 FIRST_S = 0.02
 GAP_S = 0.004
 TOKENS = 8
-HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 Ask = Callable[[str], Awaitable[float]]
 
@@ -69,7 +67,10 @@ class PacedServer(asyncio.Protocol):
         reason = "stop" if number == TOKENS - 1 else None
         delta = {"content": f"token{number} "}
         chunk = json.dumps(
-            {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+            {
+                "object": "chat.completion.chunk",
+                "choices": [{"index": 0, "delta": delta, "finish_reason": reason}],
+            }
         )
         data = _chunk(f"data: {chunk}\n\n")
         if number == 0:
@@ -114,6 +115,8 @@ async def in_turns(asks: dict[str, Ask], streams: int, requests: int) -> dict[st
         for client, ask in asks.items():
 
             async def stream(number: int, ask: Ask = ask, client: str = client, turn: int = turn) -> None:
+                # as real users: not all in one instant, which would measure the paced server's queue
+                await asyncio.sleep(number * (FIRST_S + TOKENS * GAP_S) / streams)
                 for i in range(5):
                     name = f"{client}/{streams}/{turn}/{number}/{i}"
                     ttft_s = await ask(name)
@@ -203,7 +206,9 @@ def quantile(values: list[float], q: float) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 32])
     arguments = parser.parse_args()

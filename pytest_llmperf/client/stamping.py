@@ -27,7 +27,7 @@ class Meter:
     attempt: Attempt
     read_s: float | None = None  #: when the last bytes arrived
     opened: bool = False  #: whether a connection was opened for it
-    writing: bool = False
+    writing: bool = False  #: whether a connection was there to write to
 
 
 METER: ContextVar[Meter | None] = ContextVar("pytest_llmperf_meter", default=None)
@@ -72,6 +72,7 @@ class StampingStream(httpcore.NetworkStream):
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
+        self._head = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """The next bytes, within the deadline of the request under way."""
@@ -88,11 +89,16 @@ class StampingStream(httpcore.NetworkStream):
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send, and stamp the first bytes of a request."""
+        """Send. The head waits for the body, so that a request is one packet with one stamp."""
         meter = METER.get()
         if meter is not None and not meter.writing:
             meter.writing = True
-            meter.attempt.sending(time.perf_counter())
+            self._head = buffer
+            return
+        if self._head:
+            buffer, self._head = self._head + buffer, b""
+            if meter is not None:
+                meter.attempt.sending(time.perf_counter())
         self._stream.write(buffer, timeout)
 
     def close(self) -> None:

@@ -23,6 +23,14 @@ def loads(text: str | bytes) -> object:
         raise ValueError("the JSON is nested too deeply") from None
 
 
+def dumps(value: object) -> bytes:
+    """*value* as JSON in UTF-8. Raises TypeError and ValueError for what is not JSON."""
+    return _ENCODER.encode(value).encode()
+
+
+_ENCODER = json.JSONEncoder(allow_nan=False)
+
+
 def _refuse(constant: str) -> object:
     raise ValueError(f"{constant} is not JSON")
 

@@ -29,6 +29,7 @@ from pytest_llmperf.wire.json_value import (
     as_object,
     as_seconds,
     as_text,
+    dumps,
 )
 from pytest_llmperf.wire.ndjson import NdjsonFrames
 
@@ -69,7 +70,7 @@ class Ollama:
             body["tools"] = list(call.tools)
         body["stream"] = call.stream
         body |= _translated(call.params)
-        return Request(url=root_url(base_url, path), body=json.dumps(body, allow_nan=False).encode())
+        return Request(url=root_url(base_url, path), body=dumps(body))
 
     def frames(self) -> NdjsonFrames:
         """Streams are one JSON object per line."""

@@ -20,6 +20,7 @@ from pytest_llmperf.wire.json_value import (
     as_object,
     as_seconds,
     as_text,
+    dumps,
 )
 from pytest_llmperf.wire.schema_format import response_format
 from pytest_llmperf.wire.sse import SseFrames
@@ -45,7 +46,7 @@ class OpenAI:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body |= call.params
         sent = {name: value for name, value in body.items() if value is not None}
-        return Request(url=openai_url(base_url, path), body=json.dumps(sent, allow_nan=False).encode())
+        return Request(url=openai_url(base_url, path), body=dumps(sent))
 
     def frames(self) -> SseFrames:
         """Streams are server-sent events."""
