@@ -21,4 +21,6 @@ myst_heading_anchors = 3
 nitpicky = True
 html_theme = "furo"
 html_title = "pytest-llmperf"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_theme_options = {"navigation_with_keys": True}

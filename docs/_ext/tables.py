@@ -14,13 +14,10 @@ from pytest_llmperf.options import SPECS
 
 
 def options() -> str:
-    """Every option with its ini key and environment variable."""
+    """Every option with its ini key."""
     return _table(
-        ("option", "ini key", "environment", "meaning"),
-        (
-            (_flag(name), f"`llm_{name}`", f"`LLMPERF_{name.upper()}`", spec.help.replace("%%", "%"))
-            for name, spec in SPECS.items()
-        ),
+        ("option", "ini key", "meaning"),
+        ((_flag(name), f"`llm_{name}`", spec.help.replace("%%", "%")) for name, spec in SPECS.items()),
     )
 
 
