@@ -1,23 +1,26 @@
 """The gate: whether the data prove a regression, prove that there is none, or neither.
 
-Imports numpy and scipy.special: reach this module only when there is something to judge.
+Everything that decides is reached from here. Imports numpy and scipy.special: reach this module
+only when there is something to judge.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtri
 
-from pytest_llmperf.core import noise, proportion
+from pytest_llmperf.core import remarks
+from pytest_llmperf.core.decision import ALPHA, BEYOND, FINE, Decision, looks, ratio
+from pytest_llmperf.core.evidence import Evidence, Reach
 from pytest_llmperf.core.limit import LimitDecision, Side, decide_limit, decide_limit_proportion
-from pytest_llmperf.core.noise import run_effect
+from pytest_llmperf.core.noise import ASSUMED, Noise, between, run_effect
 from pytest_llmperf.core.outcome import Outcome
-from pytest_llmperf.core.permutation import p_value
-from pytest_llmperf.core.quantile import checked, needed, standard_error
+from pytest_llmperf.core.permutation import p_values
+from pytest_llmperf.core.proportion import decide_proportion
+from pytest_llmperf.core.quantile import checked, logs, needed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,80 +34,65 @@ __all__ = [
     "decide",
     "decide_limit",
     "decide_limit_proportion",
+    "decide_many",
     "decide_plain",
     "decide_proportion",
     "looks",
     "run_effect",
 ]
 
-ALPHA: Final = (
-    2e-4  #: chance that one gate fails unchanged code, all looks together: 1 % per session of 50 gates
-)
-BEYOND: Final = 0.10  #: chance that a regression of exactly the limit is called more than the limit
-FINE: Final = 0.05  #: chance that a regression of twice the limit is called passed, all looks together
-_SURE: Final = 0.025  #: each end of the shown interval
-_DROP: Final = 0.05  #: a share may fall by this much before it counts
+_logs, _looks, _run_effect = logs, looks, run_effect  # arguments below carry the same words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What current samples say against a baseline."""
+class _Rule:
+    """The levels one look must meet."""
 
-    outcome: Outcome  #: passed, improved, inconclusive, unproven or regressed
-    final: bool  #: no later look can or should change it: it is decided, or this is the last look
-    observed: float  #: ordinary quantile of the current samples, in their unit
-    baseline: float  #: the same of the baseline
-    ratio: float  #: current / baseline
-    low: float  #: 95 % interval of the ratio, by inverting the same test
-    high: float
-    n: int  #: current samples
-    m: int  #: baseline samples
-    p_worse: float  #: p-value for "not slower"
-    p_beyond: float  #: p-value for "slower by no more than the limit"
-    p_fine: float  #: p-value for "slower by twice the limit or more"
-    mde: float | None  #: smallest regression that would be seen (0.21 is +21 %), when neither is proven
-    more: (
-        int | None
-    )  #: how many more samples would likely settle it; None when decided, or when no number would
-    warnings: tuple[str, ...]  #: plain sentences
+    worse: float  #: alpha of this look
+    fine: float  #: share of the chance of a wrong "passed" that this look may spend
+    margin: float  #: logarithm of the ratio that is allowed
+    twice: float  #: logarithm of the ratio that "passed" rules out
+    limit: float  #: the ratio that is allowed
+    last: bool
 
-
-def looks(iterations: int, maximum: int) -> tuple[int, ...]:
-    """Sample counts at which the gate looks: doubling from *iterations*, the last is *maximum*."""
-    if maximum <= iterations:
-        return (iterations,)
-    counts = [iterations]
-    while counts[-1] * 2 < maximum:
-        counts.append(counts[-1] * 2)
-    return (*counts, maximum)
+    @classmethod
+    def of(cls, max_regression: float, look: int, counts: tuple[int, ...], alpha: float) -> _Rule:
+        if not 0 < max_regression < math.inf:
+            raise ValueError(f"max_regression: {max_regression} is not a finite number above 0")
+        step = min(look, len(counts) - 1)
+        return cls(
+            worse=alpha / len(counts),
+            fine=FINE * counts[step] / sum(counts),
+            margin=math.log1p(max_regression),
+            twice=math.log1p(2 * max_regression),
+            limit=1 + max_regression,
+            last=step == len(counts) - 1,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Evidence:
-    """Two samples as the test sees them: logarithms, and how far noise alone separates them."""
+class _PValues:
+    """What the tests say; 1 where there was no need to ask."""
 
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    q: float
-    apart: float  #: standard deviation of what separates them beyond chance
-    x_error: float  #: standard error of the quantile of x, correlation included
-    y_error: float
-    beyond_chance: float  #: the part of *apart* that more samples do not reduce
-
-    def worse(self, shift: float) -> float:
-        """p-value for "the ratio is at most exp(shift)"."""
-        return p_value(self.x, self.y, q=self.q, shift=shift, noise=self.apart)
-
-    def better(self, shift: float) -> float:
-        """p-value for "the ratio is at least exp(shift)"."""
-        return p_value(self.y, self.x, q=self.q, shift=-shift, noise=self.apart)
-
-    def error(self, n: float) -> float:
-        """Standard error of the logarithm of the ratio with *n* current samples."""
-        return math.sqrt(self.beyond_chance**2 + self.y_error**2 + self.x_error**2 * self.x.size / n)
+    worse: float
+    beyond: float
+    fine: float
+    better: float
+    less: float  #: for "faster by no more than the limit"
 
 
-def decide(  # noqa: PLR0913  one argument for each thing the rule depends on
+def _outcome(p: _PValues, seen: float, rule: _Rule, *, few: bool) -> Outcome:
+    """The verdict class: proof of a regression comes first; few samples of p95 prove only harm."""
+    if p.worse <= rule.worse and p.beyond <= BEYOND:
+        return Outcome.REGRESSED
+    if not few and p.better <= rule.worse and p.less <= BEYOND:
+        return Outcome.IMPROVED
+    if seen > rule.limit:
+        return Outcome.UNPROVEN
+    return Outcome.PASSED if not few and p.fine <= rule.fine else Outcome.INCONCLUSIVE
+
+
+def decide(
     current: Sequence[float],
     runs: Sequence[Sequence[float]],
     *,
@@ -118,10 +106,16 @@ def decide(  # noqa: PLR0913  one argument for each thing the rule depends on
 ) -> Decision:
     """Decide whether *current* regressed against the stored *runs*; lower is better.
 
-    *current* and each run are positive times in the order they were measured. *look* is the index
-    of this look among *looks*; *run_effect* the run-to-run noise pooled by the caller
-    (:func:`run_effect`; None: 3 % is assumed). *interleaved*: the two arms of one run, so there is
-    no run-to-run noise.
+    *current* and each run are times in the order in which they were measured. *look* is the index
+    of this look among *looks*. *run_effect* is the run-to-run noise known to the caller
+    (:func:`run_effect`); None: the runs' own when there are three, else 3 % is assumed and what
+    correlated requests give away is added. *interleaved*: two arms of one run, so there is no run
+    effect; of equal length, the i-th values are a pair.
+
+    - regressed: "not slower" has p <= alpha / looks, and "slower by no more than the limit" p <= 0.10.
+    - improved: the same with the arms swapped.
+    - passed: "slower by twice the limit" is ruled out, and the observed ratio is within the limit.
+    - unproven: the observed ratio is past the limit, and the proof fails. Else inconclusive.
 
     Raises ValueError on an empty, NaN, infinite or negative input, naming it.
     """
@@ -129,205 +123,182 @@ def decide(  # noqa: PLR0913  one argument for each thing the rule depends on
     stored = [checked(run, f"stored run {number}") for number, run in enumerate(runs, 1)]
     if not stored:
         raise ValueError("runs: no stored run")
-    if not max_regression > 0:
-        raise ValueError(f"max_regression: {max_regression} is not above 0")
+    rule = _Rule.of(max_regression, look, looks or (now.size,), alpha)
     base = np.concatenate(stored)
-    q, warnings = quantile, []
     few = min(now.size, base.size) < needed(quantile)
-    if few:
-        q = 0.5
-        warnings.append(
-            f"only {min(now.size, base.size)} samples: p{quantile * 100:g} needs {needed(quantile)}, so p50 was gated instead"
-        )
-    evidence = _evidence(now, stored, q, run_effect=run_effect, interleaved=interleaved)
-    if run_effect is None and not interleaved:
-        warnings.append(f"{_stored_runs(len(stored))}: assumed {noise.ASSUMED:.0%} run-to-run noise")
-    warnings += _remarks(now)
+    q = 0.5 if few else quantile
+    x, y = _logs(now), _logs(base)
+    effect = 0.0 if interleaved else run_effect
+    if effect is None:
+        effect = _run_effect([runs], quantile=q)
+    noise = between(x[None, :], [_logs(run)[None, :] for run in stored], q=q, run_effect=effect)
+    evidence = Evidence(
+        x=x,
+        y=y,
+        q=q,
+        beyond_chance=0.0 if interleaved else math.sqrt(float(noise.beyond_chance[0])),
+        in_pairs=interleaved and x.size == y.size,
+    )
     observed, baseline = float(np.quantile(now, q)), float(np.quantile(base, q))
-    ratio = _ratio(observed, baseline)
-    counts = looks or (now.size,)
-    step, last = min(look, len(counts) - 1), look + 1 >= len(counts)
-    margin, twice = math.log1p(max_regression), math.log1p(2 * max_regression)
-    p_worse, p_beyond, p_fine = evidence.worse(0.0), evidence.worse(margin), evidence.better(twice)
-    level = alpha / len(counts)
-    if p_worse <= level and p_beyond <= BEYOND:
-        outcome = Outcome.REGRESSED
-    elif evidence.better(0.0) <= level and evidence.better(-margin) <= BEYOND:
-        outcome = Outcome.IMPROVED
-    elif p_fine <= FINE * counts[step] / sum(counts) and ratio <= 1 + max_regression:
-        outcome = Outcome.PASSED
-    else:
-        outcome = Outcome.UNPROVEN if ratio > 1 + max_regression else Outcome.INCONCLUSIVE
-    if few and outcome in {Outcome.PASSED, Outcome.IMPROVED}:
-        outcome = Outcome.INCONCLUSIVE
-    open_ = outcome in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}
-    low, high = _interval(evidence)
+    seen = ratio(observed, baseline)
+    p = _PValues(
+        worse=evidence.worse(0.0),
+        beyond=evidence.worse(rule.margin),
+        fine=evidence.better(rule.twice),
+        better=evidence.better(0.0),
+        less=evidence.better(-rule.margin),
+    )
+    outcome = _outcome(p, seen, rule, few=few)
+    low, high = evidence.interval()
+    reach = _reach(noise, (low, high), rule, x.size, interleaved=interleaved)
+    undecided = outcome in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}
+    cap = max(looks[-1] if looks else 0, now.size)
+    blind = undecided and not interleaved and reach.blind(cap)
+    warnings = [
+        _few(min(now.size, base.size), quantile) if few else None,
+        None if interleaved else _unknown_noise(noise, len(stored), effect),
+        _blind(reach.smallest_seen(cap)) if blind else None,
+        remarks.drift(x),
+        remarks.mode_gap(x, q),
+    ]
     return Decision(
         outcome=outcome,
-        final=last or not open_,
+        final=rule.last or blind or not undecided,
         observed=observed,
         baseline=baseline,
-        ratio=ratio,
+        ratio=seen,
         low=low,
         high=high,
         n=now.size,
         m=base.size,
-        p_worse=p_worse,
-        p_beyond=p_beyond,
-        p_fine=p_fine,
-        mde=_smallest_seen(evidence, level, margin) if open_ else None,
-        more=_more(evidence, math.log(ratio), level=level, margin=margin, twice=twice)
-        if open_ and 0 < ratio < math.inf
-        else None,
-        warnings=tuple(warnings),
+        p_worse=p.worse,
+        p_beyond=p.beyond,
+        p_fine=p.fine,
+        mde=reach.smallest_seen(now.size) if undecided else None,
+        more=reach.more(math.log(seen)) if undecided and 0 < seen < math.inf else None,
+        warnings=tuple(warning for warning in warnings if warning),
     )
 
 
-def _ratio(observed: float, baseline: float) -> float:
-    if baseline > 0:
-        return observed / baseline
-    return 1.0 if observed == 0 else math.inf
+def _reach(noise: Noise, interval: tuple[float, float], rule: _Rule, n: int, *, interleaved: bool) -> Reach:
+    """How far the test sees; in pairs, from the width of its interval, since drift cancels in it."""
+    falling, fixed = float(noise.current[0]), float(noise.base[0] + noise.lasting[0])
+    low, high = interval
+    if interleaved and low > 0 and high < math.inf:
+        falling, fixed = (math.log(high / low) / 3.92) ** 2, 0.0
+    return Reach(n=n, falling=falling, fixed=fixed, level=rule.worse, margin=rule.margin, twice=rule.twice)
 
 
-def _stored_runs(count: int) -> str:
-    return "one stored run" if count == 1 else f"{count} stored runs"
+def _few(n: int, q: float) -> str:
+    return f"only {n} samples, and p{q * 100:g} takes {needed(q)}: p50 was compared instead"
 
 
-def _remarks(now: NDArray[np.float64]) -> list[str]:
-    return []
+def _unknown_noise(noise: Noise, runs: int, effect: float | None) -> str | None:
+    """What had to be assumed about run-to-run noise, if anything."""
+    spread = math.sqrt(float(noise.lasting[0]) / (1 + 1 / runs))
+    if effect is not None:
+        return None
+    told = "one stored run" if runs == 1 else f"{runs} stored runs"
+    if spread > ASSUMED:
+        return f"{told}, and requests slow down together: {spread:.0%} run-to-run noise assumed"
+    return f"{told}: assumed {ASSUMED:.0%} run-to-run noise"
 
 
-def _evidence(
-    now: NDArray[np.float64],
-    stored: list[NDArray[np.float64]],
-    q: float,
+def _blind(smallest: float) -> str:
+    return (
+        f"this machine is too noisy for a stored baseline: only regressions above +{smallest:.0%} "
+        "would be proven; compare with --llm-ab, or store more runs"
+    )
+
+
+def decide_plain(
+    current: Sequence[float],
+    runs: Sequence[Sequence[float]],
     *,
-    run_effect: float | None,
-    interleaved: bool,
-) -> _Evidence:
-    x, series = noise.logs(now), [noise.logs(run) for run in stored]
-    y = np.concatenate(series)
-    x_error, y_error = standard_error(x, q), standard_error(y, q)
-    tau = 0.0 if interleaved else noise.ASSUMED if run_effect is None else run_effect
-    x_factor = noise.inflation(x)
-    y_factor = float(np.mean([noise.inflation(one) for one in series]))
-    chance = (x_factor - 1) * x_error**2 + (y_factor - 1) * y_error**2
-    beyond = tau * tau * (1 + 1 / len(stored))
-    return _Evidence(
-        x=x,
-        y=y,
-        q=q,
-        apart=math.sqrt(beyond + chance),
-        x_error=x_error * math.sqrt(x_factor),
-        y_error=y_error * math.sqrt(y_factor),
-        beyond_chance=math.sqrt(beyond),
+    quantile: float = 0.95,
+    max_regression: float = 0.10,
+) -> Decision:
+    """Decide by the bare rule: the observed ratio past the limit is a regression, proven or not."""
+    decision = decide(current, runs, quantile=quantile, max_regression=max_regression)
+    observed, baseline = (
+        float(np.quantile(values, quantile)) for values in (np.asarray(current), np.concatenate(list(runs)))
+    )
+    seen = ratio(observed, baseline)
+    return replace(
+        decision,
+        outcome=Outcome.REGRESSED if seen > 1 + max_regression else Outcome.PASSED,
+        final=True,
+        observed=observed,
+        baseline=baseline,
+        ratio=seen,
+        mde=None,
+        more=None,
     )
 
 
-def _interval(evidence: _Evidence) -> tuple[float, float]:
-    """95 % interval of the ratio: the ratios that neither one-sided test rejects."""
-    wide = (
-        float(max(evidence.x.max(), evidence.y.max()) - min(evidence.x.min(), evidence.y.min()))
-        + 10 * evidence.apart
-        + 0.01
-    )
-
-    def edge(rejected: float, kept: float, p: object) -> float:
-        for _ in range(40):
-            middle = (rejected + kept) / 2
-            if p(middle) <= _SURE:  # type: ignore[operator]
-                rejected = middle
-            else:
-                kept = middle
-        return math.exp(kept)
-
-    low = edge(-wide, wide, evidence.worse) if evidence.worse(-wide) <= _SURE else 0.0
-    high = edge(wide, -wide, evidence.better) if evidence.better(wide) <= _SURE else math.inf
-    return low, high
-
-
-def _smallest_seen(evidence: _Evidence, level: float, margin: float) -> float:
-    """The regression that is proven 95 times in 100 with as many samples as there are."""
-    error = evidence.error(evidence.x.size)
-    proof = max(-float(ndtri(level)) * error, margin - float(ndtri(BEYOND)) * error)
-    return math.expm1(proof - float(ndtri(0.05)) * error)
-
-
-def _more(evidence: _Evidence, seen: float, *, level: float, margin: float, twice: float) -> int | None:
-    """Samples still missing if what was seen is the truth; None when no number would do."""
-    n = evidence.x.size
-    for factor in np.geomspace(1.1, 100, 48):
-        error = evidence.error(n * factor)
-        proven = seen >= max(-float(ndtri(level)) * error, margin - float(ndtri(BEYOND)) * error)
-        fine = seen <= margin and twice - seen >= -float(ndtri(FINE / 2)) * error
-        if proven or fine:
-            return 10 * math.ceil(n * (factor - 1) / 10)
-    return None
-
-
-def decide_plain(current: Sequence[float], runs: Sequence[Sequence[float]], **options: object) -> Decision:
-    """Decide by the bare rule: the point estimate past the limit is a regression, proven or not."""
-    decision = decide(current, runs, **options)  # type: ignore[arg-type]
-    limit = 1 + float(options.get("max_regression", 0.10))  # type: ignore[arg-type]
-    outcome = Outcome.REGRESSED if decision.ratio > limit else Outcome.PASSED
-    return replace(decision, outcome=outcome, final=True, mde=None, more=None)
-
-
-def decide_proportion(
-    successes: int,
-    trials: int,
-    base_successes: int,
-    base_trials: int,
+def decide_many(
+    current: NDArray[np.float64],
+    runs: Sequence[NDArray[np.float64]],
     *,
-    margin: float = _DROP,
+    quantile: float = 0.95,
+    max_regression: float = 0.10,
     look: int = 0,
     looks: tuple[int, ...] = (),
+    run_effect: float | None = None,
     alpha: float = ALPHA,
-) -> Decision:
-    """Decide whether a share of successes fell by more than *margin* (0.05: five points); higher is better.
+) -> list[Outcome]:
+    """:func:`decide` for many gates of the same shape at once, the outcomes only.
 
-    regressed: Fisher's exact test proves a fall, and Agresti and Caffo's interval lies past the
-    margin at 90 %. passed: a fall of twice the margin is ruled out at 95 %, and the fall seen is
-    within the margin. The ratio is of the shares.
+    *current* is gates x n; each run is gates x its own length. With *run_effect* None, 3 % and
+    what correlation gives away is assumed, however many runs there are.
     """
-    counts = looks or (trials,)
-    last = look + 1 >= len(counts)
-    p_worse = proportion.fisher(successes, trials, base_successes, base_trials)
-    p_better = proportion.fisher(base_successes, base_trials, successes, trials)
-    fall, error = proportion.drop(successes, trials, base_successes, base_trials)
-    share, base = successes / trials, base_successes / base_trials
-    p_beyond, p_fine = (
-        proportion.at_most(fall, error, margin),
-        1 - proportion.at_most(fall, error, 2 * margin),
-    )
-    level = alpha / len(counts)
-    if p_worse <= level and p_beyond <= BEYOND:
-        outcome = Outcome.REGRESSED
-    elif p_better <= level and proportion.at_most(-fall, error, margin) <= BEYOND:
-        outcome = Outcome.IMPROVED
-    elif p_fine <= FINE and base - share <= margin:
-        outcome = Outcome.PASSED
-    else:
-        outcome = Outcome.UNPROVEN if base - share > margin else Outcome.INCONCLUSIVE
-    open_ = outcome in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}
-    reach = -float(ndtri(_SURE)) * error
-    return Decision(
-        outcome=outcome,
-        final=last or not open_,
-        observed=share,
-        baseline=base,
-        ratio=_ratio(share, base),
-        low=_ratio(max(0.0, base - fall - reach), base),
-        high=_ratio(min(1.0, base - fall + reach), base),
-        n=trials,
-        m=base_trials,
-        p_worse=p_worse,
-        p_beyond=p_beyond,
-        p_fine=p_fine,
-        mde=max(-float(ndtri(level)) * error, margin - float(ndtri(BEYOND)) * error)
-        - float(ndtri(0.05)) * error
-        if open_
-        else None,
-        more=None,
-        warnings=(),
-    )
+    rule = _Rule.of(max_regression, look, looks or (current.shape[1],), alpha)
+    outcomes: list[Outcome] = []
+    size = current.shape[1] + sum(run.shape[1] for run in runs)
+    step = max(1, (1 << 20) // size)
+    for start in range(0, current.shape[0], step):
+        part = slice(start, start + step)
+        outcomes += _many(current[part], [run[part] for run in runs], quantile, run_effect, rule)
+    return outcomes
+
+
+def _many(
+    now: NDArray[np.float64],
+    stored: list[NDArray[np.float64]],
+    quantile: float,
+    effect: float | None,
+    rule: _Rule,
+) -> list[Outcome]:
+    base = np.concatenate(stored, axis=1)
+    few = min(now.shape[1], base.shape[1]) < needed(quantile)
+    q = 0.5 if few else quantile
+    x, y = _logs(now), _logs(base)
+    apart = np.sqrt(between(x, [_logs(run) for run in stored], q=q, run_effect=effect).beyond_chance)
+    seen = np.quantile(now, q, axis=1) / np.quantile(base, q, axis=1)
+
+    def ask(
+        rows: NDArray[np.bool_], one: NDArray[np.float64], other: NDArray[np.float64], shift: float
+    ) -> NDArray[np.float64]:
+        answers = np.ones(rows.size)
+        if rows.any():
+            answers[rows] = p_values(one[rows], other[rows], q=q, shift=shift, noise=apart[rows])
+        return answers
+
+    # The nearest ranks and the interpolated quantiles that *seen* compares can differ in order.
+    worse = ask(seen > 0.99, x, y, 0.0)
+    beyond = ask(worse <= rule.worse, x, y, rule.margin)
+    better = ask(seen < 1.01, y, x, 0.0)
+    less = ask(better <= rule.worse, y, x, rule.margin)
+    fine = ask((seen <= rule.limit) & (worse > rule.worse), y, x, -rule.twice)
+    return [
+        _outcome(_PValues(worse=a, beyond=b, fine=c, better=d, less=e), ratio_, rule, few=few)
+        for a, b, c, d, e, ratio_ in zip(
+            worse.tolist(),
+            beyond.tolist(),
+            fine.tolist(),
+            better.tolist(),
+            less.tolist(),
+            seen.tolist(),
+            strict=True,
+        )
+    ]

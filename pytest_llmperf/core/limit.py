@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import bdtr, bdtrc
 
-from pytest_llmperf.core import noise, proportion
-from pytest_llmperf.core.quantile import checked, interval
+from pytest_llmperf.core import proportion
+from pytest_llmperf.core.quantile import RESOLUTION_S, checked, interval, logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,9 +98,11 @@ def decide_limit(
 
 def _far_above(array: np.ndarray[tuple[int], np.dtype[np.float64]], bound: float) -> bool:
     """Whether the bound lies twice as far above the median as the largest value does."""
-    ordered = noise.logs(array)
+    ordered = logs(array)
     middle = float(np.median(ordered))
-    return math.log(max(bound, 1e-300)) - middle >= max(2 * (float(ordered.max()) - middle), math.log(1.1))
+    return math.log(max(bound, RESOLUTION_S)) - middle >= max(
+        2 * (float(ordered.max()) - middle), math.log(1.1)
+    )
 
 
 def _settled(

@@ -1,14 +1,19 @@
-"""What makes two runs of the same code differ: run effects, correlation, drift, modes."""
+"""What makes two runs of the same code differ: run effects, and requests that remember each other.
+
+Functions on *rows* take one time-ordered series of logarithms per row and give one number per
+row.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.special import ndtri
 
-from pytest_llmperf.core.quantile import RESOLUTION_S, checked, standard_error
+from pytest_llmperf.core.quantile import checked, logs, variance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,60 +21,136 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ASSUMED: Final = 0.03  #: run effect (standard deviation of the logarithm) where the stored runs cannot tell
-_FEWEST_RUNS: Final = 3
+FEWEST_RUNS: Final = 3  #: stored runs from which their own differences are used
+_PRIOR_DEGREES: Final = 2.0  #: what the assumed run effect weighs beside the measured one
+_SUSPECT: Final = 2.5  #: standard errors of lag-1 correlation below which requests count as independent
+_CERTAIN: Final = 3.5  #: and from which the whole correlation counts
+_SHORTEST: Final = 16  #: values below which neither correlation nor quarters are looked at
+_QUARTERS: Final = 4
 
 
-def logs(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithms of times, with nothing shorter than the clock can see."""
-    return np.log(np.maximum(values, RESOLUTION_S))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """Variances of the difference of two log quantiles, one number per gate."""
+
+    current: NDArray[np.float64]  #: of the current quantile; falls with more samples
+    base: NDArray[np.float64]  #: of the baseline quantile
+    lasting: NDArray[np.float64]  #: run effect; no number of samples in this run reduces it
+    beyond_chance: NDArray[
+        np.float64
+    ]  #: what independent samples would not show: *lasting* and the correlation
 
 
-def normal_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values' ranks (ties share one) as quantiles of the normal distribution, mean zero."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks = (last - (counts - 1) / 2)[inverse]
-    scores: NDArray[np.float64] = ndtri((ranks - 0.5) / values.size)
-    return scores - scores.mean()
+def normal_scores(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks within each row as quantiles of the normal distribution, mean zero; ties share one."""
+    n = rows.shape[1]
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, axis=1)
+    new = np.ones(rows.shape, dtype=bool)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    place = np.arange(n)
+    first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
+    ends = np.ones(rows.shape, dtype=bool)
+    ends[:, :-1] = new[:, 1:]
+    last = np.minimum.accumulate(np.where(ends, place, n)[:, ::-1], axis=1)[:, ::-1]
+    scores = np.empty(rows.shape)
+    np.put_along_axis(scores, order, ndtri(((first + last) / 2 + 0.5) / n), axis=1)
+    scores -= scores.mean(axis=1, keepdims=True)
+    return scores
 
 
-def correlation(values: NDArray[np.float64]) -> float:
-    """Lag-1 correlation of time-ordered *values* on normal scores, -1..1; 0 when they do not vary."""
-    scores = normal_scores(values)
-    power = float(scores @ scores)
-    return float(scores[1:] @ scores[:-1]) / power if power > 0 else 0.0
+def correlations(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation of normal scores at lags 1 to a quarter of the length; 0 where they do not vary."""
+    n = rows.shape[1]
+    spectrum = np.fft.rfft(normal_scores(rows), n=1 << (n + n // 4).bit_length(), axis=1)
+    power = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, axis=1)
+    whole = power[:, :1]
+    return np.where(whole > 0, power[:, 1 : n // 4 + 1] / np.where(whole > 0, whole, 1), 0.0)
 
 
-def inflation(values: NDArray[np.float64]) -> float:
-    """How many times more a quantile varies than independent samples would make it, at least 1.
+def memory(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How surely each row's requests are correlated (0..1), and how much more a quantile then varies.
 
-    That of a first-order autoregression with the series' own lag-1 correlation.
+    The factor, at least 1, is 1 + 2 x the sum of the correlations up to the first that noise alone
+    could give: 200 requests with a factor of 10 know as much as 20 independent ones. It is estimated from the
+    same few samples, so it counts only as far as lag 1 is certain to be correlated.
     """
-    r = min(0.95, correlation(values))
-    return (1 + r) / (1 - r) if r > 0 else 1.0
+    gates, n = rows.shape
+    if n < _SHORTEST:
+        return np.zeros(gates), np.ones(gates)
+    lags = correlations(rows)
+    real = np.minimum.accumulate(lags > 1 / math.sqrt(n), axis=1)
+    factor = 1 + 2 * np.where(real, lags, 0.0).sum(axis=1)
+    certainty = (lags[:, 0] * math.sqrt(n) - _SUSPECT) / (_CERTAIN - _SUSPECT)
+    return np.clip(certainty, 0.0, 1.0), factor
 
 
-def trend(values: NDArray[np.float64]) -> float:
-    """How many standard errors the ranks rise (or fall, below zero) with time."""
-    n = values.size
-    scores, time = normal_scores(values), np.arange(n) - (n - 1) / 2
-    size = math.sqrt(float(scores @ scores) * float(time @ time))
-    return float(scores @ time) / size * math.sqrt(n - 1) if size > 0 else 0.0
+def wander(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance between the quarters of each row beyond what independent values would show.
+
+    Noise of real machines is as large from hour to hour as from quarter to quarter of a run, so
+    this stands for the run effect where there are too few stored runs to see it.
+    """
+    n = rows.shape[1] // _QUARTERS * _QUARTERS
+    if n < _SHORTEST:
+        return np.zeros(rows.shape[0])
+    quarters = rows[:, :n].reshape(rows.shape[0], _QUARTERS, -1)
+    inside = quarters.var(axis=2, ddof=1).mean(axis=1) / quarters.shape[2]
+    excess: NDArray[np.float64] = np.maximum(0.0, quarters.mean(axis=2).var(axis=1, ddof=1) - inside)
+    return excess
+
+
+def between(
+    current: NDArray[np.float64],
+    runs: Sequence[NDArray[np.float64]],
+    *,
+    q: float,
+    run_effect: float | None,
+) -> Noise:
+    """What separates the log quantiles of *current* and of the pooled *runs* when nothing changed.
+
+    *run_effect* None: nobody knows how much runs differ. Then 3 % is assumed, and where requests
+    are correlated, which is how a busy machine shows, the wandering inside the runs is added.
+    """
+    known = [memory(current), *(memory(run) for run in runs)]
+    certainty = np.max([sure for sure, _ in known], axis=0)
+    current_factor, *base_factors = (1 + certainty * (factor - 1) for _, factor in known)
+    base_factor = np.mean(base_factors, axis=0)
+    current_chance = variance(current, q)
+    base_chance = variance(np.concatenate(runs, axis=1), q)
+    if run_effect is None:
+        effect = ASSUMED**2 + certainty * np.max([wander(current), *map(wander, runs)], axis=0)
+    else:
+        effect = np.full(current.shape[0], run_effect**2)
+    lasting = effect * (1 + 1 / len(runs))
+    return Noise(
+        current=current_chance * current_factor,
+        base=base_chance * base_factor,
+        lasting=lasting,
+        beyond_chance=lasting + current_chance * (current_factor - 1) + base_chance * (base_factor - 1),
+    )
 
 
 def run_effect(scenarios: Iterable[Sequence[Sequence[float]]], *, quantile: float) -> float | None:
     """Standard deviation between runs of the logarithm of a quantile, pooled over scenarios.
 
-    Each scenario gives its stored runs; what chance inside the runs explains is taken off. None
-    when no scenario has three runs.
+    Each scenario gives its stored runs; what chance and correlation inside the runs explain is
+    taken off. The assumed 3 % weighs as much as two more runs would, so that a handful of runs
+    that happen to agree does not count as silence. None when no scenario has three runs.
     """
-    excess, weight = 0.0, 0
+    excess, degrees = _PRIOR_DEGREES * ASSUMED**2, 0
     for runs in scenarios:
-        if len(runs) < _FEWEST_RUNS:
+        if len(runs) < FEWEST_RUNS:
             continue
-        series = [logs(checked(run, f"run {number}")) for number, run in enumerate(runs)]
-        between = float(np.var([np.quantile(one, quantile) for one in series], ddof=1))
-        within = float(np.mean([standard_error(one, quantile) ** 2 for one in series]))
-        excess += (len(runs) - 1) * max(0.0, between - within)
-        weight += len(runs) - 1
-    return math.sqrt(excess / weight) if weight else None
+        series = [logs(checked(run, f"stored run {number}"))[None, :] for number, run in enumerate(runs, 1)]
+        seen = float(np.var([np.quantile(one, quantile) for one in series], ddof=1))
+        inside = float(np.mean([_inside(one, quantile) for one in series]))
+        excess += (len(runs) - 1) * max(0.0, seen - inside)
+        degrees += len(runs) - 1
+    return math.sqrt(excess / degrees) if degrees else None
+
+
+def _inside(series: NDArray[np.float64], q: float) -> float:
+    """Variance of a log quantile that its own run explains."""
+    certainty, factor = memory(series)
+    return float((variance(series, q) * (1 + certainty * (factor - 1)))[0])

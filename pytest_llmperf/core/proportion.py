@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Final
 
 import numpy as np
-from scipy.special import gammaln, ndtr, ndtri
+from scipy.special import ndtr, ndtri
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from pytest_llmperf.core.decision import ALPHA, BEYOND, FINE, TAIL, Decision, ratio
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.permutation import log_choose
+
+_DROP: Final = 0.05  #: a share may fall by this much before it counts
 
 
 def checked(successes: int, trials: int, name: str = "proportion") -> None:
@@ -38,17 +41,10 @@ def fisher(successes: int, trials: int, base_successes: int, base_trials: int) -
     checked(base_successes, base_trials, "baseline")
     total, good = trials + base_trials, successes + base_successes
     seen = np.arange(max(0, good - base_trials), successes + 1, dtype=np.float64)
-    log_mass = (
-        _log_choose(good, seen)
-        + _log_choose(total - good, trials - seen)
-        - _log_choose(total, np.float64(trials))
+    mass = np.exp(
+        log_choose(good, seen) + log_choose(total - good, trials - seen) - log_choose(total, trials)
     )
-    return min(1.0, float(np.exp(log_mass).sum()))
-
-
-def _log_choose(n: int, k: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    return result
+    return min(1.0, float(mass.sum()))
 
 
 def drop(successes: int, trials: int, base_successes: int, base_trials: int) -> tuple[float, float]:
@@ -58,6 +54,61 @@ def drop(successes: int, trials: int, base_successes: int, base_trials: int) -> 
     return base - share, error
 
 
-def at_most(fall: float, error: float, margin: float) -> float:
-    """p-value for "the share fell by no more than *margin*"."""
-    return float(ndtr((margin - fall) / error))
+def decide_proportion(
+    successes: int,
+    trials: int,
+    base_successes: int,
+    base_trials: int,
+    *,
+    margin: float = _DROP,
+    look: int = 0,
+    looks: tuple[int, ...] = (),
+    alpha: float = ALPHA,
+) -> Decision:
+    """Decide whether a share of successes fell by more than *margin* (0.05: five points).
+
+    Higher is better. regressed: Fisher's exact test proves a fall, and Agresti and Caffo's
+    interval is past the margin at 90 %. improved: the mirror image. passed: a fall of twice the
+    margin is ruled out at 95 %, and the fall seen is within the margin. The ratio, its interval
+    and the smallest regression seen are of the shares, relative to the base's.
+    """
+    if not 0 < margin < 1:
+        raise ValueError(f"margin: {margin} is not between 0 and 1")
+    p_worse = fisher(successes, trials, base_successes, base_trials)
+    p_better = fisher(base_successes, base_trials, successes, trials)
+    fall, error = drop(successes, trials, base_successes, base_trials)
+    share, base = successes / trials, base_successes / base_trials
+    p_beyond, p_fine = _tail((fall - margin) / error), _tail((2 * margin - fall) / error)
+    level = alpha / max(1, len(looks))
+    if p_worse <= level and p_beyond <= BEYOND:
+        outcome = Outcome.REGRESSED
+    elif p_better <= level and _tail((-fall - margin) / error) <= BEYOND:
+        outcome = Outcome.IMPROVED
+    elif base - share > margin:
+        outcome = Outcome.UNPROVEN
+    else:
+        outcome = Outcome.PASSED if p_fine <= FINE else Outcome.INCONCLUSIVE
+    undecided = outcome in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}
+    z = [-float(ndtri(p)) * error for p in (level, BEYOND, FINE, TAIL)]
+    return Decision(
+        outcome=outcome,
+        final=look + 1 >= len(looks) or not undecided,
+        observed=share,
+        baseline=base,
+        ratio=ratio(share, base),
+        low=ratio(max(0.0, base - fall - z[3]), base),
+        high=ratio(min(1.0, base - fall + z[3]), base),
+        n=trials,
+        m=base_trials,
+        p_worse=p_worse,
+        p_beyond=p_beyond,
+        p_fine=p_fine,
+        mde=max(z[0], margin + z[1]) + z[2] if undecided else None,
+        more=None,
+        warnings=(),
+    )
+
+
+def _tail(size: float) -> float:
+    """Normal probability beyond *size*."""
+    return float(ndtr(-size))

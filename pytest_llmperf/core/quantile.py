@@ -29,6 +29,11 @@ def checked(values: Sequence[float], name: str) -> NDArray[np.float64]:
     return array
 
 
+def logs(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of times, with nothing shorter than the clock can see."""
+    return np.log(np.maximum(values, RESOLUTION_S))
+
+
 def rank(n: int, q: float) -> int:
     """Nearest rank of the *q* quantile among *n* values: 1 is the smallest, *n* the largest."""
     if not 0 < q < 1:
@@ -37,23 +42,23 @@ def rank(n: int, q: float) -> int:
 
 
 def needed(q: float) -> int:
-    """Samples from which the *q* quantile is no longer simply the largest (or smallest) value: 20 for p95."""
+    """Samples from which the *q* quantile is not simply the largest (or smallest) value: 20 for p95."""
     return math.ceil(1 / min(q, 1 - q) - 1e-9)
 
 
-def quantile(values: Sequence[float], q: float) -> float:
-    """The ordinary *q* quantile, as people are shown it (linear interpolation), in the values' unit."""
-    return float(np.quantile(checked(values, "values"), q))
+def variance(rows: NDArray[np.float64], q: float) -> NDArray[np.float64]:
+    """Variance of the *q* quantile of each row, its values taken as independent.
 
-
-def standard_error(logs: NDArray[np.float64], q: float) -> float:
-    """Standard error of the *q* quantile of *logs* taken as independent (Maritz and Jarrett, 1978)."""
-    n = logs.size
+    Maritz and Jarrett (1978): the mean and the variance of the order statistic under the sample's
+    own distribution.
+    """
+    n = rows.shape[1]
     k = rank(n, q)
     steps = np.diff(betainc(k, n - k + 1, np.arange(n + 1) / n))
-    ordered = np.sort(logs)
-    mean = float(steps @ ordered)
-    return math.sqrt(max(0.0, float(steps @ (ordered - mean) ** 2)))
+    ordered = np.sort(rows, axis=1)
+    ordered -= (ordered @ steps)[:, None]
+    result: NDArray[np.float64] = ordered**2 @ steps
+    return result
 
 
 def interval(values: NDArray[np.float64], q: float, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -65,11 +70,16 @@ def interval(values: NDArray[np.float64], q: float, *, confidence: float = 0.95)
     ordered = np.sort(values)
     n = ordered.size
     tail = (1 - confidence) / 2
-    # The number of values below the quantile is binomial(n, q): x_(j) is above it with probability P(B < j).
-    below = bdtr(np.arange(n, dtype=np.float64), n, q)  # below[j - 1] = P(B <= j - 1)
-    lower = int(np.searchsorted(below, tail, side="right"))  # largest j with P(B < j) <= tail
-    upper = int(np.searchsorted(below, 1 - tail, side="left")) + 1  # smallest j with P(B < j) >= 1 - tail
+    # The number of values below the quantile, B, is binomial(n, q): x_(j) lies above it when B < j.
+    below = bdtr(np.arange(n, dtype=np.float64), n, q)  # below[j - 1] = P(B < j)
+    lower = int(np.searchsorted(below, tail, side="right"))  # the largest j with P(B < j) <= tail
+    upper = int(np.searchsorted(below, 1 - tail, side="left")) + 1  # the smallest with P(B < j) >= 1 - tail
     return (
         float(ordered[lower - 1]) if lower >= 1 else 0.0,
         float(ordered[upper - 1]) if upper <= n else math.inf,
     )
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The ordinary *q* quantile, as people are shown it (linear interpolation), in the values' unit."""
+    return float(np.quantile(checked(values, "values"), q))

@@ -1,0 +1,61 @@
+"""What a person should know about a series of samples before trusting a verdict on it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_llmperf.core.noise import memory, normal_scores
+from pytest_llmperf.core.quantile import rank
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_DRIFT: Final = 4.0  #: standard errors of the trend that are mentioned
+_GAP: Final = math.log(1.25)  #: smallest gap between two groups of values that is mentioned
+
+
+def trend(series: NDArray[np.float64]) -> float:
+    """How many standard errors the values rise (below zero: fall) with time, correlation counted."""
+    scores = normal_scores(series[None, :])[0]
+    time = np.arange(series.size) - (series.size - 1) / 2
+    size = math.sqrt(float(scores @ scores) * float(time @ time))
+    if size == 0:
+        return 0.0
+    _, factor = memory(series[None, :])
+    return float(scores @ time) / size * math.sqrt((series.size - 1) / float(factor[0]))
+
+
+def drift(series: NDArray[np.float64]) -> str | None:
+    """A sentence when the values rise or fall throughout the run."""
+    size = trend(series)
+    if abs(size) < _DRIFT:
+        return None
+    return (
+        f"requests became {'slower' if size > 0 else 'faster'} during the run: warm-up, or the machine drifts"
+    )
+
+
+def mode_gap(series: NDArray[np.float64], q: float) -> str | None:
+    """A sentence when the quantile sits at a gap between two groups of values.
+
+    94 % cache hits and 6 % misses: whether p95 is a hit or a miss is then decided by a few requests.
+    """
+    ordered = np.sort(series)
+    n = ordered.size
+    reach = math.ceil(2 * math.sqrt(n * q * (1 - q)))
+    k = rank(n, q)
+    first, last = max(1, k - reach), min(n - 2, k + reach)  # at least two values on the far side
+    if last < first:
+        return None
+    gaps = np.diff(ordered[first - 1 : last + 1])
+    body = float(np.quantile(ordered, 0.84) - np.median(ordered))
+    widest = float(gaps.max())
+    if widest < max(_GAP, 2 * body):
+        return None
+    return (
+        f"p{q * 100:g} sits at a gap between two groups of requests ({math.exp(widest):.1f} times apart): "
+        "split them into two scenarios"
+    )
