@@ -2,4 +2,7 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from pytest_llmperf.markers import llm_slo
+from pytest_llmperf.version import VERSION as __version__  # noqa: N811 - the name that tools look for
+
+__all__ = ["__version__", "llm_slo"]

@@ -61,6 +61,12 @@ class Options:
         """Whether this session is stored as a baseline."""
         return self.save_baseline or self.append_baseline
 
+    def fails(self, outcome: Outcome) -> bool:
+        """Whether a scenario with this outcome fails the run."""
+        if self.gate in {GateMode.WARN, GateMode.OFF}:
+            return False
+        return outcome in {Outcome.REGRESSED, Outcome.FAILED} or outcome in self.strict
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Spec:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import numpy as np
 
@@ -15,36 +14,11 @@ from pytest_llmperf.core.metric import METRICS, QUANTILES, Key, Shape, series_na
 from pytest_llmperf.core.outcome import Outcome, worst
 from pytest_llmperf.core.quantity import show, show_range, show_ratio
 from pytest_llmperf.core.slo import Limit, Slo
+from pytest_llmperf.core.terms import ONE_LOOK, Rule, Terms
 from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
 
 #: Held to 1.0 unless the user says otherwise.
 IMPLIED = ("success_rate", "pass_rate", "json_valid")
-
-
-class Rule(StrEnum):
-    """How the comparison with the baseline is decided."""
-
-    PROVEN = "proven"  #: fails only when the samples prove it
-    PLAIN = "plain"  #: fails when the point estimate is past the limit
-    NONE = "none"  #: no comparison: a baseline is being saved
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """On what terms a verdict is given."""
-
-    look: int = 0  #: which of *looks* this is, from 0
-    looks: tuple[int, ...] = ()  #: samples at every planned look; empty: this is the only one
-    rule: Rule = Rule.PROVEN
-    run_effect: float | None = None  #: run-to-run noise (log scale) pooled over scenarios, if known
-
-    @property
-    def last(self) -> bool:
-        """Whether no more samples will be taken."""
-        return self.look >= len(self.looks) - 1
-
-
-ONE_LOOK = Terms()
 
 
 def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = ONE_LOOK) -> Verdict:

@@ -32,6 +32,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     scenarios: tuple[Scenario, ...] = ()
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  #: about the session as a whole
     saved: tuple[str, ...] = ()  #: what became of the baseline, one line each
 
     @property

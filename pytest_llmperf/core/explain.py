@@ -1,0 +1,31 @@
+"""Verdicts as the text of a failed test."""
+
+from __future__ import annotations
+
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.run import Scenario
+from pytest_llmperf.core.verdict import Check
+
+
+def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -> str:
+    """What a person needs to act: one line per value that is not as promised, and failed requests.
+
+    *strict* are the outcomes that fail this session besides failed and regressed.
+    """
+    measurement, verdict = scenario.measurement, scenario.verdict
+    failing = {Outcome.FAILED, Outcome.REGRESSED} | strict
+    about: dict[tuple[str, str], list[Check]] = {}
+    for check in verdict.checks:
+        if check.outcome in failing:
+            about.setdefault((check.metric, check.statistic), []).append(check)
+    lines = [
+        f"{measurement.name}  {' · '.join(check.reason for check in checks)}" for checks in about.values()
+    ]
+    lines += [
+        f"{measurement.name}  {failure.count} of {measurement.sent} requests failed "
+        f"({failure.kind}): {failure.example}"
+        for failure in measurement.failures
+    ]
+    if measurement.stopped:
+        lines.append(f"{measurement.name}  {measurement.stopped}")
+    return "\n".join(lines) or f"{measurement.name}  {verdict.reason}"

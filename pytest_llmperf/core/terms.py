@@ -1,0 +1,32 @@
+"""On what terms a verdict is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Rule(StrEnum):
+    """How the comparison with the baseline is decided."""
+
+    PROVEN = "proven"  #: fails only when the samples prove it
+    PLAIN = "plain"  #: fails when the point estimate is past the limit
+    NONE = "none"  #: no comparison: a baseline is being saved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On what terms a verdict is given."""
+
+    look: int = 0  #: which of *looks* this is, from 0
+    looks: tuple[int, ...] = ()  #: samples at every planned look; empty: this is the only one
+    rule: Rule = Rule.PROVEN
+    run_effect: float | None = None  #: run-to-run noise (log scale) pooled over scenarios, if known
+
+    @property
+    def last(self) -> bool:
+        """Whether no more samples will be taken."""
+        return self.look >= len(self.looks) - 1
+
+
+ONE_LOOK = Terms()

@@ -1,0 +1,65 @@
+"""What is written on pytest's terminal: progress while a scenario runs, and the section at the end."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pytest_llmperf.core.duration import show_duration
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.run import Run
+from pytest_llmperf.reports import terminal
+
+#: Seconds between two updates of the progress line, and before the first.
+_EVERY_S = 0.5
+
+_SAVE_CURSOR, _RESTORE_CURSOR, _CLEAR_TO_END = "\x1b7", "\x1b8", "\x1b[K"
+
+
+def show(reporter: pytest.TerminalReporter, run: Run) -> None:
+    """Write the section ``llm performance``."""
+    if reporter.verbosity >= 0:
+        bad = run.outcome in {Outcome.FAILED, Outcome.REGRESSED}
+        reporter.section("llm performance", red=bad, bold=bad)
+    width = reporter.config.get_terminal_writer().fullwidth
+    for line in terminal.render(run, width=width, verbosity=reporter.verbosity):
+        for text, markup in line:
+            reporter.write(text, **markup)
+        reporter.write_line("")
+
+
+class Progress:
+    """How far the running scenario is, behind pytest's own line and gone when the scenario ends."""
+
+    def __init__(self, reporter: pytest.TerminalReporter, name: str) -> None:
+        self._reporter = reporter
+        self._name = name
+        self._started_s = self._shown_s = time.monotonic()
+
+    def update(self, done: int, size: int) -> None:
+        """Show *done* of *size* iterations, at most every half second."""
+        now_s = time.monotonic()
+        if now_s - self._shown_s < _EVERY_S or not done:
+            return
+        self._shown_s = now_s
+        rate = done / (now_s - self._started_s)
+        self._write(f" {self._name} {done}/{size}, {rate:.1f}/s, {show_duration((size - done) / rate)} left")
+
+    def clear(self) -> None:
+        """Take the line away."""
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        writer = self._reporter.config.get_terminal_writer()
+        room = max(0, writer.fullwidth - writer.width_of_current_line - 1)
+        # pytest captures a test's output at the file descriptor; its own writer goes past that.
+        writer.write(f"{_SAVE_CURSOR}{_CLEAR_TO_END}{text[:room]}{_RESTORE_CURSOR}", flush=True)
+
+
+def progress_of(config: pytest.Config, name: str) -> Progress | None:
+    """The progress of a scenario; None where nobody watches."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None or not reporter.isatty or reporter.verbosity < 0:
+        return None
+    return Progress(reporter, name)

@@ -1,0 +1,39 @@
+"""How long a session will take, said before it starts."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import pytest
+
+from pytest_llmperf.core.duration import show_duration
+from pytest_llmperf.core.slo import Slo
+from pytest_llmperf.rig import Rig
+from pytest_llmperf.scenario import slo_of
+
+#: Assumed for an iteration of which nothing is known.
+UNKNOWN_S = 0.5
+
+
+def sentence(items: Sequence[pytest.Item], rig: Rig) -> str:
+    """``llm performance: 20 scenarios on vllm, about 4 min, at most 18 min``."""
+    about_s = most_s = 0.0
+    for item in items:
+        slo = slo_of(item, rig)
+        each_s = _iteration_s(slo, rig, slo.scenario or item.nodeid)
+        about_s += each_s * (slo.warmup + slo.iterations)
+        most_s += each_s * (slo.warmup + (slo.iterations if slo.scenario else slo.max_iterations))
+    most_s = min(most_s, max(about_s, rig.options.max_time_s))
+    count = f"{len(items)} scenario{'s' if len(items) != 1 else ''}"
+    text = f"llm performance: {count} on {rig.options.backend}, about {show_duration(about_s)}"
+    return text if most_s <= 1.1 * about_s else f"{text}, at most {show_duration(most_s)}"
+
+
+def _iteration_s(slo: Slo, rig: Rig, scenario: str) -> float:
+    """Seconds of one iteration: as in the newest stored run, else the smallest promise about them."""
+    stored = rig.store.history(scenario).runs
+    if stored and (tasks := stored[-1].series.get("task_s")):
+        return statistics.median(tasks)
+    promised = [limit.bound for limit in slo.limits if limit.metric in {"latency", "task"}]
+    return min(promised) if promised else UNKNOWN_S

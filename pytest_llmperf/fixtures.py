@@ -1,0 +1,121 @@
+"""The fixtures. Each imports what it gives when a test asks for it, so that plain pytest stays light."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.markers import is_scenario
+from pytest_llmperf.sharing import rig_of
+
+if TYPE_CHECKING:
+    from pytest_llmperf.client.reply import Reply
+    from pytest_llmperf.llm import AsyncLlm, Llm, Prompt, Show
+    from pytest_llmperf.mock.process import MockServer
+    from pytest_llmperf.rig import Rig
+    from pytest_llmperf.tokens import TokenCounter
+
+
+@pytest.fixture
+def llm(request: pytest.FixtureRequest) -> Iterator[Llm]:
+    """The selected model backend (--llm-backend): llm.chat(...), llm.complete(...), llm.check(...)."""
+    from pytest_llmperf.client.sync import Client
+    from pytest_llmperf.llm import Llm
+    from pytest_llmperf.scenario import log_of
+
+    with _usage_errors():
+        rig = rig_of(request.config)
+        client = Client(rig.backend, log_of(request.node))
+        shared = _shared(request, rig)
+    with client:
+        yield Llm(client, **shared)
+
+
+@pytest.fixture
+def async_llm(request: pytest.FixtureRequest) -> AsyncLlm:
+    """The selected model backend, awaitable. Needs no async plugin, and works beside them."""
+    from pytest_llmperf.client.aio import AsyncClient
+    from pytest_llmperf.llm import AsyncLlm
+    from pytest_llmperf.scenario import ASYNC_CLOSERS, log_of
+
+    with _usage_errors():
+        rig = rig_of(request.config)
+        client = AsyncClient(rig.backend, log_of(request.node))
+        shared = _shared(request, rig)
+    request.node.stash.setdefault(ASYNC_CLOSERS, []).append(client.aclose)
+    return AsyncLlm(client, **shared)
+
+
+@pytest.fixture
+def llm_case(request: pytest.FixtureRequest) -> Any:
+    """The running iteration's case, from @llm_slo(cases=...)."""
+    from pytest_llmperf.scenario import cases_of
+
+    with _usage_errors():
+        cases = cases_of(request.node, rig_of(request.config)) if is_scenario(request.node) else None
+    if cases is None:
+        pytest.fail("llm_case needs @llm_slo(cases=[...]) or cases='file.yaml' on the test", pytrace=False)
+    # For fixtures that ask for it; the body gets another one in every iteration.
+    return next(cases)
+
+
+@pytest.fixture
+def llm_mock(request: pytest.FixtureRequest) -> Iterator[MockServer]:
+    """The mock model server, a real HTTP server on loopback; what a test changes is undone after it."""
+    with _usage_errors():
+        server = rig_of(request.config).mock
+    yield server
+    server.reset()
+
+
+@pytest.fixture
+def llm_tokens(request: pytest.FixtureRequest) -> TokenCounter:
+    """A token counter: call it with a text or messages; the count knows who counted (.source)."""
+    from pytest_llmperf.tokens import TokenCounter
+
+    with _usage_errors():
+        return TokenCounter(rig_of(request.config).backend)
+
+
+def _shared(request: pytest.FixtureRequest, rig: Rig) -> dict[str, Any]:
+    """What Llm and AsyncLlm take besides their client."""
+    from pytest_llmperf.scenario import log_of, slo_of
+
+    own_role = slo_of(request.node, rig).role if is_scenario(request.node) else None
+
+    def roles(name: str | None) -> Mapping[str, Any]:
+        return rig.role(name or own_role).params
+
+    show = _printer(request.config) if rig.options.show_replies else None
+    return {"roles": roles, "check": log_of(request.node).check, "show": show}
+
+
+def _printer(config: pytest.Config) -> Show:
+    """Print a prompt and its reply past pytest's capture."""
+    from pytest_llmperf.reports.plain import plain
+
+    capture = config.pluginmanager.getplugin("capturemanager")
+
+    def show(prompt: Prompt, reply: Reply) -> None:
+        asked = prompt if isinstance(prompt, str) else str(prompt[-1].get("content", ""))
+        with capture.global_and_fixture_disabled():
+            sys.stdout.write(f"\n> {plain(asked)}\n< {plain(reply.text)}\n")
+
+    return show
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Turn what the user can mend into a failure without our traceback."""
+    try:
+        yield
+    except LlmPerfUsageError as error:
+        message = str(error)
+    else:
+        return
+    pytest.fail(message, pytrace=False)

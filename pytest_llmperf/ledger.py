@@ -1,0 +1,176 @@
+"""Measurements from test reports, gathered into one Run. What it cannot know, it fails."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from pytest_llmperf.core import codec
+from pytest_llmperf.core.baseline import StoredRun
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.judge import judge
+from pytest_llmperf.core.measurement import pool
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.run import Run, Scenario, drift
+from pytest_llmperf.core.verdict import Verdict
+from pytest_llmperf.options import GateMode
+from pytest_llmperf.probes.git import revision
+from pytest_llmperf.probes.machine import machine
+from pytest_llmperf.reports.write import write
+from pytest_llmperf.rig import Rig
+from pytest_llmperf.sharing import INTERRUPTED, RUN, ledger_of, rig_of
+from pytest_llmperf.version import VERSION
+
+
+@dataclass
+class Ledger:
+    """What the controller, or the only process, has learnt from its tests' reports."""
+
+    started: float  #: POSIX time
+    problems: list[str]
+    scenarios: list[Scenario] = field(default_factory=list)
+
+    def add(self, text: str, report: pytest.TestReport) -> None:
+        """Take in one scenario as JSON *text*, which is empty when its test left none."""
+        if not text:
+            self.problems.append(
+                f"{report.nodeid} carries llm_slo and was not measured: only test functions can be"
+            )
+            return
+        scenario = codec.loads(text)
+        if hasattr(report, "wasxfail"):
+            verdict = replace(
+                scenario.verdict, outcome=Outcome.SKIPPED, reason=f"xfail {report.wasxfail}".strip()
+            )
+            scenario = replace(scenario, verdict=verdict)
+        self.scenarios.append(scenario)
+
+    def close(self, rig: Rig, *, interrupted: bool) -> Run:
+        """The session's run: pooled scenarios judged, the baseline saved unless *interrupted*."""
+        scenarios = tuple(_pooled(self.scenarios, rig))
+        warnings = [] if (sentence := drift(scenarios)) is None else [sentence]
+        run = Run(
+            started=_iso(dt.datetime.fromtimestamp(self.started, dt.UTC)),
+            environment={
+                "llmperf": VERSION,
+                "backend": rig.options.backend,
+                "seed": str(rig.options.seed),
+                **machine(),
+                **revision(rig.root),
+            },
+            scenarios=scenarios,
+            problems=tuple(self.problems),
+            warnings=tuple(warnings),
+        )
+        if not rig.options.saves:
+            return run
+        if interrupted or run.problems:
+            return replace(run, saved=("no baseline was saved: the session did not end by itself",))
+        saved, refused = _save(run, rig)
+        return replace(run, saved=tuple(saved), problems=(*run.problems, *refused))
+
+
+def _pooled(scenarios: Iterable[Scenario], rig: Rig) -> Iterable[Scenario]:
+    """*scenarios* with the items of each pooled one put together, and judged."""
+    groups: dict[str, list[Scenario]] = {}
+    for scenario in scenarios:
+        groups.setdefault(scenario.measurement.scenario, []).append(scenario)
+    for group in groups.values():
+        if group[0].slo.scenario is None:
+            yield from group
+            continue
+        slo = group[0].slo
+        measurement = pool([scenario.measurement for scenario in group])
+        if any(scenario.verdict.outcome is Outcome.FAILED for scenario in group):
+            verdict = Verdict(outcome=Outcome.FAILED, reason="an item of it ended before its measuring did")
+        elif rig.options.gate is GateMode.OFF or rig.options.quick:
+            verdict = group[0].verdict
+        else:
+            verdict = judge(measurement, slo, rig.history(measurement.scenario), rig.terms())
+        yield Scenario(measurement=measurement, slo=slo, verdict=verdict)
+
+
+def _save(run: Run, rig: Rig) -> tuple[list[str], list[str]]:
+    """Store every scenario that may be: what was saved, and what was refused."""
+    saved, refused = [], []
+    store = rig.store
+    for scenario in run.scenarios:
+        measurement = scenario.measurement
+        if measurement.failed or not scenario.verdict.checks:
+            why = (
+                f"{measurement.failed} of {measurement.sent} requests failed"
+                if measurement.failed
+                else "not judged"
+            )
+            saved.append(f"{measurement.name}: not saved, {why}")
+            continue
+        stored = StoredRun(
+            scenario=measurement.scenario,
+            saved=_iso(dt.datetime.now(dt.UTC)),
+            commit=run.environment.get("commit"),
+            branch=run.environment.get("branch"),
+            anchor=rig.options.save_baseline,
+            facts=measurement.facts,
+            series={name: values for name, values in measurement.series.items() if name.endswith("_s")},
+            proportions=measurement.proportions,
+        )
+        try:
+            path = store.save(stored, append=not rig.options.save_baseline)
+        except (LlmPerfUsageError, OSError) as error:
+            refused.append(f"{measurement.name}: the baseline was not saved: {error}")
+        else:
+            saved.append(
+                f"{measurement.name}: saved {measurement.iterations} iterations in {_shown(path, rig.root)}"
+            )
+    return saved, refused
+
+
+def _shown(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path
+
+
+def _iso(moment: dt.datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def finish(session: pytest.Session) -> None:
+    """Close the ledger: the run for the terminal, the reports, and the exit status."""
+    config = session.config
+    ledger, rig = ledger_of(config), rig_of(config)
+    ledger.scenarios += [codec.loads(text) for text in config.stash.get(INTERRUPTED, [])]
+    run = ledger.close(
+        rig, interrupted=session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+    )
+    notes, problems = write_reports(run, rig.options.reports, directory=config.invocation_params.dir)
+    run = replace(run, saved=(*run.saved, *notes), problems=(*run.problems, *problems))
+    config.stash[RUN] = run
+    session.exitstatus = exit_status(run, session.exitstatus, rig.options.fails)
+
+
+def write_reports(run: Run, targets: Sequence[str], *, directory: Path) -> tuple[list[str], list[str]]:
+    """Write every report: what was written, and what could not be."""
+    try:
+        return write(run, targets, directory=directory), []
+    except (LlmPerfUsageError, OSError) as error:
+        return [], [f"a report was not written: {error}"]
+
+
+def exit_status(
+    run: Run, given: int | pytest.ExitCode, fails: Callable[[Outcome], bool]
+) -> int | pytest.ExitCode:
+    """The session's exit status: *given* by pytest, replaced only when pytest found nothing wrong.
+
+    Ordinary scenarios have failed their own tests already; this adds what no test can say: pooled
+    scenarios, and what kept the gate from knowing.
+    """
+    if given != pytest.ExitCode.OK:
+        return given
+    if run.problems:
+        return pytest.ExitCode.INTERNAL_ERROR
+    if any(fails(scenario.verdict.outcome) for scenario in run.scenarios):
+        return pytest.ExitCode.TESTS_FAILED
+    return given

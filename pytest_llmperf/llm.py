@@ -1,0 +1,123 @@
+"""What the fixtures ``llm`` and ``async_llm`` give: a backend, with roles and named checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pytest_llmperf.client.aio import AsyncClient
+from pytest_llmperf.client.reply import Reply
+from pytest_llmperf.client.sync import Client
+from pytest_llmperf.core.iteration import NamedCheck
+
+#: A prompt, or messages such as ``[{"role": "user", "content": "merhaba"}]``.
+Prompt = str | Sequence[Mapping[str, Any]]
+
+#: Gives the request fields of a role; None is the scenario's own.
+Roles = Callable[[str | None], Mapping[str, Any]]
+
+#: Takes what was asked and what came back, for --llm-show-replies.
+Show = Callable[[Prompt, Reply], None]
+
+
+class _Backend:
+    """What both share: names, roles and checks."""
+
+    def __init__(
+        self,
+        client: Client | AsyncClient,
+        *,
+        roles: Roles,
+        check: Callable[[NamedCheck], None],
+        show: Show | None,
+    ) -> None:
+        self._roles = roles
+        self._check = check
+        self._show = show
+        self.model = client.backend.model or ""  #: the model that is asked
+        self.url = client.url  #: base URL, without credentials
+        self.backend = client.backend.name  #: as selected with ``--llm-backend``
+
+    def check(self, name: str, passed: object, *, label: object = None) -> bool:
+        """Count a named check, without failing the iteration; limits are ``accuracy={name: 0.95}``.
+
+        Results are shown apart per *label*. Returns the truth of *passed*.
+        """
+        result = bool(passed)
+        self._check(NamedCheck(name=name, passed=result, label=None if label is None else str(label)))
+        return result
+
+    def _params(self, role: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._roles(role), **params}
+
+    def _shown(self, prompt: Prompt, reply: Reply) -> Reply:
+        if self._show is not None:
+            self._show(prompt, reply)
+        return reply
+
+
+class Llm(_Backend):
+    """The selected backend, synchronous. Threads may share it."""
+
+    def __init__(self, client: Client, **shared: Any) -> None:
+        super().__init__(client, **shared)
+        self._client = client
+
+    def chat(
+        self,
+        prompt: Prompt,
+        *,
+        system: str | None = None,
+        schema: object = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        stream: bool = True,
+        role: str | None = None,
+        **params: Any,
+    ) -> Reply:
+        """Ask, and wait for the whole answer.
+
+        *prompt* is a text or a list of messages, *schema* a JSON Schema that the reply must match,
+        *role* one of slo.yaml (default: the scenario's); *params* such as ``temperature=0.2`` go to
+        the server as they are and win over the role's. Raises RequestFailed, after it was counted.
+        """
+        fields = self._params(role, params)
+        reply = self._client.chat(prompt, system=system, schema=schema, tools=tools, stream=stream, **fields)
+        return self._shown(prompt, reply)
+
+    def complete(self, prompt: str, *, stream: bool = True, role: str | None = None, **params: Any) -> Reply:
+        """Let the model continue *prompt*. Arguments and errors as in `chat`."""
+        reply = self._client.complete(prompt, stream=stream, **self._params(role, params))
+        return self._shown(prompt, reply)
+
+
+class AsyncLlm(_Backend):
+    """The selected backend, awaitable."""
+
+    def __init__(self, client: AsyncClient, **shared: Any) -> None:
+        super().__init__(client, **shared)
+        self._client = client
+
+    async def chat(
+        self,
+        prompt: Prompt,
+        *,
+        system: str | None = None,
+        schema: object = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        stream: bool = True,
+        role: str | None = None,
+        **params: Any,
+    ) -> Reply:
+        """Ask, and wait for the whole answer. Arguments and errors as in `Llm.chat`."""
+        fields = self._params(role, params)
+        reply = await self._client.chat(
+            prompt, system=system, schema=schema, tools=tools, stream=stream, **fields
+        )
+        return self._shown(prompt, reply)
+
+    async def complete(
+        self, prompt: str, *, stream: bool = True, role: str | None = None, **params: Any
+    ) -> Reply:
+        """Let the model continue *prompt*. Arguments and errors as in `Llm.chat`."""
+        reply = await self._client.complete(prompt, stream=stream, **self._params(role, params))
+        return self._shown(prompt, reply)

@@ -1,0 +1,73 @@
+"""``@llm_slo``, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmperf.core.errors import LlmPerfUsageError
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from pytest_llmperf.slo_arguments import SloArguments
+
+NAME = "llm_slo"
+
+#: For ``pytest --markers``.
+HELP = (
+    "llm_slo(p95_ms=150, json_valid=0.98, ...): measure this test again and again, hold it to these limits "
+    "and compare it with the stored baseline. "
+    "Keys: [<ttft|itl|tpot|task>_]<p50|p75|p90|p95|p99|p999|mean|max>_<ms|s|us|ns>, tokens_per_s, "
+    "requests_per_s, goodput, json_valid, success_rate, pass_rate, cache_hit_rate, input_tokens, "
+    "output_tokens, total_tokens, cost_usd; and iterations, max_iterations, warmup, max_regression, gate, "
+    "cases, accuracy, scenario, role."
+)
+
+
+def llm_slo(**arguments: Unpack[SloArguments]) -> pytest.MarkDecorator:
+    """The same as ``pytest.mark.llm_slo``, with arguments that editors and type checkers know."""
+    return pytest.mark.llm_slo(**arguments)
+
+
+def is_scenario(item: pytest.Item) -> bool:
+    """Whether *item* carries the marker and can be repeated."""
+    return isinstance(item, pytest.Function) and item.get_closest_marker(NAME) is not None
+
+
+def marks_of(definition: pytest.Item) -> list[tuple[Mapping[str, Any], str]]:
+    """Arguments of each mark on a test, outermost first, with the place for error texts.
+
+    Raises LlmPerfUsageError for positional arguments.
+    """
+    marks = []
+    for mark in reversed(list(definition.iter_markers(NAME))):
+        where = f"{_place(definition)}  @llm_slo"
+        if mark.args:
+            raise LlmPerfUsageError(
+                f"{where}  takes named arguments only, such as p95_ms=150, not {mark.args[0]!r}."
+            )
+        marks.append((mark.kwargs, where))
+    return marks
+
+
+def check_cases(definition: pytest.Item, fixtures: Sequence[str], cases: object) -> None:
+    """Raise LlmPerfUsageError for a test that is given cases and takes none."""
+    if cases is not None and "llm_case" not in fixtures:
+        raise LlmPerfUsageError(
+            f"{_place(definition)}  @llm_slo  cases: the test never takes one. "
+            "Name the fixture llm_case among its arguments."
+        )
+
+
+def asks_backend(item: pytest.Item) -> bool:
+    """Whether *item* is a scenario that talks to the selected backend."""
+    return is_scenario(item) and not {"llm", "async_llm"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _place(definition: pytest.Item) -> str:
+    path, line, _ = definition.reportinfo()
+    name = getattr(path, "name", str(path))
+    return f"{name}:{line + 1}" if line is not None else name

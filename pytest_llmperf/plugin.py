@@ -1,0 +1,127 @@
+"""Every pytest hook of the plugin: the table of contents of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from pytest_llmperf import markers, options, sharing
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.fixtures import async_llm, llm, llm_case, llm_mock, llm_tokens
+
+__all__ = ["async_llm", "llm", "llm_case", "llm_mock", "llm_tokens"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options and ini keys."""
+    options.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker, and the options resolved once."""
+    config.addinivalue_line("markers", markers.HELP)
+    sharing.start(config, options.resolve(config))
+    if not sharing.is_worker(config):
+        config.pluginmanager.register(Controller(config), "llmperf-controller")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A wrong marker or slo.yaml is a collection error of the test."""
+    definition = metafunc.definition
+    if definition.get_closest_marker(markers.NAME) is None:
+        return
+    try:
+        slo = sharing.rig_of(metafunc.config).slo(definition.nodeid, markers.marks_of(definition))
+        markers.check_cases(definition, metafunc.fixturenames, slo.cases)
+    except LlmPerfUsageError as error:
+        message = str(error)
+    else:
+        return
+    pytest.fail(message, pytrace=False)
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """How many scenarios there are, and how long they may take."""
+    scenarios = [item for item in items if markers.is_scenario(item)]
+    if not scenarios or config.option.collectonly:
+        return None
+    from pytest_llmperf import estimate
+
+    return estimate.sentence(scenarios, sharing.rig_of(config))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A server that nobody can reach ends the session now, not after a timeout per scenario."""
+    if session.config.option.collectonly or not any(map(markers.asks_backend, session.items)):
+        return
+    try:
+        sharing.rig_of(session.config).connect()
+    except LlmPerfUsageError as error:
+        sharing.give_up(session, str(error))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A scenario's body is repeated, and judged."""
+    if not markers.is_scenario(pyfuncitem):
+        return (yield)
+    from pytest_llmperf.scenario import repeated
+
+    with repeated(pyfuncitem, sharing.rig_of(pyfuncitem.config)):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The measurement rides on the test's own report, as text that every transport can carry."""
+    report = yield
+    if item.get_closest_marker(markers.NAME) is not None:
+        sharing.attach(report, item)
+    return report
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The mock server goes, whatever happened."""
+    if (rig := sharing.known_rig(config)) is not None:
+        rig.close()
+
+
+class Controller:
+    """Hooks of the process that sees every report: the only one, or the controller of xdist."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Reports survive the crash of a worker, and so do the measurements on them."""
+        text = sharing.attached(report)
+        if text is not None:
+            sharing.ledger_of(self._config).add(text, report)
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """An error inside pytest, also in a worker, after which xdist may still exit with 0."""
+        sharing.problems_of(self._config).append(f"pytest broke: {str(excrepr).strip().splitlines()[-1]}")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object, error: object) -> None:
+        """A worker of xdist is gone."""
+        if error:
+            sharing.problems_of(self._config).append(f"a worker crashed: {node}: {error}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Pooled scenarios are judged, the baseline is saved, reports are written."""
+        if sharing.has_results(self._config):
+            from pytest_llmperf import ledger
+
+            ledger.finish(session)
+        elif sharing.problems_of(self._config) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The section ``llm performance``."""
+        if (run := self._config.stash.get(sharing.RUN, None)) is not None:
+            from pytest_llmperf import display
+
+            display.show(terminalreporter, run)

@@ -1,0 +1,1 @@
+"""What can be seen of the machine, the project and the server."""

@@ -1,0 +1,282 @@
+"""The rig: what all scenarios of one process share, set up when the first of them needs it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from pytest_llmperf.cases import load_cases, shuffled
+from pytest_llmperf.core.backend import Backend
+from pytest_llmperf.core.baseline import History
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.metric import nearest
+from pytest_llmperf.core.slo import Slo, build, parse_arguments
+from pytest_llmperf.core.terms import Rule, Terms
+from pytest_llmperf.options import BASELINE_ITERATIONS, GateMode, Options
+from pytest_llmperf.probes.machine import detected_gpu
+from pytest_llmperf.slo_file import BackendEntry, Role, SloFile, load, matches
+from pytest_llmperf.stores.directory import DirectoryStore
+
+if TYPE_CHECKING:
+    from pytest_llmperf.mock.process import MockServer
+
+#: Backends that need no entry in slo.yaml.
+BUILT_IN = {
+    "mock": BackendEntry(kind="mock"),
+    "vllm": BackendEntry(kind="openai", url="http://127.0.0.1:8000/v1"),
+    "openai": BackendEntry(kind="openai", url="http://127.0.0.1:8000/v1", api_key_env="OPENAI_API_KEY"),
+    "ollama": BackendEntry(kind="ollama", url="http://127.0.0.1:11434"),
+}
+
+
+@dataclass(kw_only=True)
+class Rig:
+    """The slo file, the backend, the mock server and the baselines of one process."""
+
+    options: Options
+    root: Path  #: pytest's root directory
+    slo_file: SloFile
+    turn_lock: Path | None = None  #: set under xdist, where scenarios take turns
+    started_s: float = field(default_factory=time.monotonic)
+    _backend: Backend | None = None
+    _mock: MockServer | None = None
+    _unreachable: str | None = None
+
+    @classmethod
+    def build(cls, options: Options, root: Path, *, turn_lock: Path | None = None) -> Rig:
+        """A rig with slo.yaml read. Raises LlmPerfUsageError for a bad file or an unknown backend."""
+        path = options.slo_file or root / "slo.yaml"
+        if options.slo_file is not None and not path.exists():
+            raise LlmPerfUsageError(f"--llm-slo-file: {path} does not exist.")
+        slo_file = load(path, today=dt.datetime.now().astimezone().date()) if path.exists() else SloFile()
+        rig = cls(options=options, root=root, slo_file=slo_file, turn_lock=turn_lock)
+        rig.entry  # noqa: B018 - an unknown name is an error now, not in the first scenario
+        if options.baseline is not None and not options.baseline.exists() and not options.saves:
+            raise LlmPerfUsageError(
+                f"--llm-baseline: {options.baseline} does not exist; pytest --save-baseline makes it."
+            )
+        return rig
+
+    @property
+    def entry(self) -> BackendEntry:
+        """What is known of the selected backend: the file's words over the built-in ones."""
+        name = self.options.backend
+        known, given = BUILT_IN.get(name), self.slo_file.backends.get(name)
+        if known is None and given is None:
+            names = (*BUILT_IN, *self.slo_file.backends)
+            raise LlmPerfUsageError(
+                f"--llm-backend: {name} is not a backend{nearest(name, names)} "
+                f"Built in or under backends: in slo.yaml are {', '.join(dict.fromkeys(names))}."
+            )
+        merged = given or BackendEntry()
+        if known is not None:
+            filled = {
+                key: getattr(known, key) for key in ("kind", "url", "api_key_env") if not getattr(merged, key)
+            }
+            merged = replace(merged, **filled)
+        return replace(merged, kind=merged.kind or "openai")
+
+    @property
+    def uses_mock(self) -> bool:
+        """Whether requests go to the plugin's own mock server."""
+        return self.entry.kind == "mock" and self.options.url is None
+
+    def slo(self, node_id: str, marks: Sequence[tuple[Mapping[str, Any], str]]) -> Slo:
+        """What a test promises: *marks* (arguments and where they stand, outermost first) and slo.yaml.
+
+        Raises LlmPerfUsageError that names the place of a bad argument.
+        """
+        file, options = self.slo_file, self.options
+        layers = [file.defaults, options.defaults]
+        own = [
+            *file.patterns(node_id),
+            *(parse_arguments(arguments, where=where) for arguments, where in marks),
+        ]
+        role = _last("role", [*layers, *own])
+        if role is not None and role not in file.roles:
+            where = marks[-1][1] if marks else node_id
+            raise LlmPerfUsageError(
+                f"{where}  role: {role!r} is not under roles: in slo.yaml{nearest(role, tuple(file.roles))}"
+            )
+        if role is not None:
+            layers.append(file.roles[role].slo)
+        layers += own
+        pooled = _last("scenario", layers)
+        layers += [
+            layer
+            for target, layer in self.entry.slo.items()
+            if target in {role, pooled} or matches(node_id, target)
+        ]
+        layers += [
+            {"max_regression": accepted.max_regression}
+            for pattern, accepted in file.accept.items()
+            if matches(node_id, pattern)
+        ]
+        return self._sized(build({name: value for layer in layers for name, value in layer.items()}))
+
+    def _sized(self, slo: Slo) -> Slo:
+        """*slo* with the number of iterations that this session asks for."""
+        options = self.options
+        if options.quick:
+            return replace(slo, iterations=3, max_iterations=3, warmup=1)
+        if options.saves:
+            slo = replace(slo, iterations=max(slo.iterations, BASELINE_ITERATIONS))
+        slo = replace(slo, **options.overrides)
+        if options.gate is GateMode.OFF or options.saves:
+            return replace(slo, max_iterations=slo.iterations)
+        if "max_iterations" in options.overrides:
+            return replace(slo, iterations=min(slo.iterations, slo.max_iterations))
+        return replace(slo, max_iterations=max(slo.iterations, slo.max_iterations))
+
+    def role(self, name: str | None) -> Role:
+        """The role called *name*; an empty one for None. Raises LlmPerfUsageError when there is none."""
+        if name is None:
+            return Role()
+        if name not in self.slo_file.roles:
+            raise LlmPerfUsageError(
+                f"role {name!r} is not under roles: in slo.yaml{nearest(name, tuple(self.slo_file.roles))}"
+            )
+        return self.slo_file.roles[name]
+
+    def cases(self, slo: Slo, *, directory: Path, scenario: str) -> Iterator[Any] | None:
+        """The cases of a scenario in the order of its iterations; None when it has none."""
+        if slo.cases is None:
+            return None
+        cases = slo.cases if isinstance(slo.cases, tuple) else load_cases(self._beside(directory, slo.cases))
+        return shuffled(cases, seed=self.options.seed, scenario=scenario)
+
+    def _beside(self, directory: Path, name: str) -> Path:
+        beside = directory / name
+        return beside if beside.exists() or not (self.root / name).exists() else self.root / name
+
+    @property
+    def store(self) -> DirectoryStore:
+        """Where the baselines are."""
+        root = self.options.baseline or self.root / ".llmperf" / "baselines"
+        return DirectoryStore(root, must_match=self.slo_file.must_match)
+
+    def history(self, scenario: str) -> History:
+        """What is stored about *scenario*; nothing in a session that saves or does not compare."""
+        return History() if self.options.saves or self.options.quick else self.store.history(scenario)
+
+    @property
+    def mock(self) -> MockServer:
+        """The mock server, started by the first call."""
+        if self._mock is None:
+            from pytest_llmperf.mock.process import start_mock  # noqa: PLC0415 - only when it is used
+
+            self._mock = start_mock(self.slo_file.mock, seed=self.options.seed)
+        return self._mock
+
+    @property
+    def backend(self) -> Backend:
+        """The selected backend, reachable and with its model known.
+
+        Raises LlmPerfUsageError in one line when no server answers within 5 s; asked once.
+        """
+        if self._unreachable is not None:
+            raise LlmPerfUsageError(self._unreachable)
+        if self._backend is None:
+            try:
+                self._backend = self._connect()
+            except LlmPerfUsageError as error:
+                self._unreachable = str(error)
+                raise
+        return self._backend
+
+    def connect(self) -> None:
+        """Make sure that the backend answers. Raises LlmPerfUsageError in one line when it does not."""
+        _ = self.backend
+
+    def _connect(self) -> Backend:
+        from pytest_llmperf.client.probe import Unreachable, preflight  # noqa: PLC0415 - only when it is used
+
+        entry = self.entry
+        backend = Backend(
+            name=self.options.backend,
+            kind="openai" if entry.kind == "mock" else str(entry.kind),
+            url=self.mock.url if self.uses_mock else self._url(entry),
+            model=self.options.model or entry.model,
+            api_key=self._api_key(entry),
+            hardware=entry.hardware or (None if self.uses_mock else detected_gpu()),
+            timeouts=entry.timeouts,
+        )
+        try:
+            server = preflight(backend, timeout_s=5.0)
+        except Unreachable as error:
+            raise LlmPerfUsageError(str(error)) from None
+        if backend.model is None and not server.models:
+            raise LlmPerfUsageError(
+                f"backend {backend.name}: the server lists no model. Name one with --llm-model, "
+                f"or under backends.{backend.name}.model in slo.yaml."
+            )
+        return replace(backend, model=backend.model or server.models[0])
+
+    def _url(self, entry: BackendEntry) -> str:
+        url = self.options.url or entry.url
+        if url is None:
+            name = self.options.backend
+            raise LlmPerfUsageError(
+                f"backend {name} has no URL. Give one with --llm-url, or as backends.{name}.url in slo.yaml."
+            )
+        return url
+
+    def _api_key(self, entry: BackendEntry) -> str | None:
+        name = entry.api_key_env
+        if name is None:
+            return None
+        key = os.environ.get(name)
+        given = self.slo_file.backends.get(self.options.backend)
+        if key is None and given is not None and given.api_key_env == name:
+            raise LlmPerfUsageError(
+                f"backend {self.options.backend}: the environment variable {name} is not set "
+                "(api_key_env in slo.yaml)."
+            )
+        return key
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What must match for two measurements on this rig to be comparable; the rest is measured."""
+        facts = {
+            "backend kind": str(self.entry.kind),
+            "load profile": "closed, one at a time",
+            "cache mode": "as-is",
+        }
+        hardware = self.backend.hardware
+        return {**facts, "hardware": hardware} if hardware else facts
+
+    def terms(self, look: int = 0, looks: tuple[int, ...] = ()) -> Terms:
+        """On what terms this session judges."""
+        if self.options.saves:
+            rule = Rule.NONE
+        else:
+            rule = Rule.PLAIN if self.options.gate is GateMode.PLAIN else Rule.PROVEN
+        return Terms(look=look, looks=looks, rule=rule)
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the session's budget is spent."""
+        return time.monotonic() - self.started_s > self.options.max_time_s
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the turn: two scenarios measured at once would disturb each other."""
+        with nullcontext() if self.turn_lock is None else FileLock(self.turn_lock):
+            yield
+
+    def close(self) -> None:
+        """Stop what was started."""
+        if self._mock is not None:
+            self._mock.stop()
+
+
+def _last(name: str, layers: Sequence[Mapping[str, Any]]) -> Any:
+    return next((layer[name] for layer in reversed(layers) if name in layer), None)

@@ -1,0 +1,119 @@
+"""What the hooks and fixtures of one process share, kept in pytest's own stash."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf.options import Options
+
+if TYPE_CHECKING:
+    from pytest_llmperf.core.run import Run
+    from pytest_llmperf.ledger import Ledger
+    from pytest_llmperf.rig import Rig
+
+OPTIONS = pytest.StashKey[Options]()
+
+#: The finished run, for the terminal.
+RUN: pytest.StashKey[Run] = pytest.StashKey()
+
+#: JSON texts of scenarios that were interrupted, for which pytest makes no report.
+INTERRUPTED = pytest.StashKey[list[str]]()
+
+#: JSON text of an item's scenario, on its way to the item's report.
+RESULT = pytest.StashKey[str]()
+
+#: Of a report; xdist carries every attribute that is plain text.
+_ATTRIBUTE = "llmperf"
+
+_PASSED = pytest.StashKey[bool]()
+_STARTED = pytest.StashKey[float]()
+_RIG: pytest.StashKey[Rig] = pytest.StashKey()
+_LEDGER: pytest.StashKey[Ledger] = pytest.StashKey()
+_PROBLEMS = pytest.StashKey[list[str]]()
+
+
+def start(config: pytest.Config, options: Options) -> None:
+    """Keep what every part of the session needs."""
+    config.stash[OPTIONS] = options
+    config.stash[_STARTED] = time.time()
+    config.stash[_PROBLEMS] = []
+
+
+def rig_of(config: pytest.Config) -> Rig:
+    """The process's rig, made by the first call. Raises LlmPerfUsageError."""
+    if _RIG not in config.stash:
+        from pytest_llmperf.rig import Rig
+
+        config.stash[_RIG] = Rig.build(config.stash[OPTIONS], config.rootpath, turn_lock=turn_lock(config))
+    return config.stash[_RIG]
+
+
+def known_rig(config: pytest.Config) -> Rig | None:
+    """The rig, if anything needed one."""
+    return config.stash.get(_RIG, None)
+
+
+def ledger_of(config: pytest.Config) -> Ledger:
+    """The session's ledger, made by the first call; it takes over the problems seen so far."""
+    if _LEDGER not in config.stash:
+        from pytest_llmperf.ledger import Ledger
+
+        config.stash[_LEDGER] = Ledger(started=config.stash[_STARTED], problems=config.stash[_PROBLEMS])
+    return config.stash[_LEDGER]
+
+
+def has_results(config: pytest.Config) -> bool:
+    """Whether any scenario was reported, or interrupted."""
+    return _LEDGER in config.stash or INTERRUPTED in config.stash
+
+
+def attach(report: pytest.TestReport, item: pytest.Item) -> None:
+    """Put the item's result on its report; empty where a passed test left none.
+
+    Subtests make reports of their own before there is a result: they carry nothing.
+    """
+    if RESULT in item.stash:
+        setattr(report, _ATTRIBUTE, item.stash[RESULT])
+        del item.stash[RESULT]
+        item.stash[_PASSED] = False
+    elif report.when == "call":
+        item.stash[_PASSED] = report.passed
+    elif report.when == "teardown" and item.stash.get(_PASSED, False):
+        setattr(report, _ATTRIBUTE, "")
+
+
+def attached(report: pytest.TestReport) -> str | None:
+    """What `attach` put on a report; None for a report of anything else."""
+    text: str | None = getattr(report, _ATTRIBUTE, None)
+    # pytest-rerunfailures adds an outcome: that run of the test does not count.
+    return None if str(report.outcome) == "rerun" else text
+
+
+def give_up(session: pytest.Session, reason: str) -> None:
+    """End the session before its first test, for *reason*."""
+    if is_worker(session.config):
+        # pytest.exit in a worker reads as a crash; this ends the controller with the reason.
+        session.shouldstop = reason
+    else:
+        pytest.exit(reason, returncode=pytest.ExitCode.INTERRUPTED)
+
+
+def problems_of(config: pytest.Config) -> list[str]:
+    """What keeps the gate from knowing, such as an error inside pytest; to be appended to."""
+    return config.stash[_PROBLEMS]
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is a worker of pytest-xdist."""
+    return hasattr(config, "workerinput")
+
+
+def turn_lock(config: pytest.Config) -> Path | None:
+    """The file that workers of one xdist session lock to take turns; None without xdist."""
+    identity = getattr(config, "workerinput", {}).get("testrunuid")
+    return None if identity is None else Path(tempfile.gettempdir()) / f"llmperf-{identity}.lock"

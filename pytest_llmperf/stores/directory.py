@@ -1,0 +1,180 @@
+"""Baselines as files that can be reviewed and committed.
+
+``ROOT/<scenario>/<environment>/<run>.json``: one directory per scenario and environment, one file per
+run, so that two branches which both add a run merge without a conflict. A file is a header that a
+person can read, then the raw samples, one series a line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_llmperf.core.baseline import MUST_MATCH, History, StoredRun
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.measurement import Count
+
+SCHEMA = 1
+
+#: Runs kept of one scenario in one environment, the anchor not counted.
+KEPT = 10
+
+#: Significant digits of a stored sample: far below any noise, and small files.
+_DIGITS = 5
+
+
+class DirectoryStore:
+    """The baselines under one directory, which need not exist yet."""
+
+    def __init__(self, root: Path, *, must_match: tuple[str, ...] = MUST_MATCH) -> None:
+        self.root = root
+        self.must_match = must_match
+
+    def history(self, scenario: str) -> History:
+        """Everything stored about *scenario*; a file that cannot be trusted is its ``problem``."""
+        try:
+            runs = [_read(path, scenario) for path in self._files(scenario)]
+        except LlmPerfUsageError as error:
+            return History(problem=str(error))
+        return History(runs=tuple(sorted(runs, key=lambda run: run.saved)))
+
+    def save(self, run: StoredRun, *, append: bool) -> Path:
+        """Store *run*, as one more or (*append* false) instead of the runs of its environment.
+
+        Written to a temporary file, synced and renamed, so that a half-written baseline never
+        exists; earlier files go only after that. Raises LlmPerfUsageError when a file is there that
+        cannot be trusted, since it would be lost.
+        """
+        problem = self.history(run.scenario).problem
+        if problem is not None:
+            raise LlmPerfUsageError(problem)
+        directory = self._directory(run.scenario) / _environment(run.facts, self.must_match)
+        directory.mkdir(parents=True, exist_ok=True)
+        earlier = sorted(directory.glob("*.json"))
+        stamp = re.sub(r"[^0-9]", "", run.saved)[:14]
+        path = directory / f"{stamp}-{secrets.token_hex(3)}.json"
+        _write(path, _text(run))
+        for old in self._obsolete(earlier, run.scenario, append=append):
+            old.unlink()
+        return path
+
+    def _obsolete(self, earlier: list[Path], scenario: str, *, append: bool) -> list[Path]:
+        if not append:
+            return earlier
+        ordinary = [path for path in earlier if not _read(path, scenario).anchor]
+        return ordinary[: max(0, len(ordinary) + 1 - KEPT)]
+
+    def _directory(self, scenario: str) -> Path:
+        return self.root / f"{_slug(scenario)}-{_digest(scenario)}"
+
+    def _files(self, scenario: str) -> Iterator[Path]:
+        directory = self._directory(scenario)
+        if not directory.exists():
+            return
+        for environment in sorted(path for path in directory.iterdir() if path.is_dir()):
+            files = sorted(environment.glob("*.json"))
+            if not files:
+                raise LlmPerfUsageError(
+                    f"{environment} holds no run. Restore its file, or delete the directory."
+                )
+            yield from files
+
+
+_MEND = "Restore it from version control, or delete it and run pytest --save-baseline."
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^0-9A-Za-z]+", "-", text.rpartition("/")[2]).strip("-")[:60]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _environment(facts: Mapping[str, str], names: tuple[str, ...]) -> str:
+    matched = [f"{name}={facts[name]}" for name in names if name in facts]
+    return f"{_slug(' '.join(facts[name] for name in names if name in facts))}-{_digest('|'.join(matched))}"
+
+
+def _text(run: StoredRun) -> str:
+    """The file's text: header first, then one line per series, then the checksum of all before it."""
+    header = {
+        "llmperf_baseline": SCHEMA,
+        "scenario": run.scenario,
+        "saved": run.saved,
+        "commit": run.commit,
+        "branch": run.branch,
+        "anchor": run.anchor,
+        "facts": dict(sorted(run.facts.items())),
+        "proportions": {
+            name: [count.successes, count.trials] for name, count in sorted(run.proportions.items())
+        },
+    }
+    lines = [
+        f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in header.items()
+    ]
+    series = [f"  {json.dumps(name)}: {_numbers(values)}" for name, values in sorted(run.series.items())]
+    body = ",\n".join(lines) + ',\n "series": {\n' + ",\n".join(series) + "\n }"
+    return f'{{\n{body},\n "sha256": "{_checksum(body)}"\n}}\n'
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return f"[{', '.join(f'{value:.{_DIGITS}g}' for value in values)}]"
+
+
+def _checksum(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _read(path: Path, scenario: str) -> StoredRun:
+    """The run of *scenario* in *path*. Raises LlmPerfUsageError that names the file."""
+    try:
+        text = path.read_text("utf-8")
+        content: Any = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise LlmPerfUsageError(f"{path} cannot be read as a baseline ({error}). {_MEND}") from None
+    schema = content.get("llmperf_baseline") if isinstance(content, dict) else None
+    if not isinstance(schema, int):
+        raise LlmPerfUsageError(f"{path} is not a baseline of pytest-llmperf. {_MEND}")
+    if schema > SCHEMA:
+        raise LlmPerfUsageError(
+            f"{path} has schema {schema}, and this version reads up to {SCHEMA}. Upgrade pytest-llmperf."
+        )
+    body = text[2 : text.rfind(',\n "sha256"')]
+    if content.get("sha256") != _checksum(body):
+        raise LlmPerfUsageError(f"{path} was changed after it was saved: its checksum is wrong. {_MEND}")
+    if content["scenario"] != scenario:
+        raise LlmPerfUsageError(
+            f"{path} holds scenario {content['scenario']!r}, expected {scenario!r}. {_MEND}"
+        )
+    return StoredRun(
+        scenario=scenario,
+        saved=content["saved"],
+        commit=content["commit"],
+        branch=content["branch"],
+        anchor=content["anchor"],
+        facts=content["facts"],
+        series={name: tuple(values) for name, values in content["series"].items()},
+        proportions={
+            name: Count(successes=successes, trials=trials)
+            for name, (successes, trials) in content["proportions"].items()
+        },
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
