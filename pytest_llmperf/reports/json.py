@@ -1,0 +1,165 @@
+"""run.json: everything about a run, for other programs; described by schemas/run.schema.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.run import Run, Scenario
+from pytest_llmperf.core.slo import Slo
+from pytest_llmperf.core.verdict import Check
+from pytest_llmperf.reports.plain import UNSAFE
+
+SCHEMA = "pytest-llmperf/run/1"
+
+
+def render(run: Run) -> str:
+    """*run* as JSON text that ends with a newline: a list of numbers takes one line.
+
+    Times are in seconds, rounded to nanoseconds. What is not a finite number is null.
+    """
+    document = {
+        "schema": SCHEMA,
+        "outcome": run.outcome.value,
+        "started": run.started,
+        "environment": dict(run.environment),
+        "problems": list(run.problems),
+        "warnings": list(run.warnings),
+        "saved": list(run.saved),
+        "scenarios": [_scenario(scenario) for scenario in run.scenarios],
+    }
+    return _text(document, "") + "\n"
+
+
+def _scenario(scenario: Scenario) -> dict[str, object]:
+    measured, verdict = scenario.measurement, scenario.verdict
+    return {
+        "id": measured.scenario,
+        "name": measured.name,
+        "path": measured.path,
+        "line": measured.line,
+        "backend": measured.backend,
+        "model": measured.model,
+        "outcome": verdict.outcome.value,
+        "reason": verdict.reason,
+        "settled": verdict.settled,
+        "warnings": list(verdict.warnings),
+        "slo": _slo(scenario.slo),
+        "checks": [_check(check) for check in verdict.checks],
+        "requests": {
+            "sent": measured.sent,
+            "failed": measured.failed,
+            "failures": [
+                {"kind": failure.kind, "count": failure.count, "example": failure.example}
+                for failure in measured.failures
+            ],
+        },
+        "tokens": {
+            "input": measured.tokens.input,
+            "output": measured.tokens.output,
+            "cached": measured.tokens.cached,
+            "reasoning": measured.tokens.reasoning,
+            "sources": [source.value for source in measured.tokens.sources],
+        },
+        **_measured(measured),
+        "series": {name: _series(name, values) for name, values in measured.series.items()},
+    }
+
+
+def _slo(slo: Slo) -> dict[str, object]:
+    # The cases are left out: they may be whole documents, and no reader needs them.
+    return {
+        "limits": [
+            {
+                "key": limit.key,
+                "metric": limit.metric,
+                "statistic": limit.statistic,
+                "bound": _number(limit.bound),
+            }
+            for limit in slo.limits
+        ],
+        "accuracy": dict(slo.accuracy),
+        "gate": list(slo.gate),
+        "max_regression": slo.max_regression,
+        "scenario": slo.scenario,
+        "role": slo.role,
+        "iterations": slo.iterations,
+        "warmup": slo.warmup,
+        "max_iterations": slo.max_iterations,
+    }
+
+
+def _check(check: Check) -> dict[str, object]:
+    return {
+        "metric": check.metric,
+        "statistic": check.statistic,
+        "kind": check.kind.value,
+        "unit": check.unit,
+        "limit": _number(check.limit),
+        "observed": _number(check.observed),
+        "low": _number(check.low),
+        "high": _number(check.high),
+        "n": check.n,
+        "baseline": _number(check.baseline),
+        "ratio": _number(check.ratio),
+        "outcome": check.outcome.value,
+        "reason": check.reason,
+        "more": check.more,
+    }
+
+
+def _measured(measured: Measurement) -> dict[str, object]:
+    return {
+        "iterations": measured.iterations,
+        "warmup": measured.warmup,
+        "stopped": measured.stopped,
+        "notes": list(measured.warnings),
+        "facts": dict(measured.facts),
+        "busy_s": measured.busy_s,
+        "wall_s": measured.wall_s,
+        "throughput": {name: _number(value) for name, value in measured.throughput.items()},
+        "proportions": {
+            name: {"successes": count.successes, "trials": count.trials}
+            for name, count in measured.proportions.items()
+        },
+        "json_failed": measured.json_failed,
+        "named_checks": [
+            {
+                "name": check.name,
+                "label": check.label,
+                "successes": check.count.successes,
+                "trials": check.count.trials,
+            }
+            for check in measured.checks
+        ],
+    }
+
+
+def _series(name: str, values: Sequence[float]) -> list[float]:
+    return [round(value, 9) for value in values] if name.endswith("_s") else list(values)
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _text(value: object, indent: str) -> str:
+    """JSON in which only what holds something other than plain values is spread over lines."""
+    if isinstance(value, Mapping) and value:
+        items = [f"{_line(str(key))}: {_text(item, indent + '  ')}" for key, item in value.items()]
+        return _block("{", items, "}", indent)
+    if isinstance(value, list) and any(isinstance(item, (Mapping, list)) for item in value):
+        return _block("[", [_text(item, indent + "  ") for item in value], "]", indent)
+    return _line(value)
+
+
+def _block(start: str, items: Sequence[str], end: str, indent: str) -> str:
+    inner = indent + "  "
+    return f"{start}\n{inner}" + f",\n{inner}".join(items) + f"\n{indent}{end}"
+
+
+def _line(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)

@@ -1,0 +1,143 @@
+"""What a table cannot say, in plain sentences; every untrusted part of them is made safe to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pytest_llmperf.core.measurement import CheckCount, Count
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.quantity import show
+from pytest_llmperf.core.run import Run, drift
+from pytest_llmperf.reports.plain import plain
+from pytest_llmperf.reports.summary import Summary
+
+_FINE = {Outcome.SKIPPED, Outcome.PASSED, Outcome.IMPROVED}
+_BROKEN = {Outcome.FAILED, Outcome.REGRESSED}
+_MOST = 10  #: doubtful verdicts, and labels of a check, that are told before the rest is counted
+_EXAMPLE = 300  #: characters of an error message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """What is to be said about some scenarios."""
+
+    outcome: Outcome
+    who: str
+    text: str
+
+
+def verdicts(rows: Sequence[Summary], *, every: bool) -> list[Sentence]:
+    """A sentence for each broken or doubtful verdict, worst first; equal reasons are told once.
+
+    Broken ones are all told, of the doubtful ones the first ten unless *every*.
+    """
+    groups: dict[tuple[Outcome, str], list[str]] = {}
+    for row in rows:
+        if row.outcome not in _FINE:
+            groups.setdefault((row.outcome, row.scenario.verdict.reason), []).append(row.name)
+    ordered = sorted(groups.items(), key=lambda group: -group[0][0].severity)
+    told = [
+        Sentence(outcome=outcome, who=_who(names), text=plain(reason)) for (outcome, reason), names in ordered
+    ]
+    shown = [one for index, one in enumerate(told) if every or index < _MOST or one.outcome in _BROKEN]
+    if left := told[len(shown) :]:
+        more = f"doubtful in other ways: {len(left)} more (-v shows them)"
+        shown.append(Sentence(outcome=left[0].outcome, who=more, text=""))
+    return shown
+
+
+def every_check(rows: Sequence[Summary]) -> list[Sentence]:
+    """The checks that hold, of every scenario: those that no verdict's sentence tells."""
+    return [
+        Sentence(outcome=check.outcome, who=plain(row.name), text=plain(check.reason))
+        for row in rows
+        for check in row.scenario.verdict.checks
+        if check.outcome in _FINE and check.reason
+    ]
+
+
+def failed_requests(rows: Sequence[Summary]) -> list[str]:
+    """``12 of 40 requests failed: http_status in test_router, e.g. 503 overloaded``, a line per kind."""
+    counts: dict[str, int] = {}
+    names: dict[str, list[str]] = {}
+    examples: dict[str, str] = {}
+    for row in rows:
+        for failure in row.scenario.measurement.failures:
+            counts[failure.kind] = counts.get(failure.kind, 0) + failure.count
+            names.setdefault(failure.kind, []).append(row.name)
+            examples.setdefault(failure.kind, failure.example)
+    sent = sum(row.scenario.measurement.sent for row in rows)
+    return [
+        f"{count} of {sent} requests failed: {plain(kind)} in {_who(names[kind])}, "
+        f"e.g. {plain(examples[kind], limit=_EXAMPLE)}"
+        for kind, count in sorted(counts.items(), key=lambda pair: -pair[1])
+    ]
+
+
+def facts(rows: Sequence[Summary]) -> list[str]:
+    """Who was asked, who counted the tokens, and what it all cost."""
+    measured = [row.scenario.measurement for row in rows]
+    lines = []
+    servers = _distinct(
+        " ".join(filter(None, (one.backend, one.model))) for one in measured if one.backend or one.model
+    )
+    if servers:
+        lines.append(f"measured: {', '.join(servers)}; {sum(one.sent for one in measured)} requests")
+    sources = _distinct(source.value for one in measured for source in one.tokens.sources)
+    if sources:
+        how = " (the estimate is max(words, characters / 4))" if "estimate" in sources else ""
+        lines.append(f"tokens counted by: {', '.join(sources)}{how}")
+    costs = [cost for one in measured for cost in one.series.get("cost_usd", ())]
+    if costs:
+        lines.append(f"cost: {show(sum(costs), 'USD')} for {len(costs)} priced requests")
+    stopped = [(row.name, row.scenario.measurement.stopped) for row in rows]
+    return [*lines, *(f"{plain(name)}: stopped, {plain(why)}" for name, why in stopped if why)]
+
+
+def labelled_checks(rows: Sequence[Summary], *, every: bool) -> list[str]:
+    """``test_router  route 91.3 % (137 of 150): finance 80 % (8 of 10), ...``, worst label first."""
+    lines = []
+    for row in rows:
+        by_name: dict[str, list[CheckCount]] = {}
+        for check in row.scenario.measurement.checks:
+            by_name.setdefault(check.name, []).append(check)
+        for name, checks in by_name.items():
+            total = sum((check.count for check in checks), Count())
+            labels = sorted(
+                (check for check in checks if check.label is not None), key=lambda check: check.count.rate
+            )
+            shown = labels if every else labels[:_MOST]
+            parts = [f"{plain(str(check.label))} {_share(check.count)}" for check in shown]
+            if len(shown) < len(labels):
+                parts.append(f"{len(labels) - len(shown)} more")
+            ending = f": {', '.join(parts)}" if parts else ""
+            lines.append(f"{plain(row.name)}  {plain(name)} {_share(total)}{ending}")
+    return lines
+
+
+def warnings(run: Run, rows: Sequence[Summary]) -> list[str]:
+    """Every warning once, with the scenarios that it is about."""
+    about: dict[str, list[str]] = {}
+    for row in rows:
+        for warning in (*row.scenario.verdict.warnings, *row.scenario.measurement.warnings):
+            names = about.setdefault(warning, [])
+            if row.name not in names:
+                names.append(row.name)
+    lines = [f"warning: {plain(text)}" for text in run.warnings]
+    lines += [f"warning: {plain(text)} ({_who(names)})" for text, names in about.items()]
+    shift = drift(run.scenarios)
+    return [*lines, f"warning: {shift}"] if shift else lines
+
+
+def _share(count: Count) -> str:
+    return f"{show(count.rate, '')} ({count.successes} of {count.trials})"
+
+
+def _who(names: Sequence[str]) -> str:
+    shown = ", ".join(plain(name) for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(plain(text) for text in texts))

@@ -1,0 +1,210 @@
+"""A run read back from run.json, for ``llmperf report`` and ``llmperf compare``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jsonschema
+
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.exchange import TokenSource
+from pytest_llmperf.core.measurement import CheckCount, Count, FailureCount, Measurement, TokenTotals
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.run import Run, Scenario
+from pytest_llmperf.core.slo import Limit, Slo
+from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
+from pytest_llmperf.reports.json import SCHEMA
+
+#: As the JSON reader gives it, checked against the schema.
+_Object = Mapping[str, Any]
+
+
+def parse(text: str, *, where: str = "run.json") -> Run:
+    """The run in *text*; what the schema does not require may be absent.
+
+    *where* names the file in errors. Raises LlmPerfUsageError when the text is not such a report,
+    or one of a newer version.
+    """
+    document = _checked(text, where)
+    return Run(
+        started=document.get("started", ""),
+        environment=document["environment"],
+        scenarios=tuple(_scenario(scenario) for scenario in document["scenarios"]),
+        problems=tuple(document.get("problems", ())),
+        warnings=tuple(document.get("warnings", ())),
+        saved=tuple(document.get("saved", ())),
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of run.json."""
+    file = resources.files("pytest_llmperf") / "schemas" / "run.schema.json"
+    loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return loaded
+
+
+def _checked(text: str, where: str) -> _Object:
+    try:
+        document = json.loads(text, parse_constant=_no_constant)
+    except ValueError as error:
+        raise LlmPerfUsageError(f"{where} is not JSON: {error}") from None
+    written = document.get("schema") if isinstance(document, dict) else None
+    if written != SCHEMA:
+        raise LlmPerfUsageError(_other(written, where))
+    validator = jsonschema.Draft202012Validator(schema())
+    if wrong := jsonschema.exceptions.best_match(validator.iter_errors(document)):
+        raise LlmPerfUsageError(f"{where}: {wrong.json_path}: {wrong.message[:200]}")
+    return document  # type: ignore[no-any-return]  # an object, says the schema
+
+
+def _other(written: object, where: str) -> str:
+    name = SCHEMA.rpartition("/")[0]
+    if isinstance(written, str) and written.startswith(f"{name}/"):
+        return (
+            f"{where} has the schema {written!r}, this version reads {SCHEMA!r}: "
+            "use the version of pytest-llmperf that wrote it, or a newer one"
+        )
+    return (
+        f'{where} is not a report of pytest-llmperf: it has no "schema": "{SCHEMA}"; '
+        "pytest --llm-report run.json writes one"
+    )
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _scenario(scenario: _Object) -> Scenario:
+    return Scenario(
+        measurement=_measurement(scenario),
+        slo=_slo(scenario),
+        verdict=Verdict(
+            outcome=Outcome(scenario["outcome"]),
+            reason=scenario.get("reason") or _reason(scenario),
+            checks=tuple(_check(check) for check in scenario["checks"]),
+            settled=scenario.get("settled", True),
+            warnings=tuple(scenario.get("warnings", ())),
+        ),
+    )
+
+
+def _reason(scenario: _Object) -> str:
+    """Where no sentence was written: those of the worst checks."""
+    return " · ".join(
+        check["reason"] for check in scenario["checks"] if check["outcome"] == scenario["outcome"]
+    )
+
+
+def _check(check: _Object) -> Check:
+    return Check(
+        metric=check["metric"],
+        statistic=check["statistic"],
+        kind=CheckKind(check["kind"]),
+        unit=check["unit"],
+        n=check["n"],
+        outcome=Outcome(check["outcome"]),
+        reason=check["reason"],
+        limit=check.get("limit"),
+        observed=check.get("observed"),
+        low=check.get("low"),
+        high=check.get("high"),
+        baseline=check.get("baseline"),
+        ratio=check.get("ratio"),
+        more=check.get("more"),
+    )
+
+
+def _measurement(scenario: _Object) -> Measurement:
+    requests = scenario["requests"]
+    return Measurement(
+        scenario=scenario["id"],
+        name=scenario["name"],
+        path=scenario.get("path", ""),
+        line=scenario.get("line", 0),
+        backend=scenario["backend"],
+        model=scenario["model"],
+        facts=scenario.get("facts", {}),
+        iterations=scenario.get("iterations", 0),
+        warmup=scenario.get("warmup", 0),
+        series={name: tuple(values) for name, values in scenario["series"].items()},
+        proportions=_proportions(scenario),
+        json_failed=scenario.get("json_failed", 0),
+        checks=tuple(
+            CheckCount(name=check["name"], label=check["label"], count=_count(check))
+            for check in scenario.get("named_checks", ())
+        ),
+        sent=requests["sent"],
+        failed=requests["failed"],
+        failures=tuple(
+            FailureCount(kind=failure["kind"], count=failure["count"], example=failure["example"])
+            for failure in requests.get("failures", ())
+        ),
+        tokens=_tokens(scenario["tokens"]),
+        busy_s=scenario.get("busy_s", 0.0),
+        wall_s=scenario.get("wall_s", 0.0),
+        stopped=scenario.get("stopped", ""),
+        warnings=tuple(scenario.get("notes", ())),
+    )
+
+
+def _proportions(scenario: _Object) -> dict[str, Count]:
+    if "proportions" in scenario:
+        return {name: _count(count) for name, count in scenario["proportions"].items()}
+    sent, failed = scenario["requests"]["sent"], scenario["requests"]["failed"]
+    return {"success_rate": Count(successes=sent - failed, trials=sent)} if sent else {}
+
+
+def _count(count: _Object) -> Count:
+    return Count(successes=count["successes"], trials=count["trials"])
+
+
+def _tokens(tokens: _Object) -> TokenTotals:
+    return TokenTotals(
+        input=tokens.get("input") or 0,
+        output=tokens.get("output") or 0,
+        cached=tokens.get("cached"),
+        reasoning=tokens.get("reasoning"),
+        sources=tuple(TokenSource(source) for source in tokens.get("sources", ())),
+    )
+
+
+def _slo(scenario: _Object) -> Slo:
+    slo = scenario.get("slo")
+    if slo is None:
+        return Slo(limits=_limits(scenario))
+    return Slo(
+        limits=tuple(
+            Limit(
+                key=limit["key"],
+                metric=limit["metric"],
+                statistic=limit["statistic"],
+                bound=limit["bound"],
+            )
+            for limit in slo["limits"]
+        ),
+        accuracy=tuple(slo["accuracy"].items()),
+        gate=tuple(slo["gate"]),
+        max_regression=slo["max_regression"],
+        scenario=slo["scenario"],
+        role=slo["role"],
+        iterations=slo["iterations"],
+        warmup=slo["warmup"],
+        max_iterations=slo["max_iterations"],
+    )
+
+
+def _limits(scenario: _Object) -> tuple[Limit, ...]:
+    """The promises as its checks tell them."""
+    return tuple(
+        Limit(
+            key=f"{check['metric']} {check['statistic']}",
+            metric=check["metric"],
+            statistic=check["statistic"],
+            bound=check["limit"],
+        )
+        for check in scenario["checks"]
+        if check["kind"] == CheckKind.LIMIT and check.get("limit") is not None
+    )

@@ -1,0 +1,85 @@
+"""The section that pytest prints at the end of a session, as lines of marked-up text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.run import Run
+from pytest_llmperf.reports import notes, table
+from pytest_llmperf.reports.plain import plain
+from pytest_llmperf.reports.summary import Summary, summarise
+
+#: Pieces of text with the markup of pytest's TerminalWriter, such as ``{"red": True}``.
+Line = Sequence[tuple[str, Mapping[str, bool]]]
+
+_GREEN, _YELLOW, _RED = {"green": True}, {"yellow": True}, {"red": True, "bold": True}
+MARKUP: dict[Outcome, dict[str, bool]] = {
+    Outcome.SKIPPED: {},
+    Outcome.PASSED: _GREEN,
+    Outcome.IMPROVED: {"green": True, "bold": True},
+    Outcome.NO_BASELINE: _YELLOW,
+    Outcome.NOT_COMPARABLE: _YELLOW,
+    Outcome.INCONCLUSIVE: _YELLOW,
+    Outcome.UNPROVEN: _YELLOW,
+    Outcome.REGRESSED: _RED,
+    Outcome.FAILED: _RED,
+}
+
+
+def render(run: Run, *, width: int, verbosity: int) -> list[Line]:
+    """The lines under the section's title; a row of the table never exceeds *width* columns.
+
+    *verbosity* is pytest's: below 0 one line in all, above 0 every check of every scenario.
+    Sentences are not wrapped, so that they can be searched for and copied whole.
+    """
+    rows = summarise(run)
+    if verbosity < 0:
+        return [_headline(run, rows)]
+    sentences = notes.verdicts(rows, every=verbosity > 0)
+    if verbosity > 0:
+        sentences += notes.every_check(rows)
+    below: list[Line] = [_line(sentence) for sentence in sentences]
+    below += [[(text, _RED)] for text in notes.failed_requests(rows)]
+    below += [[(text, {})] for text in notes.facts(rows)]
+    below += [[(text, {})] for text in notes.labelled_checks(rows, every=verbosity > 0)]
+    below += [[(text, _YELLOW)] for text in notes.warnings(run, rows)]
+    below += [[(plain(text), {})] for text in run.saved]
+    below += [[(f"problem: {plain(text)}", _RED)] for text in run.problems]
+    if not rows:
+        return [[("no scenario was measured", {})], *below]
+    return [*_table(rows, width), [], *below]
+
+
+def words(outcome: Outcome) -> str:
+    """The outcome as people read it: ``no baseline``."""
+    return outcome.value.replace("_", " ")
+
+
+def _headline(run: Run, rows: Sequence[Summary]) -> Line:
+    """``llm performance: failed, 1 failed, 2 passed; test_router p95 212 ms > 150 ms (...)``."""
+    counts = Counter(row.outcome for row in rows)
+    parts = [f"{counts[outcome]} {words(outcome)}" for outcome in reversed(Outcome) if counts[outcome]] or [
+        "no scenario was measured"
+    ]
+    worst = [f"{sentence.who}  {sentence.text}" for sentence in notes.verdicts(rows, every=False)[:1]]
+    if run.problems:
+        worst = [f"problem: {plain(run.problems[0])}"]
+    return [
+        ("llm performance: ", {}),
+        (", ".join(parts), MARKUP[run.outcome]),
+        ("".join(f"; {text}" for text in worst), {}),
+    ]
+
+
+def _line(sentence: notes.Sentence) -> Line:
+    return [(sentence.who, MARKUP[sentence.outcome]), (f"  {sentence.text}" if sentence.text else "", {})]
+
+
+def _table(rows: Sequence[Summary], width: int) -> list[Line]:
+    laid_out = table.lay_out(rows, [words(row.outcome) for row in rows], width=width)
+    lines: list[Line] = [[(laid_out.heading, {"bold": True})]]
+    for row, text, verdict in zip(rows, laid_out.rows, laid_out.verdicts, strict=True):
+        lines.append([(text, {}), (verdict, MARKUP[row.outcome])])
+    return lines
