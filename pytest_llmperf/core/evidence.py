@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -43,6 +43,16 @@ class Evidence:
     def better(self, shift: float) -> float:
         """p-value for "the ratio is at least exp(*shift*)"."""
         return self._p(self.y, self.x, -shift)
+
+    def no_slower(self) -> float:
+        """p-value for "current is no slower"; in pairs, the pairs' own ratios are asked too."""
+        if self.in_pairs:
+            return paired.no_slower(self.x, self.y, q=self.q)
+        return self.worse(0.0)
+
+    def no_faster(self) -> float:
+        """The same with the arms swapped."""
+        return replace(self, x=self.y, y=self.x).no_slower()
 
     def _p(self, x: NDArray[np.float64], y: NDArray[np.float64], shift: float) -> float:
         if self.in_pairs:

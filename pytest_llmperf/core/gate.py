@@ -41,7 +41,7 @@ __all__ = [
     "run_effect",
 ]
 
-_logs, _looks, _run_effect = logs, looks, run_effect  # arguments below carry the same words
+_logs, _run_effect = logs, run_effect  # arguments below carry the same words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,10 +142,10 @@ def decide(
     observed, baseline = float(np.quantile(now, q)), float(np.quantile(base, q))
     seen = ratio(observed, baseline)
     p = _PValues(
-        worse=evidence.worse(0.0),
+        worse=evidence.no_slower(),
         beyond=evidence.worse(rule.margin),
         fine=evidence.better(rule.twice),
-        better=evidence.better(0.0),
+        better=evidence.no_faster(),
         less=evidence.better(-rule.margin),
     )
     outcome = _outcome(p, seen, rule, few=few)
