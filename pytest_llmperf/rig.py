@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -259,7 +260,23 @@ class Rig:
             rule = Rule.NONE
         else:
             rule = Rule.PLAIN if self.options.gate is GateMode.PLAIN else Rule.PROVEN
-        return Terms(look=look, looks=looks, rule=rule)
+        return Terms(look=look, looks=looks, rule=rule, run_effect=self.run_effect)
+
+    @cached_property
+    def run_effect(self) -> float | None:
+        """Run-to-run noise pooled over all that is stored; None when no scenario has three runs.
+
+        A single scenario's own noise, from a handful of runs, is too noisy to trust.
+        """
+        if self.options.saves or self.options.quick:
+            return None
+        from pytest_llmperf.core import gate  # noqa: PLC0415 - numpy, for a session that measures
+
+        series = [
+            [run.series["latency_s"] for run in runs if "latency_s" in run.series]
+            for runs in self.store.groups()
+        ]
+        return gate.run_effect([runs for runs in series if len(runs) > 1], quantile=0.95)
 
     @property
     def out_of_time(self) -> bool:

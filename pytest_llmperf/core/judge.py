@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -149,7 +150,7 @@ def _judge_rate(measurement: Measurement, subject: _Subject, count: Count | None
     )
     check = subject.check(_OUTCOMES[decision.side], reason, count.rate, count.trials)
     return _Judged(
-        check=replace(check, low=decision.low, high=decision.high),
+        check=replace(check, low=_finite(decision.low), high=_finite(decision.high)),
         settled=decision.final,
         warnings=decision.warnings,
     )
@@ -167,7 +168,7 @@ def _judge_quantile(limit: Limit, values: Sequence[float], terms: Terms) -> _Jud
     )
     check = subject.check(_OUTCOMES[decision.side], reason, decision.observed, decision.n)
     return _Judged(
-        check=replace(check, low=decision.low, high=decision.high),
+        check=replace(check, low=_finite(decision.low), high=_finite(decision.high)),
         settled=decision.final,
         warnings=decision.warnings,
     )
@@ -225,6 +226,11 @@ _WHY = {
 }
 
 
+def _finite(value: float) -> float | None:
+    """An interval that the samples leave open on this side has no bound here."""
+    return value if math.isfinite(value) else None
+
+
 def _label(subject: _Subject) -> str:
     return subject.check(Outcome.PASSED, "", None, 0).label
 
@@ -252,7 +258,27 @@ def _judge_history(measurement: Measurement, slo: Slo, history: History, terms: 
             each = _compare_times(measurement, key, runs, slo, terms)
         if each is not None:
             judged.append(each)
+    anchor = next((run for run in runs if run.anchor), None)
+    if anchor is not None and len(runs) > 1 and terms.rule is Rule.PROVEN:
+        judged += _since_anchor(measurement, anchor, slo, terms)
     return judged
+
+
+def _since_anchor(measurement: Measurement, anchor: StoredRun, slo: Slo, terms: Terms) -> list[_Judged]:
+    """What is proven to have crept: small steps, each within the limit, and together past it.
+
+    Only a proof counts here: the newest runs decide everything else.
+    """
+    compared = [
+        _compare_times(measurement, key, [anchor], slo, terms)
+        for key in slo.gates
+        if METRICS[key.metric].shape is Shape.TIME
+    ]
+    return [
+        replace(each, check=replace(each.check, reason=f"since the anchor: {each.check.reason}"), warnings=())
+        for each in compared
+        if each is not None and each.check.outcome is Outcome.REGRESSED
+    ]
 
 
 def _no_comparison(slo: Slo, outcome: Outcome, reason: str) -> _Judged:
@@ -279,6 +305,8 @@ def _compare_times(
     stored = [run.series[name] for run in runs if run.series.get(name)]
     if not stored:
         return None  # never measured then: a metric that is new, or a scenario that does not stream
+    if not current and measurement.sent and measurement.failed == measurement.sent:
+        return None  # which success_rate says already
     if not current:
         reason = f"{name.removesuffix('_s')} {key.statistic} was measured for the baseline and is missing now"
         return _no_value(key, slo, reason)
@@ -295,6 +323,7 @@ def _compare_times(
             look=terms.look,
             looks=terms.looks,
             run_effect=terms.run_effect,
+            interleaved=terms.interleaved,
         )
     return _compared(decision, key, slo, runs[-1].origin)
 
@@ -326,11 +355,11 @@ def _compared(decision: gate.Decision, key: Key, slo: Slo, origin: str) -> _Judg
         unit=unit,
         limit=1 + slo.max_regression,
         observed=decision.observed,
-        low=decision.low,
-        high=decision.high,
+        low=_finite(decision.low),
+        high=_finite(decision.high),
         n=decision.n,
         baseline=decision.baseline,
-        ratio=decision.ratio,
+        ratio=_finite(decision.ratio),
         outcome=decision.outcome,
         reason="",
         more=decision.more,

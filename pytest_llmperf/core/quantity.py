@@ -16,7 +16,7 @@ def show(value: float | None, unit: str) -> str:
     if unit == "":
         return f"{_digits(100 * value)} %"
     if unit == "USD":
-        return f"${value:.2g}" if value < 1 else f"${value:,.2f}"
+        return _dollars(value)
     if unit == "1/s":
         return f"{_digits(value)}/s"
     return f"{_digits(value)} {unit}"
@@ -24,6 +24,8 @@ def show(value: float | None, unit: str) -> str:
 
 def show_range(low: float | None, high: float | None, unit: str) -> str:
     """``188-240 ms``: the unit is written once where both share it."""
+    if high is not None and math.isinf(high):
+        return f"from {show(low, unit)} up"
     left, right = show(low, unit), show(high, unit)
     left_number, _, left_unit = left.partition(" ")
     return (
@@ -41,6 +43,13 @@ def show_ratio(ratio: float) -> str:
 def _time(seconds: float) -> str:
     scale, name = next((pair for pair in _TIMES if abs(seconds) >= 0.9995 * pair[0]), _TIMES[-1])
     return f"{_digits(seconds / scale)} {name}"
+
+
+def _dollars(value: float) -> str:
+    """Cents from a dollar on, else two significant digits: a request costs ``$0.000012``."""
+    if value >= 1 or value <= 0:
+        return f"${value:,.2f}"
+    return f"${value:.{1 - math.floor(math.log10(value))}f}"
 
 
 def _digits(value: float) -> str:

@@ -22,6 +22,7 @@ class Terms:
     looks: tuple[int, ...] = ()  #: samples at every planned look; empty: this is the only one
     rule: Rule = Rule.PROVEN
     run_effect: float | None = None  #: run-to-run noise (log scale) pooled over scenarios, if known
+    interleaved: bool = False  #: the history is the other arm of this very run: no run effect
 
     @property
     def last(self) -> bool:

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,15 @@ class DirectoryStore:
         except LlmPerfUsageError as error:
             return History(problem=str(error))
         return History(runs=tuple(sorted(runs, key=lambda run: run.saved)))
+
+    def groups(self) -> list[tuple[StoredRun, ...]]:
+        """Every scenario's runs of each environment, those that can be read, oldest first."""
+        found: dict[tuple[str, str], list[StoredRun]] = {}
+        for path in sorted(self.root.glob("*/*/*.json")):
+            with suppress(LlmPerfUsageError):  # its own scenario fails of it
+                run = _read(path)
+                found.setdefault((run.scenario, path.parent.name), []).append(run)
+        return [tuple(sorted(runs, key=lambda run: run.saved)) for runs in found.values()]
 
     def save(self, run: StoredRun, *, append: bool) -> Path:
         """Store *run*, as one more or (*append* false) instead of the runs of its environment.
@@ -132,8 +142,11 @@ def _checksum(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
 
 
-def _read(path: Path, scenario: str) -> StoredRun:
-    """The run of *scenario* in *path*. Raises LlmPerfUsageError that names the file."""
+def _read(path: Path, scenario: str | None = None) -> StoredRun:
+    """The run in *path*, which must be of *scenario* unless that is None.
+
+    Raises LlmPerfUsageError that names the file.
+    """
     try:
         text = path.read_text("utf-8")
         content: Any = json.loads(text)
@@ -149,12 +162,12 @@ def _read(path: Path, scenario: str) -> StoredRun:
     body = text[2 : text.rfind(',\n "sha256"')]
     if content.get("sha256") != _checksum(body):
         raise LlmPerfUsageError(f"{path} was changed after it was saved: its checksum is wrong. {_MEND}")
-    if content["scenario"] != scenario:
+    if scenario is not None and content["scenario"] != scenario:
         raise LlmPerfUsageError(
             f"{path} holds scenario {content['scenario']!r}, expected {scenario!r}. {_MEND}"
         )
     return StoredRun(
-        scenario=scenario,
+        scenario=content["scenario"],
         saved=content["saved"],
         commit=content["commit"],
         branch=content["branch"],
