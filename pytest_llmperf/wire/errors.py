@@ -15,7 +15,7 @@ _CONTEXT_LENGTH = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length"
     r"|exceeds? the (available |model'?s? )*context"
     r"|exceeds? (the )?context (window|size|length)|longer than the model'?s? context|input is too long"
-    r"|input length exceeds|prompt is too long|inputs? tokens \+ `?max_new_tokens|the context overflows"
+    r"|input length exceeds|prompt is too long|inputs?`? tokens \+ `?max_new_tokens|context the overflows"
     r"|greater than the context length",
     re.IGNORECASE,
 )
@@ -39,16 +39,17 @@ def failure_of_status(status: int, body: bytes) -> Failure:
     )
 
 
-def failure_of_object(obj: JsonObject, *, announced: bool = False) -> Failure | None:
-    """The error that an object inside an answer with status 200 is, None if it is none.
+def failure_of_object(obj: JsonObject) -> Failure | None:
+    """The error that an object inside an answer with status 200 is, None if it is none."""
+    if obj.get("error") or obj.get("object") == "error" or _is_detail(obj):
+        return failure_in(obj)
+    return None
 
-    *announced*: the frame around it was named an error, so that any shape is one.
-    """
-    if not (announced or obj.get("error") or obj.get("object") == "error" or _is_detail(obj)):
-        return None
+
+def failure_in(obj: JsonObject) -> Failure:
+    """The error that *obj* tells, whatever its shape."""
     message = _message(obj) or excerpt(json.dumps(obj))
-    kind = _kind(message, obj, otherwise=FailureKind.STREAM_ERROR)
-    return Failure(kind=kind, message=message, status=200)
+    return Failure(kind=_kind(message, obj, otherwise=FailureKind.STREAM_ERROR), message=message, status=200)
 
 
 def failure_of_finish(reason: str) -> Failure | None:

@@ -17,6 +17,8 @@ class Frame:
 class Frames(Protocol):
     """Bytes in, frames out, however the bytes were cut."""
 
+    stray: bytes  #: the first line that belongs to no frame and yet looks like JSON
+
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that *data* completes. Raises LineTooLongError."""
         ...

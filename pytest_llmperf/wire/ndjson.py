@@ -11,6 +11,7 @@ class NdjsonFrames:
 
     def __init__(self) -> None:
         self._lines = LineSplitter()
+        self.stray = b""  # every line is a frame here
 
     def feed(self, data: bytes) -> list[Frame]:
         """The lines that *data* completes. Raises LineTooLongError."""

@@ -134,12 +134,10 @@ def _usage(payload: JsonObject) -> Iterator[Usage]:
     # Groq hides it one level down
     usage = as_object(payload.get("usage")) or as_object(as_object(payload.get("x_groq")).get("usage"))
     timings = as_object(payload.get("timings"))
-    if usage:
-        tokens = _tokens(usage)
-        if tokens.input is not None or tokens.output is not None:
-            yield Usage(tokens=tokens)
-    elif timings:  # llama.cpp counts in every answer, also where usage was not asked for
-        yield Usage(tokens=_timed_tokens(timings))
+    # llama.cpp counts in its timings in every answer, also where usage was not asked for
+    tokens = _tokens(usage) if usage else _timed_tokens(timings)
+    if tokens.input is not None or tokens.output is not None:
+        yield Usage(tokens=tokens)
 
 
 def _tokens(usage: JsonObject) -> Tokens:

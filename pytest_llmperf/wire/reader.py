@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from pytest_llmperf.core.exchange import Failure, FailureKind
 from pytest_llmperf.wire.dialect import Dialect, MalformedAnswerError
-from pytest_llmperf.wire.errors import excerpt, failure_of_object
+from pytest_llmperf.wire.errors import excerpt, failure_in, failure_of_object
 from pytest_llmperf.wire.events import Delta, Done, Event, Failed, Finish
 from pytest_llmperf.wire.frames import Frame
 from pytest_llmperf.wire.json_value import JsonObject, loads
@@ -74,20 +74,24 @@ class StreamReader:
     def _missing(self, *, complete: bool) -> Failure | None:
         """What a regular end lacks."""
         if not self.payloads and not self.done:
-            return self._nothing()
+            return self._nothing(complete=complete)
+        if self._frames.stray:
+            return _stray(self._frames.stray)
         if not self._finished or self._seen - self._finished:
             return cut("the stream ended without a finish_reason")
         if not complete and not self.done:
             return cut("the connection was cut before the end of the stream")
         return None
 
-    def _nothing(self) -> Failure:
+    def _nothing(self, *, complete: bool) -> Failure:
         """Why there is not one event."""
         text = self._head.decode("utf-8", errors="replace").strip()
         with suppress(MalformedAnswerError):  # an error without the framing of a stream
             failure = failure_of_object(_parsed(self._head))
             if failure is not None:
                 return failure
+        if not complete:
+            return cut("the connection was cut before the first event")
         if not text or text.startswith(":"):
             return cut("status 200, and the stream ended without one event")
         return malformed(f"this is not a stream of the dialect: {excerpt(text)}")
@@ -175,14 +179,22 @@ def _parsed(text: bytes) -> JsonObject:
     return parsed
 
 
-def _announced(payload: bytes) -> Failure:
-    """The failure in an event that is named an error, whatever it holds."""
+def _stray(line: bytes) -> Failure:
+    """What a line means that belongs to no event: an error without framing, or garbage."""
     with suppress(MalformedAnswerError):
-        failure = failure_of_object(_parsed(payload), announced=True)
+        failure = failure_of_object(_parsed(line))
         if failure is not None:
             return failure
-    text = excerpt(payload.decode(errors="replace"))
-    return Failure(kind=FailureKind.STREAM_ERROR, message=text, status=200)
+    return malformed(f"a line belongs to no event: {excerpt(line.decode(errors='replace'))}")
+
+
+def _announced(payload: bytes) -> Failure:
+    """The failure in an event that is named an error, whatever it holds."""
+    try:
+        return failure_in(_parsed(payload))
+    except MalformedAnswerError:
+        text = excerpt(payload.decode(errors="replace"))
+        return Failure(kind=FailureKind.STREAM_ERROR, message=text, status=200)
 
 
 def _is_malformed(event: Event) -> bool:

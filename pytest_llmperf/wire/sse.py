@@ -20,6 +20,7 @@ class SseFrames:
         self._first = True
         self._fields: list[bytes] = []
         self._event = ""
+        self.stray = b""  #: the first line that is no field and yet looks like JSON
 
     def feed(self, data: bytes) -> list[Frame]:
         """The events that *data* completes. Raises LineTooLongError."""
@@ -46,6 +47,9 @@ class SseFrames:
             self._fields.append(value)
         elif name == b"event":
             self._event = value.decode("utf-8", errors="replace")
+        elif name and b"{" in line and not self.stray:
+            # the standard passes it over; here that would lose a piece of the answer, or an error
+            self.stray = line
         return None
 
     def _dispatch(self) -> Frame | None:
