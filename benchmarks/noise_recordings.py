@@ -259,9 +259,7 @@ def describe(data: Recordings) -> None:
         lag = noise.correlations(rows)[:, 0].mean()
         worth = rows.shape[1] / noise.memory(rows)[1].mean()
         chance = math.sqrt(variance(rows, Q).mean())
-        print(
-            f"{file:14}{metric:12}{len(runs):4}{100 * spread:17.0f} %{100 * chance:12.0f} %{lag:19.2f}{worth:15.0f}"
-        )
+        print(f"{file:14}{metric:12}{len(runs):4}{spread:19.0%}{chance:14.0%}{lag:19.2f}{worth:15.0f}")
 
 
 def main() -> None:

@@ -48,8 +48,9 @@ _logs, _run_effect = logs, run_effect  # arguments below carry the same words
 class _Rule:
     """The levels one look must meet."""
 
-    worse: float  #: alpha of this look
-    fine: float  #: share of the chance of a wrong "passed" that this look may spend
+    worse: float  #: what this look may spend of alpha: its share of all looks' requests
+    cap: float  #: what the last look may spend
+    fine: float  #: what this look may spend of the chance of a wrong "passed"
     margin: float  #: logarithm of the ratio that is allowed
     twice: float  #: logarithm of the ratio that "passed" rules out
     limit: float  #: the ratio that is allowed
@@ -60,9 +61,11 @@ class _Rule:
         if not 0 < max_regression < math.inf:
             raise ValueError(f"max_regression: {max_regression} is not a finite number above 0")
         step = min(look, len(counts) - 1)
+        share = counts[step] / sum(counts)
         return cls(
-            worse=alpha / len(counts),
-            fine=FINE * counts[step] / sum(counts),
+            worse=alpha * share,
+            cap=alpha * counts[-1] / sum(counts),
+            fine=FINE * share,
             margin=math.log1p(max_regression),
             twice=math.log1p(2 * max_regression),
             limit=1 + max_regression,
@@ -112,7 +115,8 @@ def decide(
     correlated requests give away is added. *interleaved*: two arms of one run, so there is no run
     effect; of equal length, the i-th values are a pair.
 
-    - regressed: "not slower" has p <= alpha / looks, and "slower by no more than the limit" p <= 0.10.
+    - regressed: "not slower" has p <= this look's part of alpha (all looks share it by their number of
+      requests), and "slower by no more than the limit" p <= 0.10.
     - improved: the same with the arms swapped.
     - passed: "slower by twice the limit" is ruled out, and the observed ratio is within the limit.
     - unproven: the observed ratio is past the limit, and the proof fails. Else inconclusive.
@@ -186,7 +190,7 @@ def _reach(noise: Noise, interval: tuple[float, float], rule: _Rule, n: int, *, 
     low, high = interval
     if interleaved and low > 0 and high < math.inf:
         falling, fixed = (math.log(high / low) / 3.92) ** 2, 0.0
-    return Reach(n=n, falling=falling, fixed=fixed, level=rule.worse, margin=rule.margin, twice=rule.twice)
+    return Reach(n=n, falling=falling, fixed=fixed, level=rule.cap, margin=rule.margin, twice=rule.twice)
 
 
 def _few(n: int, q: float) -> str:

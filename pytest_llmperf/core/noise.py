@@ -138,16 +138,18 @@ def run_effect(scenarios: Iterable[Sequence[Sequence[float]]], *, quantile: floa
     taken off. The assumed 3 % weighs as much as two more runs would, so that a handful of runs
     that happen to agree does not count as silence. None when no scenario has three runs.
     """
-    excess, degrees = _PRIOR_DEGREES * ASSUMED**2, 0
+    excess, degrees = 0.0, 0
     for runs in scenarios:
         if len(runs) < FEWEST_RUNS:
             continue
         series = [logs(checked(run, f"stored run {number}"))[None, :] for number, run in enumerate(runs, 1)]
         seen = float(np.var([np.quantile(one, quantile) for one in series], ddof=1))
         inside = float(np.mean([_inside(one, quantile) for one in series]))
-        excess += (len(runs) - 1) * max(0.0, seen - inside)
+        excess += (len(runs) - 1) * (seen - inside)
         degrees += len(runs) - 1
-    return math.sqrt(excess / degrees) if degrees else None
+    prior = _PRIOR_DEGREES * ASSUMED**2
+    # Clipped at zero only after pooling: clipped one by one, quiet scenarios would add up to noise.
+    return math.sqrt((max(0.0, excess) + prior) / degrees) if degrees else None
 
 
 def _inside(series: NDArray[np.float64], q: float) -> float:

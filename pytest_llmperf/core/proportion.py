@@ -79,7 +79,7 @@ def decide_proportion(
     fall, error = drop(successes, trials, base_successes, base_trials)
     share, base = successes / trials, base_successes / base_trials
     p_beyond, p_fine = _tail((fall - margin) / error), _tail((2 * margin - fall) / error)
-    level = alpha / max(1, len(looks))
+    level = alpha * (looks[min(look, len(looks) - 1)] / sum(looks) if looks else 1.0)
     if p_worse <= level and p_beyond <= BEYOND:
         outcome = Outcome.REGRESSED
     elif p_better <= level and _tail((-fall - margin) / error) <= BEYOND:
