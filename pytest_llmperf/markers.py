@@ -43,7 +43,7 @@ def marks_of(definition: pytest.Item) -> list[tuple[Mapping[str, Any], str]]:
     Raises LlmPerfUsageError for positional arguments.
     """
     marks = []
-    for mark in reversed(list(definition.iter_markers(NAME))):
+    for mark in reversed(_closest_first(definition)):
         where = f"{_place(definition)}  @llm_slo"
         if mark.args:
             raise LlmPerfUsageError(
@@ -51,6 +51,13 @@ def marks_of(definition: pytest.Item) -> list[tuple[Mapping[str, Any], str]]:
             )
         marks.append((mark.kwargs, where))
     return marks
+
+
+def _closest_first(definition: pytest.Item) -> list[pytest.Mark]:
+    """The marks on a test; those of its own pytest.param first, which pytest has behind the function's."""
+    callspec = getattr(definition, "callspec", None)
+    own = [] if callspec is None else [mark for mark in callspec.marks if mark.name == NAME]
+    return [*own, *(mark for mark in definition.iter_markers(NAME) if not any(mark is one for one in own))]
 
 
 def check_cases(definition: pytest.Item, fixtures: Sequence[str], cases: object) -> None:
