@@ -10,6 +10,7 @@ from pytest_llmperf.core.run import Run
 from pytest_llmperf.reports import notes, table
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
+from pytest_llmperf.reports.wording import words
 
 #: Pieces of text with the markup of pytest's TerminalWriter, such as ``{"red": True}``.
 Line = Sequence[tuple[str, Mapping[str, bool]]]
@@ -50,11 +51,6 @@ def render(run: Run, *, width: int, verbosity: int) -> list[Line]:
     if not rows:
         return [[("no scenario was measured", {})], *below]
     return [*_table(rows, width), [], *below]
-
-
-def words(outcome: Outcome) -> str:
-    """The outcome as people read it: ``no baseline``."""
-    return outcome.value.replace("_", " ")
 
 
 def _headline(run: Run, rows: Sequence[Summary]) -> Line:

@@ -16,11 +16,27 @@ from pytest_llmperf.core.run import Run
 #: Every format and what renders it: a function from a Run to text.
 REPORTS = {
     "json": "pytest_llmperf.reports.json:render",
+    "markdown": "pytest_llmperf.reports.markdown:render",
+    "csv": "pytest_llmperf.reports.csv:render",
+    "alerts": "pytest_llmperf.reports.alerts:render",
+    "openmetrics": "pytest_llmperf.reports.openmetrics:render",
+    "pytest-benchmark": "pytest_llmperf.reports.pytest_benchmark:render",
+    "github-benchmark": "pytest_llmperf.reports.github_benchmark:render_smaller",
+    "github-benchmark-bigger": "pytest_llmperf.reports.github_benchmark:render_bigger",
+    "bencher": "pytest_llmperf.reports.bencher:render",
 }
+
+#: Formats that are logs: what a run adds goes to the end of the file.
+APPENDED = frozenset({"alerts"})
+
 
 #: The format of a path that names none.
 SUFFIXES = {
     ".json": "json",
+    ".md": "markdown",
+    ".csv": "csv",
+    ".ndjson": "alerts",
+    ".prom": "openmetrics",
 }
 
 
@@ -52,7 +68,8 @@ def write(run: Run, targets: Sequence[str], *, directory: Path) -> list[str]:
     for target in map(_parse, targets):
         render: Callable[[Run], str] = pkgutil.resolve_name(REPORTS[target.format])
         try:
-            replace(directory / target.path, render(run))
+            put = append if target.format in APPENDED else replace
+            put(directory / target.path, render(run))
         except OSError as error:
             problems.append(f"--llm-report {target.path} was not written: {error.strerror or error}")
         else:
@@ -81,6 +98,19 @@ def replace(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def append(path: Path, text: str) -> None:
+    """Add the lines of *text* to the file at *path*, in one write: several writers never mix lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = text.encode("utf-8", "backslashreplace")
+    # Python's own files may split what they write; the kernel appends one write as a whole.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        while content:
+            content = content[os.write(descriptor, content) :]
+    finally:
+        os.close(descriptor)
 
 
 def _parse(target: str) -> _Target:
