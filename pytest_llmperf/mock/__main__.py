@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.mock.child import listen, start
+from pytest_llmperf.mock.child import listen, serve
 from pytest_llmperf.mock.config import MockConfig, parse_config
 
 
@@ -59,10 +59,9 @@ async def _serve(config: MockConfig, listener: socket.socket) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         if os.name == "posix":
             loop.add_signal_handler(name, stopped.set)
-    mock, server = await start(config, listener, token=os.environ.get("LLMPERF_MOCK_TOKEN"))
+    service = await serve(config, listener, token=os.environ.get("LLMPERF_MOCK_TOKEN") or None)
     await stopped.wait()
-    server.close()
-    mock.close()
+    service.close()
 
 
 if __name__ == "__main__":

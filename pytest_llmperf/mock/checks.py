@@ -29,6 +29,7 @@ class _Fault:
     message: str
 
 
+MAX_N = 128  #: answers to one request
 _MISSING = _Fault("missing", "Field required")
 Check = Callable[[Any], _Fault | None]
 
@@ -239,6 +240,8 @@ def check_sampling(request: dict[str, Any]) -> None:
         raise bad_parameter("top_p", f"top_p must be in (0, 1], got {float(top_p)}.", float(top_p))
     if (n := get("n")) is not None and int(n) < 1:
         raise bad_parameter("n", f"n must be at least 1, got {int(n)}.", int(n))
+    if n is not None and int(n) > MAX_N:
+        raise bad_parameter("n", f"n must be at most {MAX_N}, got {int(n)}.", int(n))
     for name in ("presence_penalty", "frequency_penalty"):
         if (penalty := get(name)) is not None and not -2 <= float(penalty) <= 2:
             raise bad_parameter(name, f"{name} must be in [-2, 2], got {float(penalty)}.", float(penalty))

@@ -52,31 +52,73 @@ async def _serve_child(config: MockConfig, listener: socket.socket, *, token: st
         else:
             loop.call_later(_PARENT_CHECK_S, check_parent)
 
-    mock, server = await start(config, listener, token=token)
+    service = await serve(config, listener, token=token)
+    control = await service.open_control()
     try:
         loop.add_reader(0, read_stdin)
     except NotImplementedError:  # Windows: a thread reads instead
         loop.run_in_executor(None, _wait_for_end, loop, ended)
     check_parent()
-    _say({"port": listener.getsockname()[1]})
+    _say({"port": service.port, "control": control})
     await ended.wait()
-    server.close()
-    mock.close()
+    service.close()
 
 
-async def start(
-    config: MockConfig, listener: socket.socket, *, token: str | None
-) -> tuple[Mock, asyncio.Server]:
-    """The server, listening."""
-    loop = asyncio.get_running_loop()
-    mock = Mock(config, loop=loop, token=token)
-    server = await loop.create_server(mock.connection, sock=listener, backlog=_BACKLOG)
+class Service:
+    """A mock and the sockets it listens on."""
+
+    def __init__(self, config: MockConfig, listener: socket.socket, *, token: str | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener: socket.socket | None = listener
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port: int = listener.getsockname()[1]
+        self.mock = Mock(config, loop=self._loop, token=token, refuse=self.refuse)
+
+    async def open(self) -> None:
+        """Take connections of clients."""
+        listener = self._listener or listen(self.port)
+        self._listener = None
+        self._servers.append(
+            await self._loop.create_server(self.mock.connection, sock=listener, backlog=_BACKLOG)
+        )
+
+    async def open_control(self) -> int:
+        """Take control from another port, which stays open while the first one refuses; which it is."""
+        listener = listen(0)
+        self._control = await self._loop.create_server(self.mock.control_connection, sock=listener)
+        return int(listener.getsockname()[1])
+
+    def refuse(self, for_s: float) -> None:
+        """Take no connections, and reset those there are, for *for_s* seconds."""
+        while self._servers:
+            self._servers.pop().close()
+        self.mock.cut_clients()
+        self._loop.call_later(for_s, self._reopen)
+
+    def close(self) -> None:
+        """Stop everything."""
+        for server in self._servers:
+            server.close()
+        self.mock.close()
+
+    def _reopen(self) -> None:
+        if not self._servers:
+            task = self._loop.create_task(self.open())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
+async def serve(config: MockConfig, listener: socket.socket, *, token: str | None) -> Service:
+    """The mock, listening."""
+    service = Service(config, listener, token=token)
+    await service.open()
     gc.collect()
     gc.freeze()
     gc.set_threshold(
         50_000, 20, 100
     )  # a full collection in the middle of a stream is a pause of milliseconds
-    return mock, server
+    return service
 
 
 def listen(port: int) -> socket.socket:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from time import perf_counter_ns
+from typing import Protocol
 
+from pytest_llmperf.mock.generation import Generation
 from pytest_llmperf.mock.http import Call
+from pytest_llmperf.mock.plan import Plan, Timing
 from pytest_llmperf.mock.timers import Timers
-
-Gaps = int | Sequence[int]  #: nanoseconds between steps: one for all, or one each
 
 
 def chunked(frame: bytes) -> bytes:
@@ -19,47 +19,184 @@ def chunked(frame: bytes) -> bytes:
 LAST_CHUNK = b"0\r\n\r\n"
 
 
+class Watcher(Protocol):
+    """Who wants to know how an answer goes on."""
+
+    def pace(self, delivery: Delivery, gap_ns: int) -> int:
+        """The gap before the next step, as the load of the engine makes it."""
+
+    def ended(self, delivery: Delivery) -> None:
+        """All is sent, or the client or a fault ended it."""
+
+
 class Delivery:
     """One answer on its way: ``parts[step]`` leaves when that step of the engine is done.
 
     A deadline is the one before plus the gap, never "now plus the gap": lateness does not add up.
     """
 
-    __slots__ = ("_at", "_call", "_gaps", "_on_done", "_parts", "_timers")
+    __slots__ = (
+        "_at", "_drip_left", "_flat_gap", "_timers", "_watcher", "abandoned", "call", "made", "plan", "stolen_ns",
+        "timing", "tokens",
+    )  # fmt: skip
 
     def __init__(
-        self, call: Call, parts: list[bytes], gaps: Gaps, *, timers: Timers, on_done: Callable[[Call], None]
+        self,
+        call: Call,
+        plan: Plan,
+        *,
+        timers: Timers,
+        watcher: Watcher | None,
+        made: Generation,
+        tokens: int,
     ) -> None:
-        self._call = call
-        self._parts = parts
-        self._gaps = gaps
+        self.call = call
+        self.plan = plan
+        self.made = made
+        self.abandoned = False  #: it ended before its end
+        self.timing = Timing(arrived_ns=call.arrived_ns, started_ns=call.arrived_ns)
+        self.tokens = tokens  #: that it holds in the engine's cache
+        self.stolen_ns = 0  #: for the engine: time that others' prefill had taken when last asked
         self._timers = timers
-        self._on_done = on_done
+        self._watcher = watcher
         self._at = 0
+        # with neither an engine nor a fault to ask, gaps are summed without a call
+        self._flat_gap = (
+            plan.gaps if watcher is None and isinstance(plan.gaps, int) and not plan.extra_ns else None
+        )
+        self._drip_left = b""
+        call.on_gone = self._gone
 
-    def start(self, first_ns: int) -> None:
-        """Send the first part at *first_ns*, the others after it."""
+    def start(self, started_ns: int) -> None:
+        """Begin: the first part leaves its time to first token after *started_ns*."""
+        plan = self.plan
+        self.timing.started_ns = started_ns
+        first_ns = started_ns + plan.ttft_ns + (plan.extra_ns.get(0, 0) if plan.extra_ns else 0)
+        due = self._due
+        if not plan.stream and self._watcher is None and not plan.extra_ns and plan.end_after is None:
+            # nothing is sent before the last token, so the steps need no timers of their own
+            gaps = plan.gaps
+            self.timing.first_ns = first_ns
+            first_ns += gaps * (len(plan.parts) - 1) if isinstance(gaps, int) else sum(gaps)
+            due = self._whole_due
         if first_ns <= perf_counter_ns():
-            self._due(first_ns)
+            due(first_ns)
         else:
-            self._timers.at(first_ns, self._due)
+            self._timers.at(first_ns, due)
+
+    def begin(self) -> None:
+        """Send what leaves before the first token: the head of a stream, and parts that come early."""
+        plan = self.plan
+        if plan.head and not plan.head_late and plan.drip is None:
+            self.call.write(plan.head)
+            plan.head = b""
+        for after_ns, data in plan.early:
+            self._timers.at(self.call.arrived_ns + after_ns, lambda _, data=data: self.call.write(data))  # type: ignore[misc] # mypy cannot see the default
 
     def _due(self, deadline_ns: int) -> None:
-        call = self._call
+        call, plan, at = self.call, self.plan, self._at
         if call.done:
             return
-        parts, gaps, at = self._parts, self._gaps, self._at
-        last = len(parts) - 1
+        parts = plan.parts
+        count = len(parts)
+        end = count if plan.end_after is None else plan.end_after
+        if at >= end:
+            self._cut()
+            return
+        if not at:
+            self.timing.first_ns = deadline_ns
         data = parts[at]
-        while at < last:
-            deadline_ns += gaps if isinstance(gaps, int) else gaps[at]
+        while True:
             at += 1
+            if at >= end:
+                break
+            flat = self._flat_gap
+            deadline_ns += self._gap(at) if flat is None else flat
             if deadline_ns > perf_counter_ns():
                 self._at = at
                 self._timers.at(deadline_ns, self._due)
                 if data:
-                    call.write(data)
+                    self._send(data)
                 return
             data += parts[at]
-        self._on_done(call)
-        call.end(data)
+        self._at = at
+        self.timing.last_ns = deadline_ns
+        if end < count:
+            if data:
+                self._send(data)
+            self._cut()
+            return
+        self._finish(data)
+
+    def _whole_due(self, deadline_ns: int) -> None:
+        if not self.call.done:
+            self.timing.last_ns = deadline_ns
+            self._finish(self.plan.parts[-1])
+
+    def _gap(self, step: int) -> int:
+        plan = self.plan
+        gap_ns = plan.gaps if isinstance(plan.gaps, int) else plan.gaps[step - 1]
+        if self._watcher is not None:
+            gap_ns = self._watcher.pace(self, gap_ns)
+        return gap_ns + plan.extra_ns.get(step, 0)
+
+    @property
+    def step(self) -> int:
+        """Which step is next."""
+        return self._at
+
+    def _send(self, data: bytes) -> None:
+        if not self.call.first_token_ns:
+            self.call.first_token_ns = perf_counter_ns()
+        head = self.plan.head
+        if head:
+            self.plan.head = b""
+            data = head + data
+        self.call.write(data)
+
+    def _finish(self, data: bytes) -> None:
+        plan = self.plan
+        if plan.last is not None:
+            data += plan.last(self.timing)
+        if plan.drip is not None:
+            self._drip_left, plan.head = plan.head + data, b""
+            self._trickle(perf_counter_ns())
+            return
+        if not self.call.first_token_ns:
+            self.call.first_token_ns = perf_counter_ns()
+        self._tell_end()
+        if plan.end_after is not None:
+            self._send(data)
+            self.call.cut(reset=plan.reset)
+        else:
+            self.call.end(plan.head + data)
+
+    def _trickle(self, deadline_ns: int) -> None:
+        """Slow loris: a few bytes now, the rest later."""
+        if self.call.done:
+            return
+        assert self.plan.drip is not None
+        size, gap_ns = self.plan.drip
+        data, self._drip_left = self._drip_left[:size], self._drip_left[size:]
+        if self._drip_left:
+            self.call.write(data)
+            self._timers.at(deadline_ns + gap_ns, self._trickle)
+        else:
+            self._tell_end()
+            self.call.end(data)
+
+    def _cut(self) -> None:
+        if self.plan.head and self.plan.parts and self.plan.end_after:
+            self._send(b"")
+        self.abandoned = True
+        self._tell_end()
+        self.call.cut(reset=self.plan.reset)
+
+    def _gone(self) -> None:
+        self.abandoned = True
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        self.call.on_gone = None
+        if self._watcher is not None:
+            self._watcher.ended(self)

@@ -12,63 +12,16 @@ from typing import Any
 
 from pytest_llmperf.mock.checks import Refusal
 from pytest_llmperf.mock.generation import Generation
+from pytest_llmperf.mock.plan import Timing
 
 Frames = list[tuple[int, bytes]]  #: step of the engine after which to send, and what
 
 encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
-    """The bytes of one kind of server. Every member is a plain function, so one can be swapped."""
-
-    name: str
-    head: Callable[..., bytes]  #: (status, type, length or None when chunked, extra headers)
-    refusal: Callable[[Refusal], tuple[int, bytes]]
-    chat: Callable[[Generation], bytes]
-    chat_events: Callable[[Generation, bool], Frames]  #: (generation, include usage)
-    completion: Callable[[Generation], bytes]
-    completion_events: Callable[[Generation, bool], Frames]
-    stream_type: bytes = b"text/event-stream; charset=utf-8"
-    done: bytes = b"data: [DONE]\n\n"
-
-
-class HeadWriter:
-    """HTTP response heads in one server's order and spelling, with a date made once a second."""
-
-    __slots__ = ("_date", "_second", "_template")
-
-    def __init__(self, template: str) -> None:
-        self._template = template
-        self._second = 0
-        self._date = ""
-
-    def __call__(
-        self, status: int, content_type: bytes, length: int | None, extra: Mapping[str, str] | None = None
-    ) -> bytes:
-        """The head without its end: the connection headers and the empty line follow."""
-        second = int(time())
-        if second != self._second:
-            self._second = second
-            self._date = formatdate(second, usegmt=True)
-        body = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
-        kind = f"\r\ncontent-type: {content_type.decode()}" if content_type else ""
-        more = "".join(f"\r\n{name}: {_one_line(value)}" for name, value in extra.items()) if extra else ""
-        return self._template.format(
-            status=status,
-            reason=_REASONS.get(status, "Unknown"),
-            date=self._date,
-            body=body,
-            type=kind,
-            more=more,
-        ).encode("latin-1", "replace")
-
-
-def _one_line(value: str) -> str:
-    return value.replace("\r", " ").replace("\n", " ")
-
-
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
+def to_bytes(value: Any) -> bytes:
+    """*value* as compact JSON; a lone surrogate, which UTF-8 cannot hold, becomes "?"."""
+    return encode_json(value).encode("utf-8", "replace")
 
 
 def sse(payload: str) -> bytes:
@@ -76,6 +29,89 @@ def sse(payload: str) -> bytes:
     return b"data: " + payload.encode("utf-8", "replace") + b"\n\n"
 
 
-def error_body(error: Mapping[str, Any]) -> bytes:
-    """``{"error": ...}``."""
-    return encode_json({"error": error}).encode("utf-8", "replace")
+def no_end(_generation: Generation, _include_usage: bool, _timing: Timing) -> bytes:  # noqa: FBT001 - a Dialect member
+    """Nothing after the events."""
+    return b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """The bytes of one kind of server. Every member is a plain function, so one can be swapped."""
+
+    name: str
+    head: Callable[..., bytes]  #: a HeadWriter, or what is called like one
+    refusal: Callable[[Refusal], tuple[int, bytes]]
+    not_found: Callable[[str, str], tuple[int, bytes]]  #: (method, path)
+    not_allowed: Callable[[str, str], tuple[int, bytes]]
+    models: Callable[[tuple[str, ...], int], Any]  #: (names, context window) to the body of /v1/models
+    chat: Callable[[Generation, Timing], bytes]
+    chat_events: Callable[[Generation, bool], Frames]  #: (generation, include usage)
+    chat_end: Callable[[Generation, bool, Timing], bytes] = no_end  #: events that tell times
+    completion: Callable[[Generation, Timing], bytes]
+    completion_events: Callable[[Generation, bool], Frames]
+    completion_end: Callable[[Generation, bool, Timing], bytes] = no_end
+    tells_times: bool = False  #: answers are made when they are sent
+    json_type: bytes = b"application/json"
+    stream_type: bytes = b"text/event-stream; charset=utf-8"
+    stream_extra: Mapping[str, str] | None = None  #: headers of streams
+    done: bytes = b"data: [DONE]\n\n"
+    closes_streams: bool = False  #: the connection ends with a stream, whatever its head says
+    closes_after: int | None = None  #: answers on one connection
+    lenient: frozenset[str] = frozenset()  #: shapes of Refusal that this server does not have
+    new_id: Callable[[int], str] = "{:016x}".format  #: from 64 random bits
+
+
+class HeadWriter:
+    """HTTP response heads in one server's order and spelling, with a date made once a second.
+
+    The template has ``{status}``, ``{reason}`` and ``{date}``, and places for whole lines, each
+    with its line break before it: ``{more} {type} {length} {chunked} {close}``.
+    """
+
+    __slots__ = ("_alive", "_date", "_names", "_second", "_template")
+
+    def __init__(self, template: str, *, title: bool = False, alive: str = "") -> None:
+        self._template = template
+        names = ("content-type", "content-length", "transfer-encoding", "connection")
+        self._names = tuple(name.title() for name in names) if title else names
+        self._alive = f"\r\n{alive}" if alive else ""  # said while the connection stays
+        self._second = 0
+        self._date = ""
+
+    def __call__(
+        self,
+        status: int,
+        content_type: bytes,
+        length: int | None,
+        extra: Mapping[str, str] | None = None,
+        *,
+        close: bool,
+    ) -> bytes:
+        """A whole head; *length* None: chunked."""
+        second = int(time())
+        if second != self._second:
+            self._second = second
+            self._date = formatdate(second, usegmt=True)
+        kind, size, coding, connection = self._names
+        return (
+            self._template.format(
+                status=status,
+                reason=_REASONS.get(status, "Unknown"),
+                date=self._date,
+                type=f"\r\n{kind}: {content_type.decode()}" if content_type else "",
+                length="" if length is None else f"\r\n{size}: {length}",
+                chunked=f"\r\n{coding}: chunked" if length is None else "",
+                close=f"\r\n{connection}: close" if close else self._alive,
+                more="".join(f"\r\n{name}: {_one_line(value)}" for name, value in extra.items())
+                if extra
+                else "",
+            ).encode("latin-1", "replace")
+            + b"\r\n\r\n"
+        )
+
+
+def _one_line(value: str) -> str:
+    return value.replace("\r", " ").replace("\n", " ")
+
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}

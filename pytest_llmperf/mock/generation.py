@@ -13,7 +13,7 @@ from zlib import crc32
 from pytest_llmperf.mock.conversation import Conversation
 from pytest_llmperf.mock.instance import make_instance
 from pytest_llmperf.mock.pieces import split_pieces
-from pytest_llmperf.mock.rules import Answer, Rulebook
+from pytest_llmperf.mock.rules import Answer
 
 _DEFAULT_WORDS = (
     "the of a to and in that it is for on with as this are by be at from or an which one all can more has when who "
@@ -83,9 +83,8 @@ class Generation:
         self.completion_tokens = sum(counts)
 
 
-def generate(ask: Ask, rulebook: Rulebook) -> list[Choice]:
-    """The answers of *ask*, by the first rule that matches, else made up from the prompt."""
-    answer = rulebook.first(ask.said)
+def generate(ask: Ask, answer: Answer | None) -> list[Choice]:
+    """The answers to *ask*: what a rule said, else made up from the prompt."""
     return [_choice(ask, answer or make_up(ask, index), index) for index in range(ask.n)]
 
 

@@ -8,9 +8,13 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httptools
+
+if TYPE_CHECKING:
+    from pytest_llmperf.mock.delivery import Delivery
+    from pytest_llmperf.mock.faults import Fault
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -23,8 +27,8 @@ class Call:
     """One request and the answer being written to it."""
 
     __slots__ = (
-        "arrived_ns", "body", "connection", "done", "fault", "first_byte_ns", "headers", "keep_alive", "last_byte_ns",
-        "method", "number", "on_gone", "status", "target",
+        "arrived_ns", "body", "chunked", "connection", "delivery", "done", "fault", "first_byte_ns",
+        "first_token_ns", "headers", "keep_alive", "last_byte_ns", "method", "number", "on_gone", "status", "target",
     )  # fmt: skip
 
     def __init__(
@@ -37,12 +41,15 @@ class Call:
         self.body = b""
         self.arrived_ns = 0  #: when the last byte of the request was read
         self.first_byte_ns = 0  #: when the answer's first byte was given to the system; 0: not yet
+        self.first_token_ns = 0  #: when the first part that carries tokens was given to the system
         self.last_byte_ns = 0
         self.keep_alive = True
         self.done = False  #: answered, or the client is gone
         self.number = -1  #: order of arrival at the model, from 0; -1: not a request to the model
         self.status = 0
-        self.fault = ""  #: name of the fault that was played
+        self.chunked = True  #: the client takes the chunked transfer coding
+        self.fault: Fault | None = None  #: that is played on it
+        self.delivery: Delivery | None = None  #: of its answer, while it is on its way
         self.on_gone: Callable[[], None] | None = None  #: called when the client leaves before the end
 
     def header(self, name: bytes) -> bytes | None:
@@ -84,7 +91,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_body_bytes", "_call", "_closing", "_current", "_head_bytes", "_headers", "_parser", "_queue",
-        "_raw_head_bytes", "_refused", "_starting", "_target", "on_call", "on_finished", "peers", "refuse", "transport",
+        "_raw_head_bytes", "_refused", "_starting", "_target", "answered", "on_call", "on_finished", "peers", "refuse", "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -114,6 +121,7 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._refused = 0
         self._starting = False
+        self.answered = 0  #: requests on this connection
 
     # --- asyncio
 
@@ -197,6 +205,7 @@ class Connection(asyncio.Protocol):
         method = self._parser.get_method().decode("ascii", "replace")
         self._call = call = Call(self, method, self._target, self._headers)
         call.keep_alive = self._parser.should_keep_alive()
+        call.chunked = self._parser.get_http_version() != "1.0"
         for name, value in self._headers:
             if len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue":
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -224,6 +233,7 @@ class Connection(asyncio.Protocol):
 
     def finished(self, call: Call) -> None:
         """*call* is answered; go on with what waits, or close if the client asked for it."""
+        self.answered += 1
         self.on_finished(call)
         if self._current is call:
             self._current = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -24,6 +25,7 @@ _WORDS = (
 )
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _MAX_DEPTH = 24
+_MAX_SIZE = 10_000  # items or characters that a schema may demand
 _FORMATS = {
     "date-time": "2026-03-14T15:09:26Z",
     "date": "2026-03-14",
@@ -46,6 +48,11 @@ def make_instance(schema: Any, rng: Random) -> Any:
     anyOf, oneOf, allOf and local references; not ``not`` and ``if``.
     """
     return _make(schema, rng, schema, 0)
+
+
+def check_schema(schema: Any) -> None:
+    """Raise Refusal when no instance of *schema* can be made."""
+    make_instance(schema, Random(0))
 
 
 def _make(schema: Any, rng: Random, root: Any, depth: int) -> Any:  # noqa: PLR0911 - a case per keyword
@@ -101,26 +108,29 @@ def _object(schema: dict[str, Any], rng: Random, root: Any, depth: int) -> dict[
             try:
                 made[name] = _make(part, rng, root, depth + 1)
             except Refusal:
-                if name in required or not _is_recursive(part, depth):
+                if name in required or depth == 0:
                     raise
     extra = schema.get("additionalProperties", True)
     for name in required:
         if name not in made:
             made[name] = _make(extra if isinstance(extra, dict) else True, rng, root, depth + 1)
-    missing = int(schema.get("minProperties", 0)) - len(made)
+    missing = _size(schema, "minProperties") - len(made)
     for number in range(missing):
         made[f"key{number}"] = _make(extra if isinstance(extra, dict) else True, rng, root, depth + 1)
     return made
 
 
-def _is_recursive(_: Any, depth: int) -> bool:
-    return depth > 0
+def _size(schema: dict[str, Any], key: str) -> int:
+    value = schema.get(key, 0)
+    if not _is_number(value) or not 0 <= value <= _MAX_SIZE:
+        raise _bad(f"{key} is not supported: {value!r}")
+    return int(value)
 
 
 def _array(schema: dict[str, Any], rng: Random, root: Any, depth: int) -> list[Any]:
     prefix = schema.get("prefixItems") or []
     items = schema.get("items", True)
-    low = int(schema.get("minItems", 0))
+    low = _size(schema, "minItems")
     high = int(schema.get("maxItems", max(low, 2)))
     made = [_make(part, rng, root, depth + 1) for part in prefix[:high]]
     want = low if depth > 4 else max(low, min(high, 2))
@@ -139,7 +149,7 @@ def _string(schema: dict[str, Any], rng: Random, _root: Any, _depth: int) -> str
         return make_match(str(schema["pattern"]), rng)
     if schema.get("format") in _FORMATS:
         return _FORMATS[schema["format"]]
-    low = int(schema.get("minLength", 0))
+    low = _size(schema, "minLength")
     high = int(schema.get("maxLength", max(low, 40)))
     text = rng.choice(_WORDS)
     while len(text) < low:
@@ -238,7 +248,7 @@ def _bad(message: str) -> Refusal:
     return Refusal(status=400, message=f"Grammar error: {message}", shape="schema", value=message)
 
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[[dict[str, Any], Random, Any, int], Any]] = {
     "object": _object,
     "array": _array,
     "string": _string,

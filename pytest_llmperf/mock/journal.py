@@ -57,7 +57,8 @@ def _entry(call: Call) -> dict[str, Any]:
         "first_byte_ns": call.first_byte_ns,
         "last_byte_ns": call.last_byte_ns,
         "status": call.status,
-        "fault": call.fault,
+        "fault": call.fault.kind if call.fault is not None else "",
+        "first_token_ns": call.first_token_ns,
         "done": call.done,
     }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from pytest_llmperf.mock.checks import (
     CHAT,
     COMPLETION,
+    MAX_N,
     Refusal,
     check_fields,
     check_sampling,
@@ -17,20 +19,26 @@ from pytest_llmperf.mock.checks import (
 )
 from pytest_llmperf.mock.conversation import Conversation, after_marker, from_messages, text_of
 from pytest_llmperf.mock.generation import Ask
-from pytest_llmperf.mock.instance import make_instance
+from pytest_llmperf.mock.instance import check_schema
 from pytest_llmperf.mock.pattern import make_match
 from pytest_llmperf.mock.pieces import count_tokens
 
 
-def chat_ask(
-    request: Any,
-    *,
-    default_model: str,
-    models: tuple[str, ...],
-    max_model_len: int,
-    marker: str | None,
-    role: str | None,
-) -> Ask:
+MAX_PROMPTS = 256  #: prompts in one text completion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a server takes."""
+
+    default_model: str
+    models: tuple[str, ...]  #: empty: any
+    max_model_len: int
+    user_marker: str | None
+    lenient: frozenset[str]  #: shapes of Refusal that it does not have
+
+
+def chat_ask(request: Any, limits: Limits, *, role: str | None) -> Ask:
     """What a chat request asks for; Refusal when vLLM would not take it."""
     checked = check_fields(request, CHAT, required=("messages",))
     messages = checked["messages"]
@@ -46,8 +54,9 @@ def chat_ask(
     ]
     if problems:
         raise validation(problems)
-    model = check_model(checked, default_model=default_model, models=models)
-    check_sampling(checked)
+    model = check_model(checked, limits)
+    if "sampling" not in limits.lenient:
+        check_sampling(checked)
     if not messages:
         raise Refusal(
             status=400,
@@ -55,7 +64,7 @@ def chat_ask(
             param="messages",
             shape="empty",
         )
-    said = from_messages(messages, model=model, marker=marker, role=role)
+    said = from_messages(messages, model=model, marker=limits.user_marker, role=role)
     tools = _tools(checked)
     choice = _tool_choice(checked, tools)
     prompt_tokens = sum(map(message_tokens, messages))
@@ -68,8 +77,8 @@ def chat_ask(
     return Ask(
         said=said,
         prompt_tokens=prompt_tokens,
-        max_tokens=room(wanted, prompt_tokens, max_model_len),
-        n=whole(checked.get("n"), 1),
+        max_tokens=room(wanted, prompt_tokens, limits),
+        n=max(1, min(whole(checked.get("n"), 1), MAX_N)),
         stop=_stops(checked),
         keep_stop=flag(checked.get("include_stop_str_in_output")),
         json_object=json_object,
@@ -81,32 +90,27 @@ def chat_ask(
     )
 
 
-def completion_asks(
-    request: Any,
-    *,
-    default_model: str,
-    models: tuple[str, ...],
-    max_model_len: int,
-    marker: str | None,
-    role: str | None,
-) -> list[Ask]:
+def completion_asks(request: Any, limits: Limits, *, role: str | None) -> list[Ask]:
     """One Ask per prompt of a text completion."""
     checked = check_fields(request, COMPLETION, required=("prompt",))
-    model = check_model(checked, default_model=default_model, models=models)
-    check_sampling(checked)
+    model = check_model(checked, limits)
+    if "sampling" not in limits.lenient:
+        check_sampling(checked)
     json_object, schema, options = _format(checked)
     asks = []
     for text, tokens in _prompts(checked["prompt"]):
-        said = Conversation(model=model, user=after_marker(text, marker), system="", history=(), role=role)
+        said = Conversation(
+            model=model, user=after_marker(text, limits.user_marker), system="", history=(), role=role
+        )
         logprobs = checked.get("logprobs")
         asks.append(
             Ask(
                 said=said,
                 prompt_tokens=tokens,
                 max_tokens=room(
-                    16 if checked.get("max_tokens") is None else checked["max_tokens"], tokens, max_model_len
+                    16 if checked.get("max_tokens") is None else checked["max_tokens"], tokens, limits
                 ),
-                n=whole(checked.get("n"), 1),
+                n=max(1, min(whole(checked.get("n"), 1), MAX_N)),
                 stop=_stops(checked),
                 keep_stop=flag(checked.get("include_stop_str_in_output")),
                 json_object=json_object,
@@ -119,12 +123,15 @@ def completion_asks(
     return asks
 
 
-def check_model(request: dict[str, Any], *, default_model: str, models: tuple[str, ...]) -> str:
+def check_model(request: dict[str, Any], limits: Limits) -> str:
     """The model's name; Refusal when it is not served."""
     model = request.get("model")
     if model is None:
-        return default_model
-    if models and model not in models:
+        return limits.default_model
+    models = limits.models
+    if models and model not in models and "own_model" in limits.lenient:
+        return models[0]
+    if models and model not in models and "model" not in limits.lenient:
         raise Refusal(
             status=404,
             message=f"The model `{model}` does not exist. Valid aliases: {', '.join(models)}.",
@@ -136,8 +143,12 @@ def check_model(request: dict[str, Any], *, default_model: str, models: tuple[st
     return str(model)
 
 
-def room(wanted: Any, prompt_tokens: int, max_model_len: int) -> int:
+def room(wanted: Any, prompt_tokens: int, limits: Limits) -> int:
     """How many tokens may be generated; Refusal when the prompt or the wish does not fit."""
+    max_model_len = limits.max_model_len
+    if prompt_tokens < max_model_len and "max_tokens" in limits.lenient:
+        least = max_model_len - prompt_tokens
+        return least if wanted is None or int(wanted) < 0 else min(int(wanted), least)
     if wanted is not None and int(wanted) > max_model_len:
         limit = int(wanted)
         raise Refusal(
@@ -190,11 +201,15 @@ def _prompts(prompt: Any) -> list[tuple[str, int]]:
     if isinstance(prompt, list) and prompt:
         if all(isinstance(item, int) for item in prompt):
             return [(" ".join(map(str, prompt)), len(prompt))]
-        if all(isinstance(item, str) or (isinstance(item, list) and item) for item in prompt):
+        if len(prompt) <= MAX_PROMPTS and all(isinstance(item, str) or _is_ids(item) for item in prompt):
             return [one for item in prompt for one in _prompts(item)]
     raise Refusal(
         status=400, message="Either prompt or prompt_embeds must be provided and non-empty.", shape="prompt"
     )
+
+
+def _is_ids(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, int) for item in value)
 
 
 def _stops(request: dict[str, Any]) -> tuple[str, ...]:
@@ -237,7 +252,7 @@ def _format(request: dict[str, Any]) -> tuple[bool, Any, tuple[str, ...]]:
 
 
 def _checked_schema(schema: Any) -> Any:
-    make_instance(schema, Random(0))
+    check_schema(schema)
     return schema
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pytest_llmperf.mock.checks import Refusal
 
 _REPEATS = 3  # how often an unbounded repeat goes on at most, past its minimum
+_LONGEST = 10_000
 _LETTERS = string.ascii_lowercase
 _CLASSES = {"CATEGORY_DIGIT": "0123456789", "CATEGORY_WORD": _LETTERS + "0123456789_", "CATEGORY_SPACE": " "}
 
@@ -46,7 +47,12 @@ def _one(operation: str, argument: Any, rng: Random, groups: dict[int, str]) -> 
     if operation in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
         low, high, what = argument
         times = rng.randint(low, min(int(high), low + _REPEATS))
-        return "".join(_sequence(what, rng, groups) for _ in range(min(times, 10_000)))
+        made = ""
+        for _ in range(times):
+            made += _sequence(what, rng, groups)
+            if len(made) > _LONGEST:
+                raise ValueError("too long")
+        return made
     if operation == "SUBPATTERN":
         made = _sequence(argument[3], rng, groups)
         if argument[0] is not None:

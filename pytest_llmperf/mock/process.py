@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +20,7 @@ from typing import IO, Any
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.config import MockConfig, parse_config
 from pytest_llmperf.mock.empirical import resolve_empirical
+from pytest_llmperf.mock.faults import parse_fault
 from pytest_llmperf.mock.rules import parse_rule
 
 _START_S = 20.0
@@ -42,6 +43,7 @@ class ReceivedRequest:
     body: str  #: as it came; the first 256 KiB
     arrived_s: float  #: when the last byte of the request was read
     first_byte_s: float | None  #: just before the answer's first byte was sent
+    first_token_s: float | None  #: just before the first token was sent
     last_byte_s: float | None  #: just before the answer's last byte was sent
     status: int  #: 0: no answer was begun
     fault: str  #: the fault that was played, "" for none
@@ -55,11 +57,15 @@ class ReceivedRequest:
 class MockServer:
     """A running mock server. Stops with ``stop()``, at the end of a ``with`` block, or with this process."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, port: int, token: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], *, port: int, control: int, token: str) -> None:
         self._process = process
         self._token = token
         self._lock = threading.Lock()
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self._control = control
+        self._connection = http.client.HTTPConnection("127.0.0.1", control, timeout=10)
+        self._functions: list[Callable[[dict[str, Any]], Any]] = []
+        self._listener: threading.Thread | None = None
+        self._stopped = False
         self.port = port
         self.url = f"http://127.0.0.1:{port}/v1"
 
@@ -79,13 +85,19 @@ class MockServer:
         return self._process.pid
 
     def reply(self, answer: Any = None, /, **rule: Any) -> None:
-        """Answer *answer* from now on: a text, or what JSON can hold; a list of answers is a sequence.
+        """Answer *answer* from now on: a text, what JSON can hold, or a function that says it.
+
+        A function is called in this process, on a thread, with a dict of ``user``, ``system``,
+        ``history``, ``model`` and ``body``; the time it takes counts into the time to first token.
+        Instead of *answer*: ``sequence=[...]``, ``template="Dediniz ki: {user}"``, ``tool_calls=[...]``.
 
         Conditions are those of a rule in slo.yaml: ``contains=``, ``regex=``, ``equals=``,
         ``model=``, ``turn=``, ``times=`` … The newest rule goes first.
         """
         section = dict(rule)
-        if isinstance(answer, str):
+        if callable(answer):
+            section["callback"] = self._remember(answer)
+        elif isinstance(answer, str):
             section["text"] = answer
         elif answer is not None:
             section["json"] = answer
@@ -102,6 +114,23 @@ class MockServer:
         parse_config({"latency": section}, where="llm_mock")
         self._post("/_mock/latency", section)
 
+    def faults(self, *faults: str | Mapping[str, Any], **fault: Any) -> None:
+        """Play these faults from now on, after those there are; without any, play none any more.
+
+        One by keywords, ``faults(kind="status", status=429, times=2)``, or several as in slo.yaml.
+        ``from_=`` stands for the key ``from``, ``for_=`` for ``for``.
+        """
+        sections: list[Any] = [one if isinstance(one, str) else dict(one) for one in faults]
+        if fault:
+            sections.append({key.rstrip("_"): value for key, value in fault.items()})
+        for at, section in enumerate(sections):
+            parse_fault(section, where=f"llm_mock.faults[{at}]")
+        self._post("/_mock/faults", sections)
+
+    def refuse(self, for_s: float) -> None:
+        """Refuse connections, and reset those there are, for *for_s* seconds from now."""
+        self._post("/_mock/refuse", {"for_s": for_s})
+
     def reset(self) -> None:
         """Go back to how it was started: rules, latency, faults, seed; forget received requests."""
         self._post("/_mock/reset", None)
@@ -113,6 +142,7 @@ class MockServer:
 
     def stop(self) -> None:
         """End the process; harmless when it has ended."""
+        self._stopped = True
         self._connection.close()
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
@@ -122,6 +152,36 @@ class MockServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _remember(self, function: Callable[[dict[str, Any]], Any]) -> int:
+        self._functions.append(function)
+        if self._listener is None:
+            self._listener = threading.Thread(
+                target=self._answer_questions, name="llm_mock replies", daemon=True
+            )
+            self._listener.start()
+        return len(self._functions) - 1
+
+    def _answer_questions(self) -> None:
+        """Ask the server for requests that a function is to answer, until the server ends."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._control)
+        headers = {"x-mock-token": self._token}
+        with contextlib.suppress(http.client.HTTPException, OSError, ValueError):
+            while not self._stopped:
+                connection.request("POST", "/_mock/asked", b"null", headers)
+                for asked in json.loads(connection.getresponse().read()):
+                    answer = self._call(asked)
+                    body = json.dumps({"number": asked["number"], "answer": answer}).encode()
+                    connection.request("POST", "/_mock/answer", body, headers)
+                    connection.getresponse().read()
+        connection.close()
+
+    def _call(self, asked: Mapping[str, Any]) -> Any:
+        try:
+            said = self._functions[asked["callback"]](asked["request"])
+            return said if isinstance(said, str) else {"json": said}
+        except Exception as error:  # noqa: BLE001 - the test's own function; the client must get an answer
+            return f"the reply function raised {type(error).__name__}: {error}"
 
     def _post(self, path: str, value: Any) -> Any:
         body = json.dumps(value).encode()
@@ -181,7 +241,7 @@ def start_mock(
             errors.seek(0)
             reason = said.get("error") or errors.read().decode("utf-8", "replace").strip()[-2000:]
             raise LlmPerfUsageError(f"the mock server did not start: {reason or 'no reason was given'}")
-    return MockServer(process, port=said["port"], token=token)
+    return MockServer(process, port=said["port"], control=said["control"], token=token)
 
 
 def _first_line(process: subprocess.Popen[bytes], order: bytes) -> bytes:
@@ -211,6 +271,7 @@ def _received(entry: Mapping[str, Any]) -> ReceivedRequest:
         body=entry["body"],
         arrived_s=entry["arrived_ns"] / 1e9,
         first_byte_s=entry["first_byte_ns"] / 1e9 if entry["first_byte_ns"] else None,
+        first_token_s=entry["first_token_ns"] / 1e9 if entry["first_token_ns"] else None,
         last_byte_s=entry["last_byte_ns"] / 1e9 if entry["last_byte_ns"] else None,
         status=entry["status"],
         fault=entry["fault"],

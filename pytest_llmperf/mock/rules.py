@@ -13,9 +13,12 @@ from pytest_llmperf.mock.conversation import Conversation
 from pytest_llmperf.mock.folding import Folded, FoldedPattern
 
 _CONDITIONS = ("equals", "contains", "contains_all", "regex", "system", "history", "turn", "model", "role")
-_ANSWERS = ("text", "json", "tool_calls", "sequence")
+_ANSWERS = ("text", "json", "template", "tool_calls", "sequence", "callback")
 _KEYS = (*_CONDITIONS, *_ANSWERS, "reasoning", "times", "cycle")
-_ANSWER_KEYS = ("text", "json", "tool_calls", "reasoning")
+_ANSWER_KEYS = ("text", "json", "template", "tool_calls", "callback", "reasoning")
+
+
+_NAME = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,8 @@ class Answer:
     text: str = ""
     reasoning: str = ""
     tool_calls: tuple[tuple[str, str], ...] = ()  #: name and arguments as JSON text
+    template: bool = False  #: ``{user}``, ``{turn}``, ``{model}`` … in the text are filled in
+    callback: int | None = None  #: number of a function in the process that holds the server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +130,22 @@ def parse_rule(section: Any, *, where: str) -> Rule:
     )
 
 
+def fill_in(answer: Answer, said: Conversation, number: int) -> Answer:
+    """*answer* with its template filled from the conversation; unknown names stay as they are."""
+    values = {
+        "user": said.user,
+        "system": said.system,
+        "model": said.model,
+        "turn": str(said.turn),
+        "first": said.history[0] if said.history else said.user,
+        "previous": said.history[-1] if said.history else "",
+        "number": str(number),
+    }
+    return Answer(
+        text=_NAME.sub(lambda name: values.get(name[1], name[0]), answer.text), reasoning=answer.reasoning
+    )
+
+
 def parse_answer(section: Any, *, where: str) -> Answer:
     """One answer: a text, or a mapping with text, json or tool_calls."""
     if isinstance(section, str):
@@ -133,6 +154,10 @@ def parse_answer(section: Any, *, where: str) -> Answer:
     reasoning = fields.text("reasoning") or ""
     if "json" in fields.values:
         return Answer(text=_json_text(fields.values["json"], where=fields.path("json")), reasoning=reasoning)
+    if "template" in fields.values:
+        return Answer(text=fields.text("template") or "", template=True, reasoning=reasoning)
+    if "callback" in fields.values:
+        return Answer(callback=fields.whole("callback", 0))
     calls = tuple(_tool_call(item, where=path) for item, path in fields.items("tool_calls"))
     return Answer(text=fields.text("text") or "", reasoning=reasoning, tool_calls=calls)
 

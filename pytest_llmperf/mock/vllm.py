@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import Any
 from zlib import crc32
 
 from pytest_llmperf.mock.checks import Refusal
-from pytest_llmperf.mock.dialect import Dialect, Frames, HeadWriter, encode_json, error_body, sse
+from pytest_llmperf.mock.dialect import Dialect, Frames, HeadWriter, encode_json, sse, to_bytes
 from pytest_llmperf.mock.generation import Choice, Generation
 from pytest_llmperf.mock.pieces import split_pieces
+from pytest_llmperf.mock.plan import Timing
 
 VERSION = "0.32.0"
 FINGERPRINT = "vllm-0.32.0-9f35d8f8"
 
-_HEAD = HeadWriter(
-    "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{more}\r\n{body}{type}\r\nvary: Origin\r\n"
+HEAD = HeadWriter(
+    "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{more}{length}{type}\r\nvary: Origin{close}{chunked}"
 )
 
 
 def refusal(refused: Refusal) -> tuple[int, bytes]:
     """vLLM's error object."""
     error = {"message": refused.message, "type": refused.type, "param": refused.param, "code": refused.status}
-    return refused.status, error_body(error)
+    return refused.status, to_bytes({"error": error})
 
 
-def usage(generation: Generation, *, stream: bool) -> dict[str, Any]:
-    """Token counts; a stream's lack two fields that the plain answer has."""
+def usage(generation: Generation, *, stream: bool, chat: bool = True) -> dict[str, Any]:
+    """Token counts; a stream's lack two fields that the plain answer has, and a text completion's one more."""
     prompt, completion = generation.ask.prompt_tokens, generation.completion_tokens
-    cached: dict[str, Any] = {"cached_tokens": generation.cached_tokens, "created_cache_tokens": 0}
+    cached: dict[str, Any] = {"cached_tokens": generation.cached_tokens}
+    if chat:
+        cached["created_cache_tokens"] = 0
     counts = {"prompt_tokens": prompt, "total_tokens": prompt + completion, "completion_tokens": completion}
     if stream:
         return {**counts, "prompt_tokens_details": cached}
@@ -38,7 +42,7 @@ def usage(generation: Generation, *, stream: bool) -> dict[str, Any]:
     }
 
 
-def chat(generation: Generation) -> bytes:
+def chat(generation: Generation, _: Timing) -> bytes:
     """The body of a chat answer."""
     choices = []
     for choice in generation.choices:
@@ -108,7 +112,9 @@ def chat_events(generation: Generation, include_usage: bool) -> Frames:  # noqa:
                 ),
             )
         )
-        frames += _deltas(generation, choice, head)
+        frames += _deltas(
+            generation, choice, head, "" if include_usage else f',"system_fingerprint":"{FINGERPRINT}"'
+        )
     if many:
         frames.sort(key=lambda frame: frame[0])
     if include_usage:
@@ -118,7 +124,7 @@ def chat_events(generation: Generation, include_usage: bool) -> Frames:  # noqa:
     return frames
 
 
-def _deltas(generation: Generation, choice: Choice, head: str) -> Frames:
+def _deltas(generation: Generation, choice: Choice, head: str, signed: str) -> Frames:
     frames: Frames = []
     top = generation.ask.top_logprobs
     step = 0
@@ -147,12 +153,12 @@ def _deltas(generation: Generation, choice: Choice, head: str) -> Frames:
     shown = encode_json(logprobs((tail,), top)) if tail and top is not None else "null"
     delta = f'"content":{encode_json(tail)}' if tail else ""
     reason = encode_json(choice.finish) + f',"stop_reason":{encode_json(choice.stop_reason)}'
-    frames.append((max(0, choice.tokens - 1), sse(_delta(head, delta, shown, reason))))
+    frames.append((max(0, choice.tokens - 1), sse(_delta(head, delta, shown, reason, signed))))
     return frames
 
 
-def _delta(head: str, delta: str, shown_logprobs: str, finish: str) -> str:
-    return f'{head}{{{delta}}},"logprobs":{shown_logprobs},"finish_reason":{finish},"token_ids":null}}]}}'
+def _delta(head: str, delta: str, shown: str, finish: str, signed: str = "") -> str:
+    return f'{head}{{{delta}}},"logprobs":{shown},"finish_reason":{finish},"token_ids":null}}]{signed}}}'
 
 
 def _tool_deltas(generation: Generation, choice: Choice, head: str, step: int) -> Frames:
@@ -178,7 +184,7 @@ def call_id(generation: Generation, at: int) -> str:
     return f"chatcmpl-tool-{crc32(generation.id.encode()):08x}{at:08x}"
 
 
-def completion(generation: Generation) -> bytes:
+def completion(generation: Generation, _: Timing) -> bytes:
     """The body of a text completion."""
     choices = [
         {
@@ -203,7 +209,7 @@ def completion(generation: Generation) -> bytes:
             "choices": choices,
             "service_tier": None,
             "system_fingerprint": FINGERPRINT,
-            "usage": usage(generation, stream=False),
+            "usage": usage(generation, stream=False, chat=False),
             "kv_transfer_params": None,
         }
     ).encode("utf-8", "replace")
@@ -236,10 +242,42 @@ def completion_events(generation: Generation, include_usage: bool) -> Frames:  #
             frames.append((step, sse(f"{start}{encode_json(body)}]}}")))
     frames.sort(key=lambda frame: frame[0])
     if include_usage:
-        counts = encode_json(usage(generation, stream=True))
+        counts = encode_json(usage(generation, stream=True, chat=False))
         last_event = f'{start}],"usage":{counts},"system_fingerprint":"{FINGERPRINT}"}}'
         frames.append((generation.steps - 1, sse(last_event)))
     return frames
+
+
+def models(names: tuple[str, ...], max_model_len: int) -> dict[str, Any]:
+    """The list of models."""
+    now = int(time())
+    permission = {
+        "object": "model_permission",
+        "created": now,
+        "allow_create_engine": False,
+        "allow_sampling": True,
+        "allow_logprobs": True,
+        "allow_search_indices": False,
+        "allow_view": True,
+        "allow_fine_tuning": False,
+        "organization": "*",
+        "group": None,
+        "is_blocking": False,
+    }
+    listed = [
+        {
+            "id": name,
+            "object": "model",
+            "created": now,
+            "owned_by": "vllm",
+            "root": name,
+            "parent": None,
+            "max_model_len": max_model_len,
+            "permission": [{"id": f"modelperm-{crc32(name.encode('utf-8', 'replace')):016x}", **permission}],
+        }
+        for name in names
+    ]
+    return {"object": "list", "data": listed}
 
 
 def logprobs(pieces: tuple[str, ...], top: int | None) -> dict[str, Any] | None:
@@ -286,8 +324,11 @@ def completion_logprobs(pieces: tuple[str, ...], top: int | None, offset: int = 
 
 VLLM = Dialect(
     name="vllm",
-    head=_HEAD,
+    head=HEAD,
     refusal=refusal,
+    not_found=lambda _method, _path: (404, b'{"detail":"Not Found"}'),
+    not_allowed=lambda _method, _path: (405, b'{"detail":"Method Not Allowed"}'),
+    models=models,
     chat=chat,
     chat_events=chat_events,
     completion=completion,

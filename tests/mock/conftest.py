@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -58,7 +58,9 @@ def raw_exchange(server: MockServer, data: bytes, *, timeout: float = 10.0) -> b
         return out
 
 
-def ask(server: MockServer, path: str, body: object = None, *, method: str | None = None, **headers: str) -> Answer:
+def ask(
+    server: MockServer, path: str, body: object = None, *, method: str | None = None, **headers: str
+) -> Answer:
     data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     head = f"{method or ('GET' if body is None else 'POST')} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}"
@@ -70,7 +72,25 @@ def chat(server: MockServer, text: str = "merhaba", **params: object) -> Answer:
     return ask(server, "/v1/chat/completions", {"model": "tiny", "messages": messages, **params})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(name="ask", scope="session")
+def _ask():
+    """Send one request on a connection of its own: ``ask(server, path, body)``."""
+    return ask
+
+
+@pytest.fixture(name="chat", scope="session")
+def _chat():
+    """Send one chat request: ``chat(server, text, **params)``."""
+    return chat
+
+
+@pytest.fixture(name="raw_exchange", scope="session")
+def _raw_exchange():
+    """Send bytes, get what comes back until the server closes."""
+    return raw_exchange
+
+
+@pytest.fixture(scope="module")
 def _shared_mock() -> Iterator[MockServer]:
     with start_mock({**FAST, "models": ["tiny"], "max_model_len": 1024}) as server:
         yield server
@@ -81,3 +101,21 @@ def mock(_shared_mock) -> MockServer:
     """A server without delays, as new for every test."""
     _shared_mock.reset()
     return _shared_mock
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Callable[..., MockServer]]:
+    """Start a server that the module shares: one for each configuration, as new each time."""
+    servers: dict[str, MockServer] = {}
+
+    def start(**section: object) -> MockServer:
+        section = {**FAST, **section}
+        key = json.dumps(section)
+        if key not in servers:
+            servers[key] = start_mock(section)
+        servers[key].reset()
+        return servers[key]
+
+    yield start
+    for server in servers.values():
+        server.stop()
