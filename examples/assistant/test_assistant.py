@@ -18,6 +18,10 @@ def schema(role):
     return json.loads((HERE / "schemas" / f"{role}.json").read_text(encoding="utf-8"))
 
 
+def lower(text):
+    return text.replace("İ", "i").replace("I", "ı").lower()  # str.lower() makes two letters of "İ"
+
+
 ROUTER, ORCHESTRATOR, CHAT = prompt("router"), prompt("orchestrator"), prompt("chat")
 ROUTE, PLAN = schema("router"), schema("orchestrator")
 
@@ -41,5 +45,5 @@ def test_orchestrator(llm, llm_case):
 async def test_chat(async_llm, llm_case):
     message = f"HAFIZA: {llm_case['memory']}\nSÖZ: {llm_case['utterance']}"
     reply = await async_llm.chat(message, system=CHAT)
-    assert reply.text.casefold().count("efendim") == 1  # polite, and not obsequious
-    assert llm_case["mentions"] in reply.text.casefold()
+    assert lower(reply.text).count("efendim") == 1  # polite, and not obsequious
+    assert llm_case["mentions"] in lower(reply.text)
