@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,9 +61,12 @@ def _closest_first(definition: pytest.Item) -> list[pytest.Mark]:
     return [*own, *(mark for mark in definition.iter_markers(NAME) if not any(mark is one for one in own))]
 
 
-def check_cases(definition: pytest.Item, fixtures: Sequence[str], cases: object) -> None:
-    """Raise LlmPerfUsageError for a test that is given cases and takes none."""
-    if cases is not None and "llm_case" not in fixtures:
+def check_cases(definition: pytest.Item, function: Callable[..., object], cases: object) -> None:
+    """Raise LlmPerfUsageError for a test that is given cases and takes none itself.
+
+    A fixture that takes one is set up once: every iteration would have the same case.
+    """
+    if cases is not None and "llm_case" not in inspect.signature(function).parameters:
         raise LlmPerfUsageError(
             f"{_place(definition)}  @llm_slo  cases: the test never takes one. "
             "Name the fixture llm_case among its arguments."

@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     try:
         slo = sharing.rig_of(metafunc.config).slo(definition.nodeid, markers.marks_of(definition))
-        markers.check_cases(definition, metafunc.fixturenames, slo.cases)
+        markers.check_cases(definition, metafunc.function, slo.cases)
     except LlmPerfUsageError as error:
         message = str(error)
     else:
