@@ -1,8 +1,8 @@
 """The example as a gate: run, saved, repeated, and slowed by half, alone and under pytest-xdist.
 
-The same code twice must pass; a mock that is slower by half must fail and say what regressed. The times are real,
-and a machine that somebody else keeps busy can break a limit: a sequence that fails is tried again, and what
-happened is printed.
+The same code twice must pass; a mock that is slower by half must fail and say what regressed. The times are
+real, and a machine that somebody else keeps busy can break a limit: a sequence that fails is tried again, and
+what happened is printed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 EXAMPLE = "examples/assistant"
 SLOW = "examples/assistant/slow.yaml"
