@@ -53,6 +53,11 @@ class Attempt:
         return self._first_byte_s is None
 
     @property
+    def _is_error(self) -> bool:
+        """Whether a status other than 2xx came."""
+        return self._status is not None and not 200 <= self._status < 300
+
+    @property
     def payloads(self) -> tuple[object, ...]:
         """The JSON objects that came."""
         return () if self._reader is None else tuple(self._reader.payloads)
@@ -81,7 +86,7 @@ class Attempt:
         self.arrived(at_s)
         self._status = status
         self._progress_s = at_s
-        if not 200 <= status < 300:
+        if self._is_error:
             return
         if encoding.strip().lower() not in {"", "identity"}:
             self.fail(
@@ -97,6 +102,7 @@ class Attempt:
         """A piece of the body that arrived at *at_s*."""
         if self._reader is None:
             self._error_body = (self._error_body + data)[:_MAX_ERROR_BODY]
+            self._progress_s = at_s
             return
         if not self._streamed:
             self._progress_s = at_s
@@ -135,6 +141,8 @@ class Attempt:
         """The time that *deadline* allowed is over."""
         if deadline.kind is None:
             self.end(self._progress_s, complete=False)
+        elif self._is_error:
+            self.end(at_s, complete=False)  # the status says more than that its body does not end
         else:
             self.fail(deadline.kind, deadline.text, at_s)
 
@@ -144,7 +152,7 @@ class Attempt:
         if self._reader is not None and self._reader.done:
             return Deadline(self._progress_s + _LINGER_S, None, _LINGER_S)
         total = Deadline(self._began_s + limits.total_s, FailureKind.TIMEOUT_TOTAL, limits.total_s)
-        if self._first_token_s is not None or (self._status is not None and not self._streamed):
+        if self._first_token_s is not None or self._is_error or (self._reader and not self._streamed):
             wait = Deadline(self._progress_s + limits.stall_s, FailureKind.TIMEOUT_STALL, limits.stall_s)
         elif self._streamed:
             wait = Deadline(

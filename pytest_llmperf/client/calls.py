@@ -29,6 +29,7 @@ class Calls:
                 f"backend {backend.name}: kind {backend.kind!r} is none of {', '.join(DIALECTS)}"
             )
         self.backend = backend
+        self._base_url = without_credentials(backend.url)
         self.headers = {
             "Accept": "text/event-stream, application/x-ndjson, application/json",
             "Accept-Encoding": "identity",
@@ -40,7 +41,6 @@ class Calls:
         self._recorder = recorder
         self._defaults = dict(defaults)
         self._schemas = Schemas()
-        self._base_url = without_credentials(backend.url)
 
     def chat(
         self,

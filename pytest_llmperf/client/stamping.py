@@ -29,6 +29,15 @@ class Meter:
     opened: bool = False  #: whether a connection was opened for it
     writing: bool = False  #: whether a connection was there to write to
 
+    @property
+    def reused(self) -> bool:
+        """Whether it went over a connection that was kept."""
+        return self.writing and not self.opened
+
+
+class StaleConnectionError(Exception):
+    """An answer lay on a kept connection before anything was asked: it belongs to nobody."""
+
 
 METER: ContextVar[Meter | None] = ContextVar("pytest_llmperf_meter", default=None)
 

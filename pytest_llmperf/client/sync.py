@@ -20,7 +20,7 @@ from pytest_llmperf.client.recorder import Recorder
 from pytest_llmperf.client.redact import safe_url
 from pytest_llmperf.client.reply import Reply
 from pytest_llmperf.client.schema import Check
-from pytest_llmperf.client.stamping import METER, Meter, StampingTransport
+from pytest_llmperf.client.stamping import METER, Meter, StaleConnectionError, StampingTransport
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.wire.dialect import Call, Message, Request
@@ -107,19 +107,24 @@ class Client:
         return self._calls.settle(attempt, check)
 
     def _send(self, request: Request, attempt: Attempt) -> None:
-        while True:
-            meter = Meter(attempt)
-            token = METER.set(meter)
-            try:
-                self._receive(request, attempt, meter)
-            except httpx.HTTPError as error:
-                reused = meter.writing and not meter.opened
-                if reused and attempt.untouched and not isinstance(error, httpx.TimeoutException):
-                    continue  # the server had closed the idle connection: no failed request
-                self._blame(error, attempt)
-            finally:
-                METER.reset(token)
-            return
+        while self._is_stale(request, attempt):
+            attempt.restart()
+
+    def _is_stale(self, request: Request, attempt: Attempt) -> bool:
+        """Try once: whether a kept connection was of no use any more, which is no failed request."""
+        meter = Meter(attempt)
+        token = METER.set(meter)
+        try:
+            self._receive(request, attempt, meter)
+        except StaleConnectionError:
+            return True
+        except httpx.HTTPError as error:
+            if meter.reused and attempt.untouched and not isinstance(error, httpx.TimeoutException):
+                return True
+            self._blame(error, attempt)
+        finally:
+            METER.reset(token)
+        return False
 
     def _receive(self, request: Request, attempt: Attempt, meter: Meter) -> None:
         # The transport itself: httpx.Client adds cookies, redirects and hooks, which cost 0.2 ms
@@ -133,6 +138,8 @@ class Client:
         )
         response = self._transport.handle_request(sent)
         try:
+            if meter.reused and meter.read_s is None:
+                raise StaleConnectionError
             head = response.headers
             attempt.head(
                 response.status_code,

@@ -21,7 +21,8 @@ class Backend:
 
     name: str  #: as the user selects it: mock, vllm, ollama, openai, or a name from slo.yaml
     kind: str  #: the dialect: openai or ollama
-    url: str  #: base URL, with or without /v1; credentials in it are never shown
+    #: base URL, with or without /v1; credentials in it are never shown
+    url: str = field(repr=False)
     model: str | None = None  #: None: the first model that the server lists
     api_key: str | None = field(default=None, repr=False)
     hardware: str | None = None  #: label for the baseline's fingerprint

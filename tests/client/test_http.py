@@ -1,0 +1,203 @@
+"""The HTTP parser of the asynchronous client: recordings cut at every byte, and what servers get wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_llmperf.client import http
+from pytest_llmperf.client.http import Connection, Head, HttpError, Pool, ResponseParser
+
+RECORDINGS = [
+    path
+    for path in sorted((Path(__file__).parent.parent / "data" / "wire").glob("*/*.resp"))
+    if path.stat().st_size < 10_000
+]
+
+
+def parse(*pieces):
+    """Status, content type, body, and whether it was complete."""
+    parser = ResponseParser()
+    read = [part for piece in pieces for part in parser.feed(piece)]
+    parser.close()
+    head, *body = read
+    return head.status, head.headers.get("content-type"), b"".join(body), parser.complete
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_recording_cut_anywhere_is_the_same_answer(path):
+    data = path.read_bytes()
+    whole = parse(data)
+    assert whole[3]
+    assert [i for i in range(len(data)) if parse(data[:i], data[i:]) != whole] == []
+    assert parse(*(data[i:j] for i, j in pairwise(range(len(data) + 1)))) == whole
+
+
+@pytest.mark.parametrize(
+    ("data", "complete", "reusable"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", True, True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh", False, False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True, True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True, True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", True, True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n", False, False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", True, False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", True, False),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", True, True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi!", True, False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nX: 1\r\n\r\nx", True, False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi!", True, False),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", False, False),
+        (b"HTTP/1.1 200 OK\r\n", False, False),
+    ],
+    ids=[
+        "length",
+        "short",
+        "empty",
+        "no-content",
+        "chunked",
+        "chunked-cut",
+        "close",
+        "http-1.0",
+        "interim",
+        "extra",
+        "pipelined",
+        "extra-after-close",
+        "only-interim",
+        "half-a-head",
+    ],
+)
+def test_where_an_answer_ends_and_what_becomes_of_the_connection(data, complete, reusable):
+    parser = ResponseParser()
+    body = b"".join(piece for piece in parser.feed(data) if isinstance(piece, bytes))
+    assert (parser.complete, parser.reusable) == (complete, reusable)
+    assert body in {b"hi", b"h", b""}
+
+
+def test_a_body_without_a_length_ends_with_the_connection():
+    parser = ResponseParser()
+    assert parser.feed(b"HTTP/1.1 200 OK\r\n\r\nhi") == [Head(200, {}), b"hi"]
+    assert not parser.complete
+    parser.close()
+    assert (parser.complete, parser.reusable) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"SSH-2.0\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, b"HTTP/1.1 101 Switch\r\nUpgrade: x\r\n\r\n"],
+    ids=["ssh", "endless-head", "upgrade"],
+)
+def test_what_is_not_http_is_refused(data):
+    with pytest.raises(HttpError):
+        ResponseParser().feed(data)
+
+
+@given(pieces=st.lists(st.binary(max_size=40), max_size=5))
+def test_random_bytes_are_refused_or_read_but_never_a_crash(pieces):
+    parser = ResponseParser()
+    try:
+        for piece in pieces:
+            parser.feed(piece)
+    except HttpError:
+        return
+    parser.close()
+    assert not parser.complete
+
+
+class FakeTransport(asyncio.Transport):
+    def __init__(self):
+        super().__init__()
+        self.paused = False
+        self.aborted = False
+
+    def pause_reading(self):
+        self.paused = True
+
+    def resume_reading(self):
+        self.paused = False
+
+    def is_closing(self):
+        return self.aborted
+
+    def abort(self):
+        self.aborted = True
+
+
+def test_a_flood_is_not_buffered_without_limit(monkeypatch):
+    monkeypatch.setattr(http, "_MAX_BUFFERED_BYTES", 10)
+
+    async def run():
+        connection, transport = Connection(), FakeTransport()
+        connection.connection_made(transport)
+        connection.data_received(b"x" * 6)
+        assert not transport.paused
+        connection.data_received(b"x" * 6)
+        assert transport.paused
+        assert len((await connection.read(0))[1]) == 6
+        assert transport.paused
+        await connection.read(0)
+        assert not transport.paused
+
+    asyncio.run(run())
+
+
+def test_bytes_before_the_end_are_read_before_it_is_told():
+    async def run():
+        connection = Connection()
+        connection.connection_made(FakeTransport())
+        connection.data_received(b"x")
+        connection.connection_lost(ConnectionResetError("reset"))
+        assert (await connection.read(0))[1] == b"x"
+        with pytest.raises(ConnectionResetError):
+            await connection.read(0)
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_heard_something_unasked_is_not_taken():
+    async def run():
+        pool = Pool("h", 1, None, connect_s=1)
+        assert pool.take() is None
+        connection, transport = Connection(), FakeTransport()
+        connection.connection_made(transport)
+        pool.give_back(connection)
+        connection.data_received(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+        assert pool.take() is None
+        assert transport.aborted
+
+    asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    trustme = pytest.importorskip("trustme")
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return folder / "ca.pem", context
+
+
+def test_tls_with_a_certificate_that_is_trusted(certificate, wire, client, say, monkeypatch):
+    authority, context = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    server = wire([say.whole], context=context)
+    asker = client(server.url)
+    assert [asker.chat("hi").text for _ in range(2)] == ["hello world"] * 2
+    assert server.connections == 1
+    assert asker.exchanges[0].sent_s <= asker.exchanges[0].first_byte_s
+
+
+def test_tls_with_a_certificate_that_is_not_trusted(certificate, wire, client, say):
+    server = wire([say.whole], context=certificate[1])
+    asker = client(server.url)
+    with pytest.raises(Exception, match=r"tls: https://127\.0\.0\.1:\d+: TLS: .*(self.signed|issuer)"):
+        asker.chat("hi")
