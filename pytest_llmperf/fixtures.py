@@ -26,14 +26,16 @@ def llm(request: pytest.FixtureRequest) -> Iterator[Llm]:
     """The selected model backend (--llm-backend): llm.chat(...), llm.complete(...), llm.check(...)."""
     from pytest_llmperf.client.sync import Client
     from pytest_llmperf.llm import Llm
-    from pytest_llmperf.scenario import log_of
+    from pytest_llmperf.scenario import log_of, switch_of
 
     with _usage_errors():
         rig = rig_of(request.config)
-        client = Client(rig.backend, log_of(request.node))
+        clients = {arm: Client(backend, log_of(request.node)) for arm, backend in rig.arms.items()}
         shared = _shared(request, rig)
-    with client:
-        yield Llm(client, **shared)
+    switch = switch_of(request.node)
+    yield Llm(lambda: clients[switch.arm], **shared)
+    for client in clients.values():
+        client.close()
 
 
 @pytest.fixture
@@ -41,27 +43,25 @@ def async_llm(request: pytest.FixtureRequest) -> AsyncLlm:
     """The selected model backend, awaitable. Needs no async plugin, and works beside them."""
     from pytest_llmperf.client.aio import AsyncClient
     from pytest_llmperf.llm import AsyncLlm
-    from pytest_llmperf.scenario import ASYNC_CLOSERS, log_of
+    from pytest_llmperf.scenario import ASYNC_CLOSERS, log_of, switch_of
 
     with _usage_errors():
         rig = rig_of(request.config)
-        client = AsyncClient(rig.backend, log_of(request.node))
+        clients = {arm: AsyncClient(backend, log_of(request.node)) for arm, backend in rig.arms.items()}
         shared = _shared(request, rig)
-    request.node.stash.setdefault(ASYNC_CLOSERS, []).append(client.aclose)
-    return AsyncLlm(client, **shared)
+    request.node.stash.setdefault(ASYNC_CLOSERS, []).extend(client.aclose for client in clients.values())
+    switch = switch_of(request.node)
+    return AsyncLlm(lambda: clients[switch.arm], **shared)
 
 
 @pytest.fixture
 def llm_case(request: pytest.FixtureRequest) -> Any:
     """The running iteration's case, from @llm_slo(cases=...)."""
-    from pytest_llmperf.scenario import cases_of
+    from pytest_llmperf.scenario import first_case
 
     with _usage_errors():
-        cases = cases_of(request.node, rig_of(request.config)) if is_scenario(request.node) else None
-    if cases is None:
-        pytest.fail("llm_case needs @llm_slo(cases=[...]) or cases='file.yaml' on the test", pytrace=False)
-    # For fixtures that ask for it; the body gets another one in every iteration.
-    return next(cases)
+        # For fixtures that ask for it; the body gets another one in every iteration.
+        return first_case(request.node, rig_of(request.config))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_llmperf.ab import Base, as_history
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
@@ -41,7 +42,7 @@ class Ledger:
                 f"{report.nodeid} carries llm_slo and was not measured: only test functions can be"
             )
             return
-        scenario = codec.loads(text)
+        scenario = codec.loads(text, Scenario)
         if hasattr(report, "wasxfail"):
             verdict = replace(
                 scenario.verdict, outcome=Outcome.SKIPPED, reason=f"xfail {report.wasxfail}".strip()
@@ -85,13 +86,20 @@ def _pooled(scenarios: Iterable[Scenario], rig: Rig) -> Iterable[Scenario]:
             continue
         slo = group[0].slo
         measurement = pool([scenario.measurement for scenario in group])
+        bases = [scenario.base for scenario in group if scenario.base is not None]
+        base = pool(bases) if bases else None
         if any(scenario.verdict.outcome is Outcome.FAILED for scenario in group):
             verdict = Verdict(outcome=Outcome.FAILED, reason="an item of it ended before its measuring did")
         elif rig.options.gate is GateMode.OFF or rig.options.quick:
             verdict = group[0].verdict
         else:
-            verdict = judge(measurement, slo, rig.history(measurement.scenario), rig.terms())
-        yield Scenario(measurement=measurement, slo=slo, verdict=verdict)
+            history = (
+                rig.history(measurement.scenario)
+                if base is None
+                else as_history(Base(label=base.backend), base)
+            )
+            verdict = judge(measurement, slo, history, rig.terms())
+        yield Scenario(measurement=measurement, slo=slo, verdict=verdict, base=base)
 
 
 def _save(run: Run, rig: Rig) -> tuple[list[str], list[str]]:
@@ -141,7 +149,7 @@ def finish(session: pytest.Session) -> None:
     """Close the ledger: the run for the terminal, the reports, and the exit status."""
     config = session.config
     ledger, rig = ledger_of(config), rig_of(config)
-    ledger.scenarios += [codec.loads(text) for text in config.stash.get(INTERRUPTED, [])]
+    ledger.scenarios += [codec.loads(text, Scenario) for text in config.stash.get(INTERRUPTED, [])]
     run = ledger.close(
         rig, interrupted=session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pytest_llmperf.client.aio import AsyncClient
 from pytest_llmperf.client.reply import Reply
 from pytest_llmperf.client.sync import Client
+from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.iteration import NamedCheck
 
 #: A prompt, or messages such as ``[{"role": "user", "content": "merhaba"}]``.
@@ -20,23 +21,45 @@ Roles = Callable[[str | None], Mapping[str, Any]]
 Show = Callable[[Prompt, Reply], None]
 
 
-class _Backend:
-    """What both share: names, roles and checks."""
+AnyClient = TypeVar("AnyClient", Client, AsyncClient)
+
+
+class _Backend(Generic[AnyClient]):
+    """What both share: names, roles and checks.
+
+    *current* gives the client of the arm that is measured right now, see ``--llm-ab``.
+    """
 
     def __init__(
         self,
-        client: Client | AsyncClient,
+        current: Callable[[], AnyClient],
         *,
         roles: Roles,
         check: Callable[[NamedCheck], None],
         show: Show | None,
     ) -> None:
+        self._current: Callable[[], AnyClient] = current
         self._roles = roles
         self._check = check
         self._show = show
-        self.model = client.backend.model or ""  #: the model that is asked
-        self.url = client.url  #: base URL, without credentials
-        self.backend = client.backend.name  #: as selected with ``--llm-backend``
+
+    @property
+    def model(self) -> str:
+        """The model that is asked."""
+        backend: Backend = self._current().backend
+        return backend.model or ""
+
+    @property
+    def url(self) -> str:
+        """The server's base URL, without credentials."""
+        url: str = self._current().url
+        return url
+
+    @property
+    def backend(self) -> str:
+        """The backend's name, as selected with ``--llm-backend``."""
+        backend: Backend = self._current().backend
+        return backend.name
 
     def check(self, name: str, passed: object, *, label: object = None) -> bool:
         """Count a named check, without failing the iteration; limits are ``accuracy={name: 0.95}``.
@@ -56,12 +79,8 @@ class _Backend:
         return reply
 
 
-class Llm(_Backend):
+class Llm(_Backend[Client]):
     """The selected backend, synchronous. Threads may share it."""
-
-    def __init__(self, client: Client, **shared: Any) -> None:
-        super().__init__(client, **shared)
-        self._client = client
 
     def chat(
         self,
@@ -81,21 +100,19 @@ class Llm(_Backend):
         the server as they are and win over the role's. Raises RequestFailed, after it was counted.
         """
         fields = self._params(role, params)
-        reply = self._client.chat(prompt, system=system, schema=schema, tools=tools, stream=stream, **fields)
+        reply = self._current().chat(
+            prompt, system=system, schema=schema, tools=tools, stream=stream, **fields
+        )
         return self._shown(prompt, reply)
 
     def complete(self, prompt: str, *, stream: bool = True, role: str | None = None, **params: Any) -> Reply:
         """Let the model continue *prompt*. Arguments and errors as in `chat`."""
-        reply = self._client.complete(prompt, stream=stream, **self._params(role, params))
+        reply = self._current().complete(prompt, stream=stream, **self._params(role, params))
         return self._shown(prompt, reply)
 
 
-class AsyncLlm(_Backend):
+class AsyncLlm(_Backend[AsyncClient]):
     """The selected backend, awaitable."""
-
-    def __init__(self, client: AsyncClient, **shared: Any) -> None:
-        super().__init__(client, **shared)
-        self._client = client
 
     async def chat(
         self,
@@ -110,7 +127,7 @@ class AsyncLlm(_Backend):
     ) -> Reply:
         """Ask, and wait for the whole answer. Arguments and errors as in `Llm.chat`."""
         fields = self._params(role, params)
-        reply = await self._client.chat(
+        reply = await self._current().chat(
             prompt, system=system, schema=schema, tools=tools, stream=stream, **fields
         )
         return self._shown(prompt, reply)
@@ -119,5 +136,5 @@ class AsyncLlm(_Backend):
         self, prompt: str, *, stream: bool = True, role: str | None = None, **params: Any
     ) -> Reply:
         """Let the model continue *prompt*. Arguments and errors as in `Llm.chat`."""
-        reply = await self._client.complete(prompt, stream=stream, **self._params(role, params))
+        reply = await self._current().complete(prompt, stream=stream, **self._params(role, params))
         return self._shown(prompt, reply)

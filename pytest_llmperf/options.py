@@ -44,6 +44,7 @@ class Options:
     max_time_s: float = math.inf
     save_baseline: bool = False
     append_baseline: bool = False
+    ab: str | None = None  #: a backend, a URL or git:REV to interleave with
     baseline: Path | None = None  #: None: .llmperf/baselines under the root directory
     gate: GateMode = GateMode.FAIL
     strict: frozenset[Outcome] = frozenset()
@@ -154,6 +155,11 @@ SPECS: dict[str, _Spec] = {
     ),
     "append_baseline": _Spec(ini="bool", help="store this session as one more run of the baseline"),
     "baseline": _Spec(metavar="PATH", help="where baselines are kept (default: .llmperf/baselines)"),
+    "ab": _Spec(
+        metavar="BASE",
+        help="compare with BASE instead of the stored baseline, iteration by iteration in random order: "
+        "a backend, a URL, or git:REV for a revision of this project",
+    ),
     "max_regression": _Spec(
         metavar="SHARE",
         parse=_regression,
@@ -218,7 +224,7 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
             defaults[name] = value
         else:
             overrides[name] = value
-    return Options(
+    options = Options(
         backend=given.get("backend", "mock"),
         url=given.get("url"),
         model=given.get("model"),
@@ -226,6 +232,7 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
         max_time_s=given.get("max_time", math.inf),
         save_baseline=given.get("save_baseline", False),
         append_baseline=given.get("append_baseline", False),
+        ab=given.get("ab") or None,
         baseline=_path(config, given.get("baseline")),
         gate=given.get("gate", GateMode.FAIL),
         strict=given.get("strict", frozenset()),
@@ -236,6 +243,17 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
         overrides=overrides,
         defaults=defaults,
     )
+    return _agreeing(options)
+
+
+def _agreeing(options: Options) -> Options:
+    """*options* unless two of them contradict each other."""
+    if options.save_baseline and options.append_baseline:
+        raise pytest.UsageError("--save-baseline and --llm-append-baseline: one or the other")
+    if options.saves and (options.ab is not None or options.quick):
+        other = "--llm-ab" if options.ab is not None else "--llm-quick"
+        raise pytest.UsageError(f"{other} measures nothing that could be stored as a baseline")
+    return options
 
 
 def _raw(config: pytest.Config, name: str, spec: _Spec, environment: Mapping[str, str]) -> tuple[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -53,10 +54,11 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """A server that nobody can reach ends the session now, not after a timeout per scenario."""
-    if session.config.option.collectonly or not any(map(markers.asks_backend, session.items)):
+    scenarios = [item for item in session.items if markers.is_scenario(item)]
+    if session.config.option.collectonly or not scenarios:
         return
     try:
-        sharing.rig_of(session.config).connect()
+        sharing.prepare(session.config, scenarios)
     except LlmPerfUsageError as error:
         sharing.give_up(session, str(error))
 
@@ -82,9 +84,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The mock server goes, whatever happened."""
-    if (rig := sharing.known_rig(config)) is not None:
-        rig.close()
+    """The mock server goes, and the other revision's worktree, whatever happened."""
+    sharing.close(config)
 
 
 class Controller:
@@ -102,6 +103,11 @@ class Controller:
     def pytest_internalerror(self, excrepr: object) -> None:
         """An error inside pytest, also in a worker, after which xdist may still exit with 0."""
         sharing.problems_of(self._config).append(f"pytest broke: {str(excrepr).strip().splitlines()[-1]}")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Workers of xdist take turns with their scenarios."""
+        sharing.share_turns(self._config, node.workerinput)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object, error: object) -> None:

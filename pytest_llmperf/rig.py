@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from pytest_llmperf.ab import GIT, Arm
+from pytest_llmperf.backends import connect, entry_of
 from pytest_llmperf.cases import load_cases, shuffled
+from pytest_llmperf.client.redact import safe_url
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.errors import LlmPerfUsageError
@@ -22,20 +24,12 @@ from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.core.slo import Slo, build, parse_arguments
 from pytest_llmperf.core.terms import Rule, Terms
 from pytest_llmperf.options import BASELINE_ITERATIONS, GateMode, Options
-from pytest_llmperf.probes.machine import detected_gpu
 from pytest_llmperf.slo_file import BackendEntry, Role, SloFile, load, matches
 from pytest_llmperf.stores.directory import DirectoryStore
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.process import MockServer
-
-#: Backends that need no entry in slo.yaml.
-BUILT_IN = {
-    "mock": BackendEntry(kind="mock"),
-    "vllm": BackendEntry(kind="openai", url="http://127.0.0.1:8000/v1"),
-    "openai": BackendEntry(kind="openai", url="http://127.0.0.1:8000/v1", api_key_env="OPENAI_API_KEY"),
-    "ollama": BackendEntry(kind="ollama", url="http://127.0.0.1:11434"),
-}
+    from pytest_llmperf.revision import Revision
 
 
 @dataclass(kw_only=True)
@@ -49,6 +43,7 @@ class Rig:
     started_s: float = field(default_factory=time.monotonic)
     _backend: Backend | None = None
     _mock: MockServer | None = None
+    revision: Revision | None = None  #: the base arm's process, under ``--llm-ab git:REV``
     _unreachable: str | None = None
 
     @classmethod
@@ -59,36 +54,23 @@ class Rig:
             raise LlmPerfUsageError(f"--llm-slo-file: {path} does not exist.")
         slo_file = load(path, today=dt.datetime.now().astimezone().date()) if path.exists() else SloFile()
         rig = cls(options=options, root=root, slo_file=slo_file, turn_lock=turn_lock)
-        rig.entry  # noqa: B018 - an unknown name is an error now, not in the first scenario
+        _ = rig.entry  # an unknown name is an error now, not in the first scenario
         if options.baseline is not None and not options.baseline.exists() and not options.saves:
             raise LlmPerfUsageError(
                 f"--llm-baseline: {options.baseline} does not exist; pytest --save-baseline makes it."
             )
         return rig
 
-    @property
+    @cached_property
     def entry(self) -> BackendEntry:
-        """What is known of the selected backend: the file's words over the built-in ones."""
-        name = self.options.backend
-        known, given = BUILT_IN.get(name), self.slo_file.backends.get(name)
-        if known is None and given is None:
-            names = (*BUILT_IN, *self.slo_file.backends)
-            raise LlmPerfUsageError(
-                f"--llm-backend: {name} is not a backend{nearest(name, names)} "
-                f"Built in or under backends: in slo.yaml are {', '.join(dict.fromkeys(names))}."
-            )
-        merged = given or BackendEntry()
-        if known is not None:
-            filled = {
-                key: getattr(known, key) for key in ("kind", "url", "api_key_env") if not getattr(merged, key)
-            }
-            merged = replace(merged, **filled)
-        return replace(merged, kind=merged.kind or "openai")
+        """What is known of the selected backend, with what the command line says of it."""
+        entry = entry_of(self.options.backend, self.slo_file)
+        return replace(entry, url=self.options.url or entry.url, model=self.options.model or entry.model)
 
     @property
     def uses_mock(self) -> bool:
         """Whether requests go to the plugin's own mock server."""
-        return self.entry.kind == "mock" and self.options.url is None
+        return self.entry.kind == "mock" and self.entry.url is None
 
     def slo(self, node_id: str, marks: Sequence[tuple[Mapping[str, Any], str]]) -> Slo:
         """What a test promises: *marks* (arguments and where they stand, outermost first) and slo.yaml.
@@ -165,8 +147,9 @@ class Rig:
         return DirectoryStore(root, must_match=self.slo_file.must_match)
 
     def history(self, scenario: str) -> History:
-        """What is stored about *scenario*; nothing in a session that saves or does not compare."""
-        return History() if self.options.saves or self.options.quick else self.store.history(scenario)
+        """What is stored about *scenario*; nothing in a session that saves or compares otherwise."""
+        stored = not (self.options.saves or self.options.quick or self.options.ab)
+        return self.store.history(scenario) if stored else History()
 
     @property
     def mock(self) -> MockServer:
@@ -194,54 +177,56 @@ class Rig:
         return self._backend
 
     def connect(self) -> None:
-        """Make sure that the backend answers. Raises LlmPerfUsageError in one line when it does not."""
-        _ = self.backend
+        """Make sure that every server answers. Raises LlmPerfUsageError in one line when one does not."""
+        _ = self.arms
+
+    def check_out(self, files: Sequence[Path], arguments: Sequence[str]) -> None:
+        """Start the base arm's process, under ``--llm-ab git:REV``. Raises LlmPerfUsageError."""
+        name, options = self.options.ab, self.options
+        if name is None or not name.startswith(GIT) or options.quick:
+            return
+        from pytest_llmperf.revision import Revision  # noqa: PLC0415 - only when it is used
+
+        selected = {
+            "backend": options.backend,
+            "url": options.url,
+            "model": options.model,
+            "seed": options.seed,
+        }
+        own = [f"--llm-{key}={value}" for key, value in selected.items() if value is not None]
+        fixed = ["-p", "pytest_llmperf.peer", "-p", "no:cacheprovider", "--llm-ab=", "--llm-gate=off"]
+        self.revision = Revision.start(
+            name, root=self.root, files=files, arguments=[*fixed, *own, *arguments]
+        )
+
+    @cached_property
+    def arms(self) -> dict[Arm, Backend]:
+        """The server of each arm; there is a base only under ``--llm-ab`` with a backend or URL.
+
+        Raises LlmPerfUsageError as `backend` does.
+        """
+        arms = {Arm.CANDIDATE: self.backend}
+        base = self.options.ab
+        if base is not None and not base.startswith(GIT):
+            arms[Arm.BASE] = self._base(base)
+        return arms
+
+    def _base(self, name: str) -> Backend:
+        if "://" in name:
+            # Another server of the same kind, so that only the server differs.
+            entry = replace(self.entry, url=name, model=self.options.model)
+            return connect(safe_url(name), entry, own_key=False)
+        entry = entry_of(name, self.slo_file)
+        if entry.kind == "mock" and entry.url is None:
+            entry = replace(entry, url=self.mock.url)
+        return connect(name, replace(entry, model=self.options.model or entry.model), own_key=False)
 
     def _connect(self) -> Backend:
-        from pytest_llmperf.client.probe import Unreachable, preflight  # noqa: PLC0415 - only when it is used
-
-        entry = self.entry
-        backend = Backend(
-            name=self.options.backend,
-            kind="openai" if entry.kind == "mock" else str(entry.kind),
-            url=self.mock.url if self.uses_mock else self._url(entry),
-            model=self.options.model or entry.model,
-            api_key=self._api_key(entry),
-            hardware=entry.hardware or (None if self.uses_mock else detected_gpu()),
-            timeouts=entry.timeouts,
-        )
-        try:
-            server = preflight(backend, timeout_s=5.0)
-        except Unreachable as error:
-            raise LlmPerfUsageError(str(error)) from None
-        if backend.model is None and not server.models:
-            raise LlmPerfUsageError(
-                f"backend {backend.name}: the server lists no model. Name one with --llm-model, "
-                f"or under backends.{backend.name}.model in slo.yaml."
-            )
-        return replace(backend, model=backend.model or server.models[0])
-
-    def _url(self, entry: BackendEntry) -> str:
-        url = self.options.url or entry.url
-        if url is None:
-            name = self.options.backend
-            raise LlmPerfUsageError(
-                f"backend {name} has no URL. Give one with --llm-url, or as backends.{name}.url in slo.yaml."
-            )
-        return url
-
-    def _api_key(self, entry: BackendEntry) -> str | None:
-        name = entry.api_key_env
-        if name is None:
-            return None
-        key = os.environ.get(name)
-        given = self.slo_file.backends.get(self.options.backend)
-        if key is None and given is not None and given.api_key_env == name:
-            raise LlmPerfUsageError(
-                f"backend {self.options.backend}: the environment variable {name} is not set "
-                "(api_key_env in slo.yaml)."
-            )
-        return key
+        name, entry = self.options.backend, self.entry
+        if self.uses_mock:
+            entry = replace(entry, url=self.mock.url)
+        given = self.slo_file.backends.get(name)
+        return connect(name, entry, own_key=given is not None and given.api_key_env is not None)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -260,7 +245,8 @@ class Rig:
             rule = Rule.NONE
         else:
             rule = Rule.PLAIN if self.options.gate is GateMode.PLAIN else Rule.PROVEN
-        return Terms(look=look, looks=looks, rule=rule, run_effect=self.run_effect)
+        interleaved = self.options.ab is not None
+        return Terms(look=look, looks=looks, rule=rule, run_effect=self.run_effect, interleaved=interleaved)
 
     @cached_property
     def run_effect(self) -> float | None:
@@ -268,7 +254,7 @@ class Rig:
 
         A single scenario's own noise, from a handful of runs, is too noisy to trust.
         """
-        if self.options.saves or self.options.quick:
+        if self.options.saves or self.options.quick or self.options.ab:
             return None
         from pytest_llmperf.core import gate  # noqa: PLC0415 - numpy, for a session that measures
 
@@ -291,6 +277,8 @@ class Rig:
 
     def close(self) -> None:
         """Stop what was started."""
+        if self.revision is not None:
+            self.revision.close()
         if self._mock is not None:
             self._mock.stop()
 

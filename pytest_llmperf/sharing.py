@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.markers import asks_backend
 from pytest_llmperf.options import Options
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ _STARTED = pytest.StashKey[float]()
 _RIG: pytest.StashKey[Rig] = pytest.StashKey()
 _LEDGER: pytest.StashKey[Ledger] = pytest.StashKey()
 _PROBLEMS = pytest.StashKey[list[str]]()
+_TURNS = pytest.StashKey[Path]()
+_TURN_LOCK = "llmperf_turn_lock"
 
 
 def start(config: pytest.Config, options: Options) -> None:
@@ -53,9 +58,14 @@ def rig_of(config: pytest.Config) -> Rig:
     return config.stash[_RIG]
 
 
-def known_rig(config: pytest.Config) -> Rig | None:
-    """The rig, if anything needed one."""
-    return config.stash.get(_RIG, None)
+def prepare(config: pytest.Config, scenarios: Sequence[pytest.Item]) -> None:
+    """Make sure that what the scenarios need is there. Raises LlmPerfUsageError."""
+    rig = rig_of(config)
+    if any(map(asks_backend, scenarios)):
+        rig.connect()
+    # A project that always runs under xdist would make the other process a controller.
+    alone = ["-n0"] if config.pluginmanager.hasplugin("xdist") else []
+    rig.check_out(list(dict.fromkeys(item.path for item in scenarios)), alone)
 
 
 def ledger_of(config: pytest.Config) -> Ledger:
@@ -113,7 +123,22 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+def share_turns(config: pytest.Config, worker_input: dict[str, object]) -> None:
+    """Tell a worker of xdist which file to lock to take its turn; the controller removes it."""
+    if _TURNS not in config.stash:
+        config.stash[_TURNS] = Path(tempfile.mkdtemp(prefix="llmperf-"))
+    worker_input[_TURN_LOCK] = str(config.stash[_TURNS] / "turn")
+
+
 def turn_lock(config: pytest.Config) -> Path | None:
-    """The file that workers of one xdist session lock to take turns; None without xdist."""
-    identity = getattr(config, "workerinput", {}).get("testrunuid")
-    return None if identity is None else Path(tempfile.gettempdir()) / f"llmperf-{identity}.lock"
+    """The file to lock for a turn; None without xdist."""
+    path = getattr(config, "workerinput", {}).get(_TURN_LOCK)
+    return None if path is None else Path(path)
+
+
+def close(config: pytest.Config) -> None:
+    """Stop and remove what the process started and made."""
+    if _RIG in config.stash:
+        config.stash[_RIG].close()
+    if _TURNS in config.stash:
+        shutil.rmtree(config.stash[_TURNS], ignore_errors=True)

@@ -23,6 +23,7 @@ class StoredRun:
     saved: str  #: ISO 8601, UTC
     commit: str | None = None  #: short hash
     branch: str | None = None
+    label: str | None = None  #: what to call it, where it is not a stored run
     anchor: bool = False  #: the run of the last ``--save-baseline``
     facts: Mapping[str, str] = field(default_factory=dict)
     series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -31,6 +32,8 @@ class StoredRun:
     @property
     def origin(self) -> str:
         """Where it came from: ``main@3f2c1a``, or the day it was saved."""
+        if self.label is not None:
+            return self.label
         if self.commit is None:
             return self.saved[:10]
         return f"{self.branch}@{self.commit}" if self.branch else self.commit
@@ -42,6 +45,8 @@ class History:
 
     runs: tuple[StoredRun, ...] = ()  #: of every environment, oldest first
     problem: str | None = None  #: a file that cannot be trusted, with what to do about it
+    absent: str = "no baseline stored yet: pytest --save-baseline stores one"  #: why there is no run
+    incomparable: str | None = None  #: why nothing of it may be compared with
 
     def comparable(self, measurement: Measurement) -> tuple[StoredRun, ...]:
         """The runs measured under the same conditions, oldest first."""

@@ -1,4 +1,4 @@
-"""A scenario's result as JSON text and back, for the way from an xdist worker to its controller.
+"""Results as JSON text and back, for the way from one process to another.
 
 The text is made inside the test's call phase: xdist exits 0 when a worker cannot serialise a report.
 """
@@ -6,20 +6,24 @@ The text is made inside the test's call phase: xdist exits 0 when a worker canno
 from __future__ import annotations
 
 from functools import cache
+from typing import TypeVar
 
 from cattrs.preconf.json import JsonConverter, make_converter
 
+from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.run import Scenario
 
-
-def dumps(scenario: Scenario) -> str:
-    """*scenario* as one line of JSON."""
-    return _converter().dumps(scenario, allow_nan=False)
+T = TypeVar("T", Scenario, Iteration)
 
 
-def loads(text: str) -> Scenario:
-    """The scenario in *text*."""
-    return _converter().loads(text, Scenario)
+def dumps(value: Scenario | Iteration) -> str:
+    """*value* as one line of JSON."""
+    return _converter().dumps(value, allow_nan=False)
+
+
+def loads(text: str, kind: type[T]) -> T:
+    """The *kind* of thing in *text*."""
+    return _converter().loads(text, kind)
 
 
 @cache

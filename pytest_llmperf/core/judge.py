@@ -238,12 +238,10 @@ def _label(subject: _Subject) -> str:
 def _judge_history(measurement: Measurement, slo: Slo, history: History, terms: Terms) -> list[_Judged]:
     if history.problem is not None:
         return [_no_comparison(slo, Outcome.FAILED, history.problem)]
+    if history.incomparable is not None:
+        return [_no_comparison(slo, Outcome.NOT_COMPARABLE, history.incomparable)]
     if not history.runs:
-        return [
-            _no_comparison(
-                slo, Outcome.NO_BASELINE, "no baseline stored yet: pytest --save-baseline stores one"
-            )
-        ]
+        return [_no_comparison(slo, Outcome.NO_BASELINE, history.absent)]
     runs = history.comparable(measurement)
     if not runs:
         reason = (

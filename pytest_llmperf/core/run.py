@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.outcome import Outcome, worst
 from pytest_llmperf.core.slo import Slo
@@ -18,6 +19,8 @@ class Scenario:
     measurement: Measurement
     slo: Slo
     verdict: Verdict
+    base: Measurement | None = None  #: the other arm, under ``--llm-ab``
+    stored: tuple[StoredRun, ...] = ()  #: the stored runs it was compared with, for plots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

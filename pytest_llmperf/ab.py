@@ -1,0 +1,81 @@
+"""Two arms of one run, measured in turns so that both see the same machine: ``--llm-ab``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+from typing import Protocol
+
+from pytest_llmperf.core.baseline import History, StoredRun
+from pytest_llmperf.core.iteration import Iteration
+from pytest_llmperf.core.measurement import Measurement
+
+#: What starts the name of a revision.
+GIT = "git:"
+
+
+class Arm(StrEnum):
+    """The two sides of a comparison."""
+
+    BASE = "base"  #: what ``--llm-ab`` names
+    CANDIDATE = "candidate"  #: what the session measures anyway
+
+
+@dataclass
+class Switch:
+    """Which arm the fixtures of an item talk to right now."""
+
+    arm: Arm = Arm.CANDIDATE
+
+
+@dataclass
+class Base:
+    """The base arm of one scenario.
+
+    *remote* runs one iteration, measured or not, in another process and gives None when that
+    process is gone; it is None itself where the body is run against the base's server.
+    """
+
+    label: str  #: for people: the backend's name, or the revision
+    remote: Callable[[bool], Iteration | None] | None = None
+    missing: str | None = None  #: why there is nothing to measure, or nothing more
+    broken: bool = False  #: whether *missing* is a fault rather than a scenario that is new
+    iterations: list[Iteration] = field(default_factory=list)
+
+
+class Lead(Protocol):
+    """Another process that says when to run an iteration, and is told what came of it."""
+
+    def orders(self) -> Iterator[bool]:
+        """Whether the next iteration is measured, until there is none."""
+        ...
+
+    def report(self, iteration: Iteration) -> None:
+        """Hand one iteration over."""
+        ...
+
+
+def in_turns(rng: Random) -> tuple[Arm, Arm]:
+    """Both arms in random order, so that neither always comes second."""
+    return (Arm.BASE, Arm.CANDIDATE) if rng.random() < 0.5 else (Arm.CANDIDATE, Arm.BASE)
+
+
+def as_history(base: Base, measurement: Measurement | None) -> History:
+    """The base arm as what the candidate is compared with; *measurement* is what it did so far."""
+    if base.missing is not None:
+        return History(incomparable=base.missing) if base.broken else History(absent=base.missing)
+    if measurement is None or measurement.failed == measurement.sent > 0:
+        return History(
+            incomparable=f"no request to {base.label} succeeded, so there is nothing to compare with"
+        )
+    run = StoredRun(
+        scenario=measurement.scenario,
+        saved="",
+        label=base.label,
+        facts=measurement.facts,
+        series=measurement.series,
+        proportions=measurement.proportions,
+    )
+    return History(runs=(run,))

@@ -1,0 +1,300 @@
+"""The repetition of one scenario's body: warm-up, looks, and the verdict that ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from types import TracebackType
+from typing import Any
+
+import pytest
+
+from pytest_llmperf.ab import Arm, Base, Lead, Switch, as_history, in_turns
+from pytest_llmperf.client.reply import InvalidJson, RequestFailed
+from pytest_llmperf.core import gate
+from pytest_llmperf.core.baseline import History
+from pytest_llmperf.core.exchange import FailureKind
+from pytest_llmperf.core.explain import failure_text
+from pytest_llmperf.core.iteration import Iteration
+from pytest_llmperf.core.judge import judge, quick
+from pytest_llmperf.core.measurement import Measurement, measure
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.run import Scenario
+from pytest_llmperf.core.slo import Slo
+from pytest_llmperf.core.verdict import Verdict
+from pytest_llmperf.display import Progress
+from pytest_llmperf.iteration_log import IterationLog
+from pytest_llmperf.options import GateMode
+from pytest_llmperf.rig import Rig
+
+#: Iterations in a row, ended by a server that cannot be reached, after which it counts as gone.
+GONE_AFTER = 5
+_UNREACHABLE = {kind for kind in FailureKind if kind.value.startswith(("connect", "dns", "tls", "timeout"))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One run of the body to come."""
+
+    measured: bool
+    arm: Arm
+    arguments: Mapping[str, Any]
+
+
+@dataclass(kw_only=True)
+class Repetition:
+    """The repetition of one item's body, and what came of it."""
+
+    rig: Rig
+    slo: Slo
+    log: IterationLog
+    switch: Switch
+    about: Measurement
+    history: History
+    base: Base | None = None  #: the other arm, under ``--llm-ab``
+    lead: Lead | None = None  #: set where this process is the base arm of another one
+    cases: Iterator[Any] | None = None
+    stop_at_once: bool = False  #: --pdb: the debugger is wanted where the first iteration fails
+    progress: Progress | None = None
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    iterations: list[Iteration] = field(default_factory=list)
+    first_error: BaseException | None = None
+    verdict: Verdict | None = None
+    stopped: str = ""
+    _gone: int = 0  #: iterations in a row that an unreachable server ended
+
+    def body(self, original: Callable[..., Any], *, claimed: bool) -> Callable[..., Any]:
+        """A body that runs *original* as often as it takes and then passes, or fails.
+
+        A coroutine function that an async plugin has *claimed* stays one; another one is run here.
+        """
+        if not inspect.iscoroutinefunction(original):
+            return self._sync(original)
+        repeating = self._async(original)
+        if claimed:
+            return repeating
+
+        @functools.wraps(original)
+        def run(**arguments: Any) -> None:
+            __tracebackhide__ = True
+            with asyncio.Runner() as runner:
+                runner.run(repeating(**arguments))
+
+        return run
+
+    def _sync(self, original: Callable[..., Any]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def repeating(**arguments: Any) -> None:
+            __tracebackhide__ = True
+            for step in self._steps():
+                with _Running(self, step):
+                    original(**{**arguments, **step.arguments})
+            self._conclude()
+
+        return repeating
+
+    def _async(self, original: Callable[..., Awaitable[Any]]) -> Callable[..., Coroutine[Any, Any, None]]:
+        @functools.wraps(original)
+        async def repeating(**arguments: Any) -> None:
+            __tracebackhide__ = True
+            try:
+                for step in self._steps():
+                    with _Running(self, step):
+                        await original(**{**arguments, **step.arguments})
+            finally:
+                for close in self.closers:
+                    await close()
+            self._conclude()
+
+        return repeating
+
+    def _steps(self) -> Iterator[_Step]:
+        if self.lead is not None:
+            return self._led(self.lead)
+        return self._own_steps()
+
+    def _led(self, lead: Lead) -> Iterator[_Step]:
+        for measured in lead.orders():
+            yield self._step(measured=measured)
+        self.abandon("the base arm of another session")
+
+    def _own_steps(self) -> Iterator[_Step]:
+        rng = Random(f"{self.rig.options.seed} {self.about.scenario} arms")  # noqa: S311 - an order, no secret
+        for _ in range(self.slo.warmup):
+            yield from self._pair(rng, measured=False)
+        self._gone = 0
+        looks = self._looks()
+        for look, size in enumerate(looks):
+            while len(self.iterations) < size and not self.stopped:
+                yield from self._pair(rng, measured=True)
+                self._watch(size)
+            if self.rig.out_of_time and look < len(looks) - 1 and not self.stopped:
+                self.stopped = "--llm-max-time is spent"
+            self.verdict = self._judge(look, (*looks[:look], size) if self.stopped else looks)
+            if self.verdict.settled:
+                return
+
+    def _pair(self, rng: Random, *, measured: bool) -> Iterator[_Step]:
+        """One iteration: of both arms in random order and with the same case, where there are two."""
+        step = self._step(measured=measured)
+        base = self.base
+        if base is None or base.missing is not None:
+            yield step
+            return
+        for arm in in_turns(rng):
+            if arm is Arm.CANDIDATE:
+                yield step
+            elif base.remote is None:
+                yield replace(step, arm=arm)
+            elif (iteration := base.remote(measured)) is None:
+                return  # the other process is gone, which base.missing now says
+            elif measured:
+                base.iterations.append(iteration)
+
+    def _step(self, *, measured: bool) -> _Step:
+        arguments = {} if self.cases is None else {"llm_case": next(self.cases)}
+        return _Step(measured=measured, arm=Arm.CANDIDATE, arguments=arguments)
+
+    def _looks(self) -> tuple[int, ...]:
+        if self.slo.scenario is not None or self.rig.options.gate is GateMode.PLAIN:
+            return (self.slo.iterations,)  # pooled scenarios are judged once, at the end of the session
+        return gate.looks(self.slo.iterations, self.slo.max_iterations)
+
+    def _watch(self, size: int) -> None:
+        success = self.slo.limit("success_rate", "rate")
+        # A limit below 1 expects failures: then it takes a whole first look of them.
+        enough = GONE_AFTER if success is None or success.bound == 1 else max(GONE_AFTER, self.slo.iterations)
+        if self._gone >= enough:
+            self.stopped = f"stopped after {self._gone} iterations in a row found no server"
+        if self.progress is not None:
+            self.progress.update(len(self.iterations), size)
+
+    def end(self, iteration: Iteration, error: BaseException | None, step: _Step) -> None:
+        """Take in one run of the body, which *error* ended if it is not None."""
+        if self.lead is not None:
+            self.lead.report(iteration)
+        if step.arm is Arm.BASE:
+            if self.base is not None and step.measured:
+                self.base.iterations.append(iteration)
+            return
+        unreachable = isinstance(error, RequestFailed) and error.failure.kind in _UNREACHABLE
+        self._gone = self._gone + 1 if unreachable else 0
+        if not step.measured:
+            return
+        self.iterations.append(iteration)
+        if iteration.passed is False and self.first_error is None:
+            self.first_error = error
+
+    def ends_quietly(self, error: BaseException) -> bool:
+        """Whether *error* is counted by another metric than pass_rate."""
+        return isinstance(error, RequestFailed) or (isinstance(error, InvalidJson) and self.slo.expected_json)
+
+    @property
+    def measurement(self) -> Measurement:
+        """What was measured so far."""
+        measured = self._measured(self.iterations)
+        warnings = list(measured.warnings)
+        if self.first_error is not None:
+            warnings.append(f"first failing iteration: {_one_line(self.first_error)}")
+        return replace(measured, stopped=self.stopped, warnings=tuple(warnings))
+
+    def _measured(self, iterations: Sequence[Iteration]) -> Measurement:
+        price = self.rig.slo_file.prices.get(self.about.model)
+        return measure(iterations, about=self.about, slo=self.slo, price=price)
+
+    @property
+    def base_measurement(self) -> Measurement | None:
+        """What was measured of the other arm so far."""
+        if self.base is None or not self.base.iterations:
+            return None
+        return replace(self._measured(self.base.iterations), backend=self.base.label)
+
+    def _judge(self, look: int, looks: tuple[int, ...]) -> Verdict:
+        options, measurement = self.rig.options, self.measurement
+        if self.slo.scenario is not None:
+            return Verdict(outcome=Outcome.SKIPPED, reason=f"part of {self.slo.scenario}")
+        if options.gate is GateMode.OFF:
+            return Verdict(outcome=Outcome.SKIPPED, reason="the gate is off")
+        if options.quick:
+            return quick(measurement, self.slo)
+        history = self.history if self.base is None else as_history(self.base, self.base_measurement)
+        return judge(measurement, self.slo, history, self.rig.terms(look, looks))
+
+    def abandon(self, reason: str) -> None:
+        """End without a verdict: what was measured is reported, not judged."""
+        self.verdict = Verdict(outcome=Outcome.SKIPPED, reason=reason)
+
+    @property
+    def result(self) -> Scenario:
+        """What is known of the scenario; one that ended without a verdict has failed."""
+        verdict = self.verdict or Verdict(outcome=Outcome.FAILED, reason="measuring ended before a verdict")
+        return Scenario(
+            measurement=self.measurement,
+            slo=replace(self.slo, cases=None),
+            verdict=verdict,
+            base=self.base_measurement,
+        )
+
+    def _conclude(self) -> None:
+        """Fail the test when its verdict says so."""
+        __tracebackhide__ = True
+        result = self.result
+        if not self.rig.options.fails(result.verdict.outcome):
+            return
+        text = failure_text(result, self.rig.options.strict)
+        broken = {check.metric for check in result.verdict.broken}
+        if self.first_error is not None and "pass_rate" in broken:
+            self.first_error.add_note(text)
+            raise self.first_error
+        pytest.fail(text, pytrace=False)
+
+
+class _Running:
+    """One run of the body: times it, and takes what it raises as the iteration's result."""
+
+    def __init__(self, repetition: Repetition, step: _Step) -> None:
+        self._repetition = repetition
+        self._step = step
+        self._started_s = 0.0
+
+    def __enter__(self) -> None:
+        self._repetition.log.take()
+        self._repetition.switch.arm = self._step.arm
+        self._started_s = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        done_s = time.perf_counter()
+        repetition = self._repetition
+        if error is not None and not _is_result(error):
+            return False
+        quietly = error is not None and repetition.ends_quietly(error)
+        exchanges, checks = repetition.log.take()
+        iteration = Iteration(
+            started_s=self._started_s,
+            done_s=done_s,
+            exchanges=exchanges,
+            checks=checks,
+            passed=None if quietly else error is None,
+            json_failed=isinstance(error, InvalidJson) and not quietly,
+        )
+        repetition.end(iteration, error, self._step)
+        return quietly or not repetition.stop_at_once
+
+
+def _is_result(error: BaseException) -> bool:
+    """Whether *error* says something about this iteration only; others end the item at once."""
+    if isinstance(error, pytest.fail.Exception):
+        return not isinstance(error, pytest.xfail.Exception)  # which is a kind of failing
+    return isinstance(error, Exception)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}"[:200]

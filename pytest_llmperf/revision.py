@@ -1,0 +1,260 @@
+"""The scenarios of another revision of the project, in lockstep with this session's.
+
+``--llm-ab git:REV`` checks REV out into a git worktree and runs its scenarios there in a second pytest
+process, which `peer` makes do one iteration at a time when it is told to. Messages are lines of JSON on
+a loopback socket. Neither the worktree nor the process outlives the session: when this process dies, the
+other one reads the end of the connection, ends, and removes the worktree itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pytest_llmperf.ab import GIT, Base
+from pytest_llmperf.channel import Channel
+from pytest_llmperf.core import codec
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.iteration import Iteration
+
+#: How long the other process may take to import and collect.
+COLLECTING_S = 120.0
+
+#: How long it may take to end when it is told to.
+ENDING_S = 10.0
+
+#: Where the other process finds this one, and what it proves itself with.
+ADDRESS, TOKEN, WORKTREE = "LLMPERF_PEER_ADDRESS", "LLMPERF_PEER_TOKEN", "LLMPERF_PEER_WORKTREE"
+
+
+class _Gone(Exception):  # noqa: N818 - the other process is gone
+    """The other process ended; the text says how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """A worktree of one revision."""
+
+    label: str  #: as the user wrote it: ``git:origin/main``
+    commit: str  #: short hash
+    top: Path  #: of the project's repository
+    directory: Path  #: of the worktree
+
+    @classmethod
+    def make(cls, name: str, root: Path) -> Checkout:
+        """Check out the revision that *name* (``git:REV``) means. Raises LlmPerfUsageError."""
+        revision = name.removeprefix(GIT)
+        top = Path(_git(root, name, "rev-parse", "--show-toplevel"))
+        commit = _git(
+            root, name, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+        )
+        directory = Path(tempfile.mkdtemp(prefix="llmperf-base-")).resolve() / "tree"
+        _git(
+            top, name, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(directory), commit
+        )
+        return cls(label=name, commit=commit[:7], top=top, directory=directory)
+
+    def here(self, path: Path) -> Path | None:
+        """The worktree's counterpart of *path*; None for a path outside the project, or not in REV."""
+        if not path.is_relative_to(self.top):
+            return None
+        there = self.directory / path.relative_to(self.top)
+        return there if there.exists() else None
+
+    def remove(self) -> None:
+        """Remove the worktree, and what git knows of it."""
+        remove_worktree(self.top, self.directory)
+
+
+def remove_worktree(top: Path, directory: Path) -> None:
+    """Remove the worktree *directory* of the repository at *top*; a second call does nothing."""
+    for arguments in (["worktree", "remove", "--force", str(directory)], ["worktree", "prune"]):
+        subprocess.run(["git", *arguments], cwd=top, capture_output=True, check=False)  # noqa: S603, S607
+    shutil.rmtree(directory.parent, ignore_errors=True)
+
+
+class Revision:
+    """The process that runs another revision's scenarios."""
+
+    def __init__(self, checkout: Checkout, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.label = f"{checkout.label} ({checkout.commit})"
+        self._checkout = checkout
+        self._process = process
+        self._log = log
+        self._channel: Channel | None = None
+        self._scenarios: frozenset[str] = frozenset()
+        self._errors: list[str] = []
+        self._current: str | None = None
+
+    @classmethod
+    def start(cls, name: str, *, root: Path, files: Sequence[Path], arguments: Sequence[str]) -> Revision:
+        """Start the process for *files*, and wait until it has collected them.
+
+        Raises LlmPerfUsageError for a revision that does not exist; one that cannot be collected
+        gives a base without scenarios, which says so.
+        """
+        checkout = Checkout.make(name, root)
+        token = secrets.token_hex(16)
+        log = checkout.directory.parent / "log"
+        try:
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                environment = {
+                    **_environment(checkout),
+                    ADDRESS: str(server.getsockname()[1]),
+                    TOKEN: token,
+                    WORKTREE: f"{checkout.top}{os.pathsep}{checkout.directory}",
+                }
+                there = [str(path) for file in files if (path := checkout.here(file)) is not None]
+                directory = checkout.here(root) or checkout.directory
+                command = [os.environ.get("LLMPERF_AB_PYTHON", sys.executable), "-m", "pytest", *arguments]
+                with log.open("wb") as output:
+                    process = subprocess.Popen(  # noqa: S603 - the user's own tests
+                        [*command, f"--rootdir={directory}", *there],
+                        cwd=directory,
+                        env=environment,
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,  # Ctrl-C is for this process, which tells the other
+                    )
+                revision = cls(checkout, process, log)
+                if there:
+                    revision._meet(server, token)
+        except BaseException:
+            checkout.remove()
+            raise
+        return revision
+
+    def base(self, node_id: str) -> Base:
+        """The base arm of the scenario *node_id*."""
+        if node_id in self._scenarios:
+            base = Base(label=self.label)
+            base.remote = partial(self._iterate, base, node_id)
+            return base
+        if self._errors:
+            return Base(
+                label=self.label, missing=f"{self.label} cannot be run: {self._errors[0]}", broken=True
+            )
+        return Base(label=self.label, missing=f"not in {self.label}: there is nothing to compare with")
+
+    def close(self) -> None:
+        """End the process and remove the worktree."""
+        if self._channel is not None:
+            self._channel.close()
+        try:
+            self._process.wait(timeout=ENDING_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._checkout.remove()
+
+    def _meet(self, server: socket.socket, token: str) -> None:
+        """Wait for the process to connect and tell what it has collected."""
+        deadline_s = time.monotonic() + COLLECTING_S
+        server.settimeout(0.2)
+        try:
+            self._channel = self._accept(server, deadline_s)
+            hello = self._receive()
+            if hello.get("token") == token:
+                self._scenarios, self._errors = frozenset(hello["scenarios"]), hello["errors"]
+            else:
+                self._errors = ["a stranger answered"]
+        except _Gone as error:
+            self._errors = [str(error)]
+
+    def _accept(self, server: socket.socket, deadline_s: float) -> Channel:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except TimeoutError:
+                if self._process.poll() is not None:
+                    raise _Gone(self._last_words()) from None
+                if time.monotonic() > deadline_s:
+                    raise _Gone(f"it did not collect its tests within {COLLECTING_S:.0f} s") from None
+                continue
+            connection.settimeout(None)
+            return Channel(connection)
+
+    def _iterate(self, base: Base, node_id: str, measured: bool) -> Iteration | None:  # noqa: FBT001 - Base.remote
+        try:
+            if self._current != node_id:
+                self._current = node_id
+                self._send({"scenario": node_id})
+            self._send({"measured": measured})
+            answer = self._receive()
+        except (OSError, _Gone) as error:
+            text = str(error) if isinstance(error, _Gone) else self._last_words()
+            self._errors, self._scenarios = [text], frozenset()
+        else:
+            if "iteration" in answer:
+                return codec.loads(json.dumps(answer["iteration"]), Iteration)
+            text = str(answer.get("ended"))
+            self._current = None
+        base.missing, base.broken = f"{self.label} could not run it: {text}", True
+        return None
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._channel is None:
+            raise _Gone(self._last_words())
+        self._channel.send(message)
+
+    def _receive(self) -> dict[str, Any]:
+        message = None if self._channel is None else self._channel.receive()
+        if message is None:
+            raise _Gone(self._last_words())
+        return message
+
+    def _last_words(self) -> str:
+        """The line of its output that says best why it ended."""
+        lines = [
+            line.strip() for line in self._log.read_text("utf-8", "replace").splitlines() if line.strip()
+        ]
+        telling = [line for line in lines if line.startswith(("E  ", "ERROR", "INTERNALERROR"))]
+        return (telling or lines or ["it ended without a word"])[-1][:300]
+
+
+def _git(directory: Path, name: str, *arguments: str) -> str:
+    try:
+        result = subprocess.run(  # noqa: S603 - fixed arguments, and a commit that git itself gave
+            ["git", *arguments],  # noqa: S607 - the user's git
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LlmPerfUsageError(f"--llm-ab {name}: git cannot be run: {error}") from None
+    if result.returncode:
+        why = result.stderr.strip().splitlines()[-1:] or ["no such revision"]
+        raise LlmPerfUsageError(f"--llm-ab {name}: {why[0]} (git {arguments[0]} in {directory}).")
+    return result.stdout.strip()
+
+
+def _environment(checkout: Checkout) -> dict[str, str]:
+    """The environment of the other process: this one's, with the project's import paths moved over there.
+
+    An editable install or a src layout puts paths of the project on ``sys.path``: their counterparts
+    come first, so that REV's own code is imported and not this revision's.
+    """
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LLMPERF_", "PYTEST_XDIST"))
+    }
+    moved = [checkout.here(Path(entry).resolve()) for entry in sys.path if entry]
+    source = checkout.directory / "src"
+    first = [path for path in (*moved, source if source.is_dir() else None) if path is not None]
+    others = kept.get("PYTHONPATH", "").split(os.pathsep)
+    paths = dict.fromkeys([*map(str, first), *(entry for entry in others if entry)])
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
