@@ -7,7 +7,7 @@ the table names: seconds, tokens, plain ratios.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -183,8 +183,32 @@ def parse_key(text: str, *, others: tuple[str, ...] = ()) -> Key:
     return key
 
 
-def nearest(word: str, known: tuple[str, ...]) -> str:
+#: What other tools call it: a part of a key, by another name.
+_ALSO = {
+    "median": "p50",
+    "avg": "mean",
+    "average": "mean",
+    "sec": "s",
+    "second": "s",
+    "seconds": "s",
+    "msec": "ms",
+}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
     """The end of an error sentence: '. Did you mean "p95_ms"?', or just a full stop."""
-    # Shortest first, so that among equally near keys the plain one is proposed.
-    close = difflib.get_close_matches(word.lower(), sorted(known, key=len), n=1, cutoff=0.6)
-    return f'. Did you mean "{close[0]}"?' if close else "."
+    asked = [_ALSO.get(part, part) for part in word.lower().split("_") if part]
+    text = "_".join(asked)
+    likeness = {key: difflib.SequenceMatcher(None, text, key.lower()).ratio() for key in known}
+    # A key with parts missing is meant before one that merely looks alike: "ttft_ms" is no "ttft_max_s".
+    whole = {key: 1.0 for key in likeness if asked and set(asked) <= set(key.lower().split("_"))}
+    near = whole or {key: share for key, share in likeness.items() if share >= 0.6}
+    if not near:
+        return "."
+    return f'. Did you mean "{max(near, key=lambda key: (near[key], *_usual(key)))}"?'
+
+
+def _usual(key: str) -> tuple[bool, bool, int]:
+    """Order among equally near keys: the statistic and unit that most people want, and the short one."""
+    parts = key.split("_")
+    return "p95" in parts, "ms" in parts, -len(key)
