@@ -97,7 +97,8 @@ def _gate(text: str) -> GateMode:
     return GateMode(text)
 
 
-def _strict(text: str) -> frozenset[Outcome]:
+def strict_outcomes(text: str) -> frozenset[Outcome]:
+    """The outcomes in a comma-separated list, or ``all``. Raises ValueError."""
     words = [word.strip() for word in text.split(",") if word.strip()]
     if words == ["all"]:
         return frozenset(STRICT)
@@ -174,7 +175,7 @@ SPECS: dict[str, _Spec] = {
     ),
     "strict": _Spec(
         metavar="LIST",
-        parse=_strict,
+        parse=strict_outcomes,
         help=f"outcomes that fail too: a comma-separated list of {', '.join(STRICT)}, or all",
     ),
     "report": _Spec(

@@ -133,10 +133,14 @@ class _Document:
 
     def _sentence(self, error: jsonschema.ValidationError) -> str:
         path = list(error.absolute_path)
-        schema = error.schema
-        if error.validator == "additionalProperties" and isinstance(schema, Mapping):
+        schema, value = error.schema, error.instance
+        if (
+            error.validator == "additionalProperties"
+            and isinstance(schema, Mapping)
+            and isinstance(value, Mapping)
+        ):
             known = tuple(schema.get("properties", {}))
-            extra = next(key for key in error.instance if key not in known)
+            extra = next(key for key in value if key not in known)
             kind = "an SLO key" if "p95_ms" in known else "a key here"
             return f"{self.where([*path, extra])}  is not {kind}{nearest(str(extra), known)}"
         return f"{self.where(path)}  {error.message}."

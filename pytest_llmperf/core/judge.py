@@ -258,7 +258,16 @@ def _judge_history(measurement: Measurement, slo: Slo, history: History, terms: 
             judged.append(each)
     anchor = next((run for run in runs if run.anchor), None)
     if anchor is not None and len(runs) > 1 and terms.rule is Rule.PROVEN:
-        judged += _since_anchor(measurement, anchor, slo, terms)
+        seen = {
+            (each.check.metric, each.check.statistic)
+            for each in judged
+            if each.check.outcome is Outcome.REGRESSED
+        }
+        judged += [
+            each
+            for each in _since_anchor(measurement, anchor, slo, terms)
+            if (each.check.metric, each.check.statistic) not in seen
+        ]
     return judged
 
 

@@ -47,12 +47,38 @@ class DirectoryStore:
 
     def groups(self) -> list[tuple[StoredRun, ...]]:
         """Every scenario's runs of each environment, those that can be read, oldest first."""
-        found: dict[tuple[str, str], list[StoredRun]] = {}
+        return [tuple(run for _, run in files) for files in self._readable()]
+
+    def problems(self) -> list[str]:
+        """What is wrong with each file that cannot be trusted."""
+        found = []
+        for path in sorted(self.root.glob("*/*/*.json")):
+            try:
+                _read(path)
+            except LlmPerfUsageError as error:
+                found.append(str(error))
+        return found
+
+    def prune(self, keep: int, part: str = "") -> list[Path]:
+        """Remove all but the newest *keep* runs, and the anchor, of scenarios with *part* in their name.
+
+        Returns what was removed.
+        """
+        removed = []
+        for files in self._readable():
+            ordinary = [path for path, run in files if not run.anchor and part in run.scenario]
+            for path in ordinary[: max(0, len(ordinary) - keep)]:
+                path.unlink()
+                removed.append(path)
+        return removed
+
+    def _readable(self) -> list[list[tuple[Path, StoredRun]]]:
+        """The readable files of each scenario and environment, oldest first."""
+        found: dict[Path, list[tuple[Path, StoredRun]]] = {}
         for path in sorted(self.root.glob("*/*/*.json")):
             with suppress(LlmPerfUsageError):  # its own scenario fails of it
-                run = _read(path)
-                found.setdefault((run.scenario, path.parent.name), []).append(run)
-        return [tuple(sorted(runs, key=lambda run: run.saved)) for runs in found.values()]
+                found.setdefault(path.parent, []).append((path, _read(path)))
+        return [sorted(files, key=lambda file: file[1].saved) for files in found.values()]
 
     def save(self, run: StoredRun, *, append: bool) -> Path:
         """Store *run*, as one more or (*append* false) instead of the runs of its environment.
