@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import time
+import unittest
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -290,6 +291,8 @@ class _Running:
 
 def _is_result(error: BaseException) -> bool:
     """Whether *error* says something about this iteration only; others end the item at once."""
+    if isinstance(error, (pytest.exit.Exception, unittest.SkipTest)):
+        return False
     if isinstance(error, pytest.fail.Exception):
         return not isinstance(error, pytest.xfail.Exception)  # which is a kind of failing
     return isinstance(error, Exception)

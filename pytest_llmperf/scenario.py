@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import unittest
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -83,10 +84,9 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
     try:
         with rig.turn():
             yield
-    except (pytest.skip.Exception, pytest.xfail.Exception) as error:
-        repetition.abandon(
-            f"{type(error).__name__.lower()} in iteration {len(repetition.iterations) + 1}: {error}"
-        )
+    except (pytest.skip.Exception, unittest.SkipTest, pytest.xfail.Exception) as error:
+        word = "xfailed" if isinstance(error, pytest.xfail.Exception) else "skipped"
+        repetition.abandon(f"{word} in iteration {len(repetition.iterations) + 1}: {error}")
         raise
     except (KeyboardInterrupt, pytest.exit.Exception):
         repetition.abandon(f"interrupted in iteration {len(repetition.iterations) + 1}")
