@@ -135,10 +135,11 @@ def run_effect(scenarios: Iterable[Sequence[Sequence[float]]], *, quantile: floa
     """Standard deviation between runs of the logarithm of a quantile, pooled over scenarios.
 
     Each scenario gives its stored runs; what chance and correlation inside the runs explain is
-    taken off. The assumed 3 % weighs as much as two more runs would, so that a handful of runs
-    that happen to agree does not count as silence. None when no scenario has three runs.
+    taken off. What the runs show is taken one standard error too large, and at least 3 % divided
+    by the root of half their number, so that a handful of runs that happen to agree does not count
+    as silence. None when no scenario has three runs.
     """
-    excess, degrees = 0.0, 0
+    excess, doubt, degrees = 0.0, 0.0, 0
     for runs in scenarios:
         if len(runs) < FEWEST_RUNS:
             continue
@@ -146,10 +147,11 @@ def run_effect(scenarios: Iterable[Sequence[Sequence[float]]], *, quantile: floa
         seen = float(np.var([np.quantile(one, quantile) for one in series], ddof=1))
         inside = float(np.mean([_inside(one, quantile) for one in series]))
         excess += (len(runs) - 1) * (seen - inside)
+        doubt += 2 * (len(runs) - 1) * seen**2
         degrees += len(runs) - 1
-    prior = _PRIOR_DEGREES * ASSUMED**2
     # Clipped at zero only after pooling: clipped one by one, quiet scenarios would add up to noise.
-    return math.sqrt((max(0.0, excess) + prior) / degrees) if degrees else None
+    likely = max(0.0, excess + math.sqrt(doubt)) + _PRIOR_DEGREES * ASSUMED**2
+    return math.sqrt(likely / degrees) if degrees else None
 
 
 def _inside(series: NDArray[np.float64], q: float) -> float:

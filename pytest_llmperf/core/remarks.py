@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_llmperf.core.noise import memory, normal_scores
+from pytest_llmperf.core.permutation import TIE
 from pytest_llmperf.core.quantile import rank
 
 if TYPE_CHECKING:
@@ -18,14 +19,19 @@ _GAP: Final = math.log(1.25)  #: smallest gap between two groups of values that 
 
 
 def trend(series: NDArray[np.float64]) -> float:
-    """How many standard errors the values rise (below zero: fall) with time, correlation counted."""
+    """How many standard errors the values rise (below zero: fall) with time.
+
+    The correlation that is left when the straight line is taken off counts.
+    """
     scores = normal_scores(series[None, :])[0]
     time = np.arange(series.size) - (series.size - 1) / 2
-    size = math.sqrt(float(scores @ scores) * float(time @ time))
-    if size == 0:
+    if not scores.any():
         return 0.0
-    _, factor = memory(series[None, :])
-    return float(scores @ time) / size * math.sqrt((series.size - 1) / float(factor[0]))
+    slope = float(scores @ time) / float(time @ time)
+    left = scores - slope * time
+    _, factor = memory(left[None, :])
+    error = math.sqrt(float(left @ left) * float(factor[0]) / (series.size * float(time @ time)))
+    return slope / max(error, TIE)
 
 
 def drift(series: NDArray[np.float64]) -> str | None:

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import ndtri
+
+from pytest_llmperf.core import noise
+
+
+def autoregressive(rng, trials, n, r):
+    rows = np.empty((trials, n))
+    rows[:, 0] = rng.normal(0, 1, trials)
+    for i in range(1, n):
+        rows[:, i] = r * rows[:, i - 1] + rng.normal(0, math.sqrt(1 - r * r), trials)
+    return rows
+
+
+def test_normal_scores_share_a_rank_among_ties():
+    rows = np.array([[3.0, 1.0, 3.0, 2.0, 3.0], [5.0, 4.0, 3.0, 2.0, 1.0]])
+    expected = ndtri((stats.rankdata(rows, axis=1) - 0.5) / 5)
+    assert noise.normal_scores(rows) == pytest.approx(expected - expected.mean(axis=1, keepdims=True))
+
+
+def test_correlations_are_those_of_the_definition():
+    row = np.random.default_rng(1).normal(0, 1, (1, 40))
+    scores = noise.normal_scores(row)[0]
+    expected = [scores[lag:] @ scores[:-lag] / (scores @ scores) for lag in range(1, 11)]
+    assert noise.correlations(row)[0] == pytest.approx(expected)
+
+
+def test_a_constant_series_is_not_correlated():
+    assert not noise.correlations(np.ones((1, 40))).any()
+
+
+def test_independent_requests_are_hardly_ever_taken_for_correlated():
+    certainty, _ = noise.memory(np.random.default_rng(2).normal(0, 1, (3000, 100)))
+    assert np.mean(certainty > 0) < 0.015
+
+
+def test_correlated_requests_are_worth_fewer():
+    certainty, factor = noise.memory(autoregressive(np.random.default_rng(3), 200, 400, 0.6))
+    assert certainty.min() == 1
+    assert factor.mean() == pytest.approx(4, rel=0.15)  # (1 + 0.6) / (1 - 0.6)
+
+
+def test_a_few_requests_cannot_show_correlation():
+    certainty, factor = noise.memory(np.arange(15.0)[None, :])
+    assert (certainty.tolist(), factor.tolist()) == ([0], [1])
+
+
+def test_quarters_of_independent_requests_wander_little():
+    rng = np.random.default_rng(4)
+    assert noise.wander(rng.normal(0, 1, (500, 200))).mean() < 0.015
+
+
+def test_a_step_in_the_middle_of_a_run_is_wandering():
+    rows = np.random.default_rng(5).normal(0, 0.1, (1, 80)) + np.repeat([0.0, 1.0], 40)
+    assert noise.wander(rows)[0] == pytest.approx(1 / 3, rel=0.1)  # variance of 0, 0, 1, 1
+
+
+def test_quarters_need_four_values_each():
+    assert noise.wander(np.arange(15.0)[None, :])[0] == 0
+
+
+def test_more_stored_runs_lessen_the_run_effect_of_the_baseline_only():
+    rows = np.random.default_rng(6).normal(0, 0.1, (1, 50))
+    one, three = (noise.between(rows, [rows] * runs, q=0.95, run_effect=0.1) for runs in (1, 3))
+    assert one.lasting[0] == pytest.approx(0.02)
+    assert three.lasting[0] == pytest.approx(0.01 * (1 + 1 / 3))
+
+
+def test_independent_requests_add_nothing_to_the_run_effect():
+    rows = np.random.default_rng(7).normal(0, 0.1, (1, 50))
+    found = noise.between(rows, [rows], q=0.95, run_effect=None)
+    assert found.beyond_chance[0] == pytest.approx(2 * noise.ASSUMED**2)
+
+
+def test_requests_that_slow_down_together_widen_an_unknown_run_effect():
+    rows = 0.3 * autoregressive(np.random.default_rng(8), 1, 200, 0.95)
+    unknown, known = (noise.between(rows, [rows], q=0.95, run_effect=tau) for tau in (None, noise.ASSUMED))
+    assert unknown.lasting[0] > 10 * known.lasting[0]
+    assert known.beyond_chance[0] > known.lasting[0]
+
+
+def runs(rng, tau, scenarios=40, count=4, n=150):
+    return [
+        [np.exp(rng.normal(0, 0.1, n) + rng.normal(0, tau)) for _ in range(count)] for _ in range(scenarios)
+    ]
+
+
+@pytest.mark.parametrize(("tau", "low", "high"), [(0.0, 0.0, 0.012), (0.05, 0.04, 0.06), (0.15, 0.12, 0.18)])
+def test_the_run_effect_is_found_over_many_scenarios(tau, low, high):
+    found = noise.run_effect(runs(np.random.default_rng(9), tau), quantile=0.95)
+    assert low <= found <= high
+
+
+def test_chance_inside_the_runs_is_not_taken_for_a_run_effect():
+    rng = np.random.default_rng(10)
+    noisy = [[np.exp(rng.normal(0, 0.6, 60)) for _ in range(3)] for _ in range(60)]
+    assert noise.run_effect(noisy, quantile=0.95) < 0.05
+
+
+def test_three_runs_that_happen_to_agree_are_not_silence():
+    same = [1.0, 1.1, 0.9, 1.2] * 10
+    assert noise.run_effect([[same, same, same]], quantile=0.95) == pytest.approx(noise.ASSUMED)
+
+
+def test_two_runs_do_not_tell_how_much_runs_differ():
+    assert noise.run_effect([[[1.0] * 30, [1.2] * 30]], quantile=0.95) is None
+
+
+def test_a_stored_run_that_cannot_be_one_is_named():
+    with pytest.raises(ValueError, match="stored run 2: value 0 is NaN"):
+        noise.run_effect([[[1.0], [math.nan], [1.0]]], quantile=0.95)
