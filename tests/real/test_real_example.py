@@ -53,7 +53,7 @@ def outcome_of(process, report, *, within_s):
 def finished(server, tmp_path_factory):
     """Output and report of the whole example."""
     report = tmp_path_factory.mktemp(server.name) / "run.json"
-    return outcome_of(start_example(server, report), report, within_s=400)
+    return outcome_of(start_example(server, report), report, within_s=900)
 
 
 def test_every_scenario_is_measured_on_the_real_server(finished):
@@ -102,7 +102,7 @@ def test_a_server_killed_during_a_run_ends_it_soon_with_its_failures_counted_by_
     process = start_example(doomed_server, report)
     wait_for_requests(doomed_server, 20)
     doomed_server.kill()
-    output, scenarios = outcome_of(process, report, within_s=60)
+    output, scenarios = outcome_of(process, report, within_s=120)
     failed = sum(scenario["requests"]["failed"] for scenario in scenarios.values())
     assert failed > 0
     assert "connect" in output
