@@ -1,22 +1,32 @@
 """What the installed plugin adds to the start of pytest: `python benchmarks/startup.py`.
 
 Runs pytest in a nearly empty project, with the plugin and with `-p no:llmperf` in turn, and prints the
-median of the pairs' differences. Pairs, because the machine's mood changes slower than one pair takes.
+median and the middle half of the pairs' differences. Pairs, because the machine's mood changes slower than
+one pair takes; processor time beside wall time, because others may use the machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 WITH: tuple[str, ...] = ()
 WITHOUT = ("-p", "no:llmperf")
+
+
+class Spent(NamedTuple):
+    """What one run of pytest took, in milliseconds."""
+
+    wall: float
+    processor: float
 
 
 def main() -> None:
@@ -28,31 +38,36 @@ def main() -> None:
         project = Path(folder)
         (project / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
         for arguments in (WITH, WITHOUT):  # byte code is compiled, files are in the cache
-            seconds(project, arguments)
+            run(project, arguments)
         measured = [pair(project) for _ in range(pairs)]
-    plain = statistics.median(without for _, without in measured)
-    added = [1000 * (with_plugin - without) for with_plugin, without in measured]
-    low, middle, high = statistics.quantiles(added, n=4)
-    print(f"pytest without the plugin  {1000 * plain:6.1f} ms  median of {pairs}")
-    spread = f"middle half {low:.1f} to {high:.1f}"
-    print(f"added by the plugin        {middle:6.1f} ms  median of the pairs, {spread}")
+    for index, name in enumerate(Spent._fields):
+        plain = statistics.median(without[index] for _, without in measured)
+        low, middle, high = statistics.quantiles([one[index] - other[index] for one, other in measured], n=4)
+        added = f"{middle:.1f} ms ({low:.1f} to {high:.1f})"
+        print(f"{name} time: {plain:.0f} ms without the plugin, which adds {added}")
 
 
-def pair(project: Path) -> tuple[float, float]:
-    """Seconds with and without the plugin, measured in random order."""
+def pair(project: Path) -> tuple[Spent, Spent]:
+    """A run with and a run without the plugin, in random order."""
     if random.random() < 0.5:
-        with_plugin = seconds(project, WITH)
-        return with_plugin, seconds(project, WITHOUT)
-    without = seconds(project, WITHOUT)
-    return seconds(project, WITH), without
+        with_plugin = run(project, WITH)
+        return with_plugin, run(project, WITHOUT)
+    without = run(project, WITHOUT)
+    return run(project, WITH), without
 
 
-def seconds(project: Path, arguments: tuple[str, ...]) -> float:
-    """Wall time of one run of pytest in *project*."""
+def run(project: Path, arguments: tuple[str, ...]) -> Spent:
+    """Run pytest in *project*."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    started = time.perf_counter()
+    wall, processor = time.perf_counter(), children_s()
     subprocess.run(command, cwd=project, check=True, capture_output=True)
-    return time.perf_counter() - started
+    return Spent(1000 * (time.perf_counter() - wall), 1000 * (children_s() - processor))
+
+
+def children_s() -> float:
+    """Processor time of the processes that have ended, in seconds."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":
