@@ -23,7 +23,7 @@ from pytest_llmperf.probes.git import revision
 from pytest_llmperf.probes.machine import machine
 from pytest_llmperf.reports.write import write
 from pytest_llmperf.rig import Rig
-from pytest_llmperf.sharing import INTERRUPTED, RUN, ledger_of, rig_of
+from pytest_llmperf.sharing import CUT_SHORT, INTERRUPTED, RUN, ledger_of, rig_of
 from pytest_llmperf.version import VERSION
 
 
@@ -150,9 +150,8 @@ def finish(session: pytest.Session) -> None:
     config = session.config
     ledger, rig = ledger_of(config), rig_of(config)
     ledger.scenarios += [codec.loads(text, Scenario) for text in config.stash.get(INTERRUPTED, [])]
-    run = ledger.close(
-        rig, interrupted=session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
-    )
+    ended = session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+    run = ledger.close(rig, interrupted=not ended or config.stash.get(CUT_SHORT, False))
     notes, problems = write_reports(run, rig.options.reports, directory=config.invocation_params.dir)
     run = replace(run, saved=(*run.saved, *notes), problems=(*run.problems, *problems))
     config.stash[RUN] = run

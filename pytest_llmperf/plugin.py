@@ -100,6 +100,10 @@ class Controller:
         if text is not None:
             sharing.ledger_of(self._config).add(text, report)
 
+    def pytest_keyboard_interrupt(self) -> None:
+        """Ctrl-C, or pytest.exit."""
+        self._config.stash[sharing.CUT_SHORT] = True
+
     def pytest_internalerror(self, excrepr: object) -> None:
         """An error inside pytest, also in a worker, after which xdist may still exit with 0."""
         sharing.problems_of(self._config).append(f"pytest broke: {str(excrepr).strip().splitlines()[-1]}")

@@ -30,6 +30,9 @@ INTERRUPTED = pytest.StashKey[list[str]]()
 #: JSON text of an item's scenario, on its way to the item's report.
 RESULT = pytest.StashKey[str]()
 
+#: Whether Ctrl-C or pytest.exit, with whatever exit status, ended the session.
+CUT_SHORT = pytest.StashKey[bool]()
+
 #: Of a report; xdist carries every attribute that is plain text.
 _ATTRIBUTE = "llmperf"
 
@@ -88,8 +91,11 @@ def attach(report: pytest.TestReport, item: pytest.Item) -> None:
     Subtests make reports of their own before there is a result: they carry nothing.
     """
     if RESULT in item.stash:
-        setattr(report, _ATTRIBUTE, item.stash[RESULT])
+        text = item.stash[RESULT]
+        setattr(report, _ATTRIBUTE, text)
         del item.stash[RESULT]
+        if text in (interrupted := item.config.stash.get(INTERRUPTED, [])):
+            interrupted.remove(text)  # under --pdb Ctrl-C ends one test, and there is a report
         item.stash[_PASSED] = False
     elif report.when == "call":
         item.stash[_PASSED] = report.passed
