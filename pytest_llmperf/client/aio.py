@@ -14,14 +14,17 @@ import httpx
 from pytest_llmperf.client.attempt import Attempt
 from pytest_llmperf.client.calls import Calls
 from pytest_llmperf.client.causes import connect_failure
+from pytest_llmperf.client.counting import Counter, estimate
 from pytest_llmperf.client.http import Connection, Head, HttpError, Pool, ResponseParser
 from pytest_llmperf.client.probe import first_model
+from pytest_llmperf.client.proxied import Proxied
+from pytest_llmperf.client.proxy import proxy_for
 from pytest_llmperf.client.recorder import Recorder
-from pytest_llmperf.client.redact import safe_url
+from pytest_llmperf.client.redact import origin, safe_url
 from pytest_llmperf.client.reply import Reply
 from pytest_llmperf.client.schema import Check
 from pytest_llmperf.core.backend import Backend
-from pytest_llmperf.core.exchange import FailureKind
+from pytest_llmperf.core.exchange import FailureKind, Tokens
 from pytest_llmperf.wire.dialect import Call, Message, Request
 from pytest_llmperf.wire.json_value import JsonObject
 
@@ -32,12 +35,21 @@ class AsyncClient:
     """Talks to one backend and records every request. Any number of tasks may share it."""
 
     def __init__(
-        self, backend: Backend, recorder: Recorder, *, defaults: Mapping[str, Any] = _NO_PARAMS
+        self,
+        backend: Backend,
+        recorder: Recorder,
+        *,
+        defaults: Mapping[str, Any] = _NO_PARAMS,
+        count: Counter = estimate,
     ) -> None:
+        """*defaults*: parameters of every call; *count*: counts what the server's usage leaves out."""
+        self._count = count
         self.backend = backend
         self._calls = Calls(backend, recorder, defaults)
         self._model = backend.model
         self._pool = _pool(backend)
+        proxy = proxy_for(backend.url)
+        self._proxied = None if proxy is None else Proxied(backend, self._calls.headers, proxy)
         self._heads: dict[str, bytes] = {}
 
     @property
@@ -75,6 +87,8 @@ class AsyncClient:
     async def aclose(self) -> None:
         """Close the connections."""
         self._pool.close()
+        if self._proxied is not None:
+            await self._proxied.aclose()
         await asyncio.sleep(0)  # lets the transports close
 
     async def __aenter__(self) -> Self:
@@ -94,14 +108,26 @@ class AsyncClient:
         request = self._calls.request(call)
         attempt = self._calls.attempt(call, due_s=due_s)
         try:
-            await self._send(self._head(request) + request.body, attempt)
+            await self._send(request, attempt)
         except BaseException:
             attempt.fail(FailureKind.CANCELLED, "the caller gave up", time.perf_counter())
             self._calls.record(attempt)
             raise
-        return self._calls.settle(attempt, check)
+        return self._calls.settle(attempt, check, await self._tokens(attempt))
 
-    async def _send(self, request: bytes, attempt: Attempt) -> None:
+    async def _tokens(self, attempt: Attempt) -> Tokens | None:
+        if self._count is estimate or attempt.counted:
+            return attempt.tokens(estimate)
+        # it may ask the server, which must not hold up the other tasks
+        return await asyncio.to_thread(attempt.tokens, self._count)
+
+    async def _send(self, request: Request, attempt: Attempt) -> None:
+        if self._proxied is not None:
+            await self._proxied.send(request, attempt)
+        else:
+            await self._send_directly(self._head(request) + request.body, attempt)
+
+    async def _send_directly(self, request: bytes, attempt: Attempt) -> None:
         reused = self._pool.take()
         if reused is not None:
             await self._transfer(reused, request, attempt)
@@ -113,7 +139,7 @@ class AsyncClient:
             await self._transfer(connection, request, attempt)
 
     async def _connect(self, attempt: Attempt) -> Connection | None:
-        where = _origin(self.backend.url)
+        where = origin(self.backend.url)
         try:
             return await self._pool.connect()
         except TimeoutError:
@@ -194,8 +220,3 @@ def _pool(backend: Backend) -> Pool:
         httpx.create_ssl_context() if secure else None,
         connect_s=backend.timeouts.connect_s,
     )
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(safe_url(url))
-    return f"{parts.scheme}://{parts.netloc}"

@@ -5,16 +5,14 @@ The clients tell it what happened and when; it says how long to wait and what it
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from pytest_llmperf.client.counting import Counter, tokens_of
 from pytest_llmperf.client.deadline import Deadline
 from pytest_llmperf.core.backend import Timeouts
-from pytest_llmperf.core.estimate import estimated_tokens
-from pytest_llmperf.core.exchange import Exchange, Failure, FailureKind, Tokens, TokenSource
+from pytest_llmperf.core.exchange import Exchange, Failure, FailureKind, Tokens
 from pytest_llmperf.wire.answer import Answer
 from pytest_llmperf.wire.dialect import Call, Dialect
 from pytest_llmperf.wire.errors import failure_of_status
-from pytest_llmperf.wire.events import Delta
+from pytest_llmperf.wire.events import Delta, ServerTimes
 from pytest_llmperf.wire.reader import PlainReader, StreamReader
 
 _MAX_ERROR_BODY = 64 * 1024
@@ -61,11 +59,6 @@ class Attempt:
     def payloads(self) -> tuple[object, ...]:
         """The JSON objects that came."""
         return () if self._reader is None else tuple(self._reader.payloads)
-
-    @property
-    def connect_s(self) -> float:
-        """How long connecting may take, in seconds."""
-        return self._timeouts.connect_s
 
     def sending(self, at_s: float) -> None:
         """The request goes out, perhaps for the second time."""
@@ -162,9 +155,23 @@ class Attempt:
             wait = total
         return min(wait, total, key=lambda deadline: deadline.at_s)
 
-    def exchange(self, *, json_valid: bool | None = None) -> Exchange:
+    @property
+    def counted(self) -> bool:
+        """Whether the server told all counts, or none are wanted."""
+        told = self.answer.tokens
+        all_told = told is not None and told.input is not None and told.output is not None
+        return all_told or self.answer.failure is not None
+
+    def tokens(self, count: Counter) -> Tokens | None:
+        """The server's counts, filled up by *count*; of a failure only what the server told."""
+        if self.answer.failure is not None:
+            return self.answer.tokens
+        return tokens_of(self._call, self.answer, count)
+
+    def exchange(self, *, tokens: Tokens | None = None, json_valid: bool | None = None) -> Exchange:
         """The measurement. Call it when ``finished``."""
         answer = self.answer
+        times = answer.times or ServerTimes()
         assert self._done_s is not None
         return Exchange(
             due_s=self._due_s,
@@ -177,8 +184,11 @@ class Attempt:
             streamed=self._streamed,
             model=self._call.model,
             finish_reason=answer.finish_reason,
-            tokens=self._tokens(),
+            tokens=tokens,
             characters=answer.characters,
+            server_load_s=times.load_s,
+            server_prompt_s=times.prompt_s,
+            server_generate_s=times.generate_s,
             json_valid=json_valid,
             failure=answer.failure,
         )
@@ -189,29 +199,6 @@ class Attempt:
             self._first_token_s = at_s
         if self._first_answer_s is None and delta.answers:
             self._first_answer_s = at_s
-
-    def _tokens(self) -> Tokens | None:
-        """The server's counts; what it did not tell is estimated, and then all is marked so."""
-        told = self.answer.tokens or Tokens()
-        if self.answer.failure is not None:
-            return self.answer.tokens
-        if told.input is not None and told.output is not None:
-            return told
-        asked = self._call.prompt
-        text = (
-            asked
-            if isinstance(asked, str)
-            else " ".join(str(message.get("content") or "") for message in asked)
-        )
-        said = " ".join(
-            [self.answer.text, self.answer.reasoning, *(call.arguments for call in self.answer.tool_calls)]
-        )
-        return replace(
-            told,
-            input=estimated_tokens(text) if told.input is None else told.input,
-            output=estimated_tokens(said.strip()) if told.output is None else told.output,
-            source=TokenSource.ESTIMATE,
-        )
 
 
 def _is_stream(content_type: str, *, asked: bool) -> bool:

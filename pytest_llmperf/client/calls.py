@@ -14,7 +14,7 @@ from pytest_llmperf.client.reply import JsonReading, Reply, RequestFailed, read_
 from pytest_llmperf.client.schema import Check, Schemas, as_schema
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.core.exchange import Exchange
+from pytest_llmperf.core.exchange import Exchange, Tokens
 from pytest_llmperf.wire.dialect import Call, Message, Request
 from pytest_llmperf.wire.dialects import DIALECTS, dialect
 from pytest_llmperf.wire.json_value import JsonObject, as_object, loads
@@ -77,7 +77,7 @@ class Calls:
         """The measurement of *call*."""
         return Attempt(call, self._dialect, self.backend.timeouts, due_s=due_s)
 
-    def settle(self, attempt: Attempt, check: Check | None) -> Reply:
+    def settle(self, attempt: Attempt, check: Check | None, tokens: Tokens | None) -> Reply:
         """Record what became of it. Raises RequestFailed."""
         answer = attempt.answer
         if answer.failure is not None:
@@ -87,14 +87,16 @@ class Calls:
         # a tool call is an answer of its own kind: no JSON was promised with it
         if check is not None and not (answer.tool_calls and not answer.text):
             reading = read_json(answer.text, check)
-        exchange = attempt.exchange(json_valid=None if reading is None else reading.reason is None)
+        exchange = attempt.exchange(
+            tokens=tokens, json_valid=None if reading is None else reading.reason is None
+        )
         reply = Reply(answer, exchange, attempt.payloads)
         reply.attach(self._recorder, self._recorder.add(exchange), reading)
         return reply
 
     def record(self, attempt: Attempt) -> Exchange:
         """Record a failed attempt."""
-        exchange = attempt.exchange()
+        exchange = attempt.exchange(tokens=attempt.answer.tokens)
         if exchange.failure is not None:
             failure = replace(exchange.failure, message=self.redact(exchange.failure.message))
             exchange = replace(exchange, failure=failure)

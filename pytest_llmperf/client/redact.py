@@ -49,6 +49,12 @@ def safe_url(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
+def origin(url: str) -> str:
+    """Scheme, host and port of *url*, for people."""
+    parts = urlsplit(safe_url(url))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def secrets_of(url: str, api_key: str | None) -> tuple[str, ...]:
     """What must never be shown of a backend."""
     parts = urlsplit(url)

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from pytest_llmperf.client.attempt import Attempt
+from pytest_llmperf.client.blame import blame
 from pytest_llmperf.client.calls import Calls, without_credentials
-from pytest_llmperf.client.causes import connect_failure
+from pytest_llmperf.client.counting import Counter, estimate
 from pytest_llmperf.client.probe import first_model
 from pytest_llmperf.client.proxy import proxy_for
 from pytest_llmperf.client.recorder import Recorder
@@ -33,8 +34,15 @@ class Client:
     """Talks to one backend and records every request. Threads may share it."""
 
     def __init__(
-        self, backend: Backend, recorder: Recorder, *, defaults: Mapping[str, Any] = _NO_PARAMS
+        self,
+        backend: Backend,
+        recorder: Recorder,
+        *,
+        defaults: Mapping[str, Any] = _NO_PARAMS,
+        count: Counter = estimate,
     ) -> None:
+        """*defaults*: parameters of every call; *count*: counts what the server's usage leaves out."""
+        self._count = count
         self.backend = backend
         self._calls = Calls(backend, recorder, defaults)
         self._transport = _transport(backend.url)
@@ -104,7 +112,7 @@ class Client:
             attempt.fail(FailureKind.CANCELLED, "the caller gave up", time.perf_counter())
             self._calls.record(attempt)
             raise
-        return self._calls.settle(attempt, check)
+        return self._calls.settle(attempt, check, attempt.tokens(self._count))
 
     def _send(self, request: Request, attempt: Attempt) -> None:
         while self._is_stale(request, attempt):
@@ -121,7 +129,7 @@ class Client:
         except httpx.HTTPError as error:
             if meter.reused and attempt.untouched and not isinstance(error, httpx.TimeoutException):
                 return True
-            self._blame(error, attempt)
+            blame(error, attempt, self.backend)
         finally:
             METER.reset(token)
         return False
@@ -166,23 +174,6 @@ class Client:
                 return
         attempt.end(meter.read_s or time.perf_counter(), complete=True)
 
-    def _blame(self, error: httpx.HTTPError, attempt: Attempt) -> None:
-        """Say what *error* means for the attempt."""
-        now_s = time.perf_counter()
-        where = _origin(self.backend.url)
-        match error:
-            case httpx.ConnectTimeout():
-                message = f"{where}: no connection within {self.backend.timeouts.connect_s:g} s"
-                attempt.fail(FailureKind.TIMEOUT_CONNECT, message, now_s)
-            case httpx.ConnectError() | httpx.ProxyError() | httpx.UnsupportedProtocol():
-                attempt.fail(*connect_failure(error, where), now_s)
-            case httpx.TimeoutException():
-                attempt.expire(attempt.deadline(), now_s)
-            case httpx.RemoteProtocolError() if _is_garbage(error):
-                attempt.fail(FailureKind.MALFORMED, f"this is not HTTP: {error}", now_s)
-            case _:
-                attempt.end(now_s, complete=False)
-
 
 def _transport(url: str) -> httpx.HTTPTransport:
     proxy = proxy_for(url)
@@ -198,14 +189,3 @@ def _raw_headers(url: str, headers: Mapping[str, str]) -> list[tuple[bytes, byte
 
 def _ssl_context(url: str) -> ssl.SSLContext | None:
     return httpx.create_ssl_context() if urlsplit(url).scheme == "https" else None
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(safe_url(url))
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _is_garbage(error: httpx.RemoteProtocolError) -> bool:
-    """Whether the bytes are wrong, not merely too few."""
-    text = str(error)
-    return not ("disconnected" in text or "closed connection" in text or "without sending" in text)

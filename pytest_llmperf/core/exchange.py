@@ -78,6 +78,9 @@ class Exchange:
     finish_reason: str | None = None
     tokens: Tokens | None = None
     characters: int = 0  #: length of the text that came back
+    server_load_s: float | None = None  #: loading the model, as the server says: a cold start
+    server_prompt_s: float | None = None  #: reading the prompt, as the server says
+    server_generate_s: float | None = None  #: generating, as the server says
     json_valid: bool | None = None  #: None when no JSON was asked for
     failure: Failure | None = None
 

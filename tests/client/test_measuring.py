@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from pytest_llmperf.core.exchange import Tokens, TokenSource
+from pytest_llmperf.tokens import TokenCount
 
 
 def test_a_stream_becomes_a_reply(wire, client, say):
@@ -160,3 +163,32 @@ def test_the_model_is_the_one_given_or_the_first_that_is_listed(model, wire, cli
     )
     asker = client(server.url, model=model)
     assert asker.chat("hi").exchange.model == (model or "listed")
+
+
+def test_what_the_server_leaves_out_is_counted_by_who_can(wire, client, say):
+    asked = []
+
+    def count(text):
+        asked.append(text)
+        return TokenCount(40 + len(asked), TokenSource.TOKENIZER, "tokenizer t.json")
+
+    silent = say.sse + say.hello + say.stop + say.done + say.last
+    asker = client(wire([silent], [say.whole]).url, count=count)
+    assert asker.chat("hi").tokens == Tokens(input=41, output=42, source=TokenSource.TOKENIZER)
+    assert asker.chat("hi").tokens == Tokens(input=7, output=2)
+    assert asked == [[{"role": "user", "content": "hi"}], "hello"]
+
+
+def test_counting_is_no_part_of_the_latency(wire, client, say):
+    def count(_text):
+        time.sleep(0.05)
+        return TokenCount(1)
+
+    silent = say.sse + say.hello + say.stop + say.done + say.last
+    assert client(wire([silent]).url, count=count).chat("hi").latency_ms < 50
+
+
+def test_the_servers_own_times_are_recorded(wire, client, say):
+    last = b'{"message":{"content":"x"},"done":true,"load_duration":2000000000,"eval_duration":500000000}'
+    seen = client(wire([say.plain(last)]).url, kind="ollama").chat("hi", stream=False).exchange
+    assert (seen.server_load_s, seen.server_prompt_s, seen.server_generate_s) == (2.0, None, 0.5)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.client.proxy import proxy_for
-from pytest_llmperf.client.recorder import Recording
-from pytest_llmperf.client.sync import Client
-from pytest_llmperf.core.backend import Backend
+from pytest_llmperf.client.reply import RequestFailed
+from pytest_llmperf.core.backend import Timeouts
+from pytest_llmperf.core.exchange import FailureKind
 
 
 @pytest.fixture
@@ -37,12 +37,41 @@ def test_all_proxy_and_no_proxy_are_obeyed(environment):
     assert proxy_for("http://inside.example") is None
 
 
-def test_through_a_proxy_httpx_carries_and_the_answer_is_still_measured(environment, wire, say):
-    server = wire([say.whole])
-    environment.setenv("http_proxy", server.url)
-    recording = Recording()
-    backend = Backend(name="b", kind="openai", url="http://far.example/v1", model="m")
-    with Client(backend, recording) as client:
-        assert client.chat("hi").text == "hello world"
+@pytest.fixture
+def far(environment, wire, client):
+    """A client of a far server that is reached through a proxy, which plays the script."""
+
+    def far(*script, **how):
+        server = wire(script)
+        environment.setenv("http_proxy", server.url)
+        return server, client("http://far.example/v1", **how)
+
+    return far
+
+
+def test_through_a_proxy_httpx_carries_and_the_answer_is_still_measured(far, say):
+    server, asker = far(say.whole)
+    assert asker.chat("hi").text == "hello world"
     assert server.requests[0].startswith(b"POST http://far.example/v1/chat/completions HTTP/1.1\r\n")
-    assert recording.exchanges[0].first_token_s is not None
+    seen = asker.exchange
+    assert seen.due_s <= seen.first_token_s <= seen.done_s
+
+
+def test_through_a_proxy_failures_keep_their_kind(far, say):
+    _, asker = far(say.sse + say.hello, 0.02, say.CLOSE)
+    with pytest.raises(RequestFailed):
+        asker.chat("hi")
+    assert asker.failure.kind is FailureKind.CUT
+
+
+def test_through_a_proxy_an_error_ends_the_answer(far, say):
+    _, asker = far(say.sse, say.chunk(b'data: {"error":"boom"}\n\n'), say.HOLD)
+    with pytest.raises(RequestFailed, match="boom"):
+        asker.chat("hi")
+
+
+def test_through_a_proxy_a_silent_server_is_left(far, say):
+    _, asker = far(say.HOLD, timeouts=Timeouts(first_token_s=0.1, total_s=0.2))
+    with pytest.raises(RequestFailed):
+        asker.chat("hi")
+    assert asker.failure.kind in {FailureKind.TIMEOUT_FIRST_TOKEN, FailureKind.TIMEOUT_TOTAL}
