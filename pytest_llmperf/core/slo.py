@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -63,11 +63,30 @@ class Slo:
 
 def parse_share(value: object) -> float:
     """A share as users write it: ``0.1``, ``"10%"``. Raises ValueError."""
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*([0-9.]+)\s*%\s*", value)):
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*", value)):
         return float(match[1]) / 100
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{value!r} is not a share like 0.10 or '10%'")  # noqa: TRY004 - all become one usage error
     return float(value)
+
+
+def parse_rate(value: object) -> float:
+    """A share from 0 to 1. Raises ValueError."""
+    share = parse_share(value)
+    if not 0 <= share <= 1:
+        raise ValueError(f"{value!r} is out of range; expected a share from 0 to 1, or such as '98%'")
+    return share
+
+
+def parse_regression(value: object) -> float:
+    """How much worse is allowed: a share above 0. Raises ValueError.
+
+    More than 1 needs its percent sign: whoever writes 10 means 10 %, and 1000 % would gate nothing.
+    """
+    share = parse_share(value)
+    if not 0 < share <= (10 if isinstance(value, str) else 1):
+        raise ValueError(f"{value!r} is out of range; expected a share such as 0.10 or '10%'")
+    return share
 
 
 #: Arguments of ``llm_slo`` that are not limits: name -> what is expected, for errors and the reference.
@@ -84,22 +103,28 @@ ARGUMENTS = {
 }
 
 
-def parse_arguments(arguments: Mapping[str, object], *, where: str) -> dict[str, Any]:
+def parse_arguments(
+    arguments: Mapping[str, object], *, where: str | Callable[[str], str]
+) -> dict[str, Any]:
     """One layer of ``llm_slo`` arguments, checked; merge layers with ``dict.update``, then `build`.
 
-    *where* opens every error text, such as ``test_chat.py:12  @llm_slo``. Limits are kept under
-    ``"metric statistic"``, so that a later ``p95_s`` overrides an earlier ``p95_ms``.
+    *where* opens every error text, such as ``test_chat.py:12  @llm_slo``; it may depend on the
+    argument. Limits are kept under ``"metric statistic"``, so that a later ``p95_s`` overrides an
+    earlier ``p95_ms``; two of them in one layer contradict each other.
     """
     layer: dict[str, Any] = {}
     for name, value in arguments.items():
         try:
             if name in ARGUMENTS:
                 layer[name] = _PARSERS[name](value)
-            else:
-                limit = parse_limit(name, value)
-                layer[f"{limit.metric} {limit.statistic}"] = limit
+                continue
+            limit = parse_limit(name, value)
+            known = layer.setdefault(f"{limit.metric} {limit.statistic}", limit)
+            if known is not limit:
+                raise ValueError(f"{known.key} limits the same already; keep one of them")  # noqa: TRY301 - one place says where
         except (LlmPerfUsageError, ValueError) as error:
-            raise LlmPerfUsageError(f"{where}  {_sentence(name, error)}") from None
+            place = where if isinstance(where, str) else where(name)
+            raise LlmPerfUsageError(f"{place}  {_sentence(name, error)}") from None
     return layer
 
 
@@ -115,9 +140,7 @@ def parse_limit(key: str, value: object) -> Limit:
     parsed = parse_key(key, others=tuple(ARGUMENTS))
     metric = METRICS[parsed.metric]
     if metric.shape is Shape.PROPORTION or parsed.metric == "cache_hit_rate":
-        bound = parse_share(value)
-        if not 0 <= bound <= 1:
-            raise ValueError(f"{value!r} is out of range; expected a share from 0 to 1")
+        bound = parse_rate(value)
     else:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"{value!r} is not a number")
@@ -127,25 +150,31 @@ def parse_limit(key: str, value: object) -> Limit:
     return Limit(key=key, metric=parsed.metric, statistic=parsed.statistic, bound=bound)
 
 
-def build(layers: Mapping[str, Any]) -> Slo:
-    """The merged *layers* as one Slo; raises the first look for percentiles that need it."""
+def build(layers: Mapping[str, Any], *, cap: int | None = None) -> Slo:
+    """The merged *layers* as one Slo; raises the first look for percentiles that need it.
+
+    *cap*: samples that are never exceeded, not even for that.
+    """
     named = {field.name for field in fields(Slo)}
     arguments = {name: value for name, value in layers.items() if name in named}
     limits = tuple(value for value in layers.values() if isinstance(value, Limit))
-    iterations = arguments.pop("iterations", 30)
+    asked = arguments.pop("iterations", 30)
     maximum = arguments.pop("max_iterations", 480)
-    notes = []
     statistics = {limit.statistic for limit in limits} | {
         KEYS[key].statistic for key in arguments.get("gate", ())
     }
-    for statistic, needed in SAMPLES_FOR.items():
-        if statistic in statistics and iterations < needed:
-            notes.append(f"first look raised from {iterations} to {needed} samples, which {statistic} needs")
-            iterations = needed
+    needs = {SAMPLES_FOR[statistic]: statistic for statistic in statistics & SAMPLES_FOR.keys()}
+    first = max(asked, *needs) if needs else asked
+    first = first if cap is None else min(first, cap)
+    notes = []
+    if first > asked:
+        notes.append(f"first look raised from {asked} to {first} samples, which {needs[max(needs)]} needs")
+    if needs and first < max(needs):
+        notes.append(f"{needs[max(needs)]} needs {max(needs)} samples, and at most {first} are taken")
     return Slo(
         limits=limits,
-        iterations=iterations,
-        max_iterations=max(maximum, iterations),
+        iterations=first,
+        max_iterations=max(maximum, first) if cap is None else cap,
         expected_json=any(limit.metric == "json_valid" for limit in limits),
         notes=tuple(notes),
         **arguments,
@@ -167,13 +196,6 @@ def _name(value: object) -> str:
     return value
 
 
-def _regression(value: object) -> float:
-    share = parse_share(value)
-    if not 0 < share <= 10:
-        raise ValueError(f"{value!r} is out of range; a share above 0, at most 1000 %")
-    return share
-
-
 def _gate(value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ValueError(f"{value!r} is not a list of SLO keys")  # noqa: TRY004 - all become one usage error
@@ -184,7 +206,7 @@ def _gate(value: object) -> tuple[str, ...]:
             raise ValueError(
                 f"{key!r} cannot be compared with a baseline; percentiles of times and proportions can"
             )
-    return tuple(str(key) for key in value)
+    return tuple(dict.fromkeys(str(key) for key in value))
 
 
 def _cases(value: object) -> str | tuple[Any, ...]:
@@ -198,11 +220,14 @@ def _cases(value: object) -> str | tuple[Any, ...]:
 def _accuracy(value: object) -> tuple[tuple[str, float], ...]:
     if not isinstance(value, Mapping) or not value:
         raise ValueError(f"{value!r} is not a mapping")
-    shares = tuple((_name(name), parse_share(share)) for name, share in value.items())
-    for name, share in shares:
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name}: {share!r} is out of range; a share from 0 to 1")
-    return shares
+    return tuple((_name(name), _share_of(name, share)) for name, share in value.items())
+
+
+def _share_of(name: object, share: object) -> float:
+    try:
+        return parse_rate(share)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 _PARSERS = {
@@ -211,7 +236,7 @@ _PARSERS = {
     "iterations": _whole(1),
     "warmup": _whole(0),
     "max_iterations": _whole(1),
-    "max_regression": _regression,
+    "max_regression": parse_regression,
     "gate": _gate,
     "cases": _cases,
     "accuracy": _accuracy,
@@ -226,5 +251,6 @@ __all__ = [
     "nearest",
     "parse_arguments",
     "parse_limit",
+    "parse_regression",
     "parse_share",
 ]
