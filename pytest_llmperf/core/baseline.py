@@ -44,21 +44,35 @@ class History:
     """Everything stored about one scenario."""
 
     runs: tuple[StoredRun, ...] = ()  #: of every environment, oldest first
+    must_match: tuple[str, ...] = MUST_MATCH  #: facts that have to be equal
     problem: str | None = None  #: a file that cannot be trusted, with what to do about it
     absent: str = "no baseline stored yet: pytest --save-baseline stores one"  #: why there is no run
     incomparable: str | None = None  #: why nothing of it may be compared with
 
     def comparable(self, measurement: Measurement) -> tuple[StoredRun, ...]:
         """The runs measured under the same conditions, oldest first."""
-        return tuple(run for run in self.runs if not differences(run.facts, measurement.facts))
+        return tuple(
+            run for run in self.runs if not differences(run.facts, measurement.facts, names=self.must_match)
+        )
 
     def differs(self, measurement: Measurement) -> str:
         """In what the newest stored run's conditions differ from these; empty when nothing is stored."""
-        return "; ".join(differences(self.runs[-1].facts, measurement.facts)) if self.runs else ""
+        if not self.runs:
+            return ""
+        return "; ".join(differences(self.runs[-1].facts, measurement.facts, names=self.must_match))
+
+    def changed(self, measurement: Measurement) -> tuple[str, ...]:
+        """What differs from the newest comparable run without preventing the comparison."""
+        runs = self.comparable(measurement)
+        if not runs:
+            return ()
+        stored, now = runs[-1].facts, measurement.facts
+        names = [name for name in SHOWN if name in stored and name in now and name not in self.must_match]
+        return differences(stored, now, names=names)
 
 
 def differences(
-    stored: Mapping[str, str], now: Mapping[str, str], *, names: Sequence[str] = MUST_MATCH
+    stored: Mapping[str, str], now: Mapping[str, str], *, names: Sequence[str]
 ) -> tuple[str, ...]:
     """``hardware: RTX 4060 then, L4 now`` for each fact that differs; absent on both sides is equal."""
     return tuple(

@@ -117,10 +117,11 @@ def measure(
     """*about* (its names and facts) filled with the numbers of *iterations*."""
     exchanges = [exchange for iteration in iterations for exchange in iteration.exchanges]
     succeeded = [exchange for exchange in exchanges if exchange.failure is None]
+    model = next((exchange.model for exchange in succeeded if exchange.model), about.model)
     return replace(
         about,
-        facts={**about.facts, "streaming": _streaming(exchanges)} if exchanges else about.facts,
-        model=next((exchange.model for exchange in succeeded if exchange.model), about.model),
+        facts={**about.facts, **_facts(exchanges, model)},
+        model=model,
         iterations=len(iterations),
         series=_series(iterations, succeeded, price),
         proportions=_proportions(iterations, exchanges, slo),
@@ -142,7 +143,10 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
     series: dict[str, tuple[float, ...]] = {}
     checks: dict[tuple[str, str | None], Count] = {}
     kinds: dict[str, FailureCount] = {}
+    facts: dict[str, list[str]] = {}
     for part in parts:
+        for name, word in part.facts.items():
+            facts.setdefault(name, []).append(word)
         for name, count in part.proportions.items():
             proportions[name] = proportions.get(name, Count()) + count
         for name, values in part.series.items():
@@ -155,6 +159,7 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
             kinds[failure.kind] = replace(known, count=known.count + failure.count)
     return replace(
         first,
+        facts={name: _agreed(words) for name, words in facts.items()},
         iterations=sum(part.iterations for part in parts),
         series=series,
         proportions=proportions,
@@ -173,9 +178,16 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
     )
 
 
-def _streaming(exchanges: Sequence[Exchange]) -> str:
-    kinds = {exchange.streamed for exchange in exchanges}
-    return {frozenset({True}): "on", frozenset({False}): "off"}.get(frozenset(kinds), "mixed")
+def _facts(exchanges: Sequence[Exchange], model: str) -> dict[str, str]:
+    """What only the requests themselves can tell."""
+    facts = {"model": model} if model else {}
+    if exchanges:
+        facts["streaming"] = _agreed(["on" if exchange.streamed else "off" for exchange in exchanges])
+    return facts
+
+
+def _agreed(words: Sequence[str]) -> str:
+    return words[0] if len(set(words)) == 1 else "mixed"
 
 
 def _series(
@@ -190,8 +202,9 @@ def _series(
     tasks = tuple(iteration.done_s - iteration.started_s for iteration in iterations if iteration.passed)
     if tasks:
         series["task_s"] = tasks
-    if price is not None:
-        series["cost_usd"] = tuple(cost for exchange in succeeded if (cost := price.of(exchange)) is not None)
+    costs = tuple(cost for exchange in succeeded if price and (cost := price.of(exchange)) is not None)
+    if costs:
+        series["cost_usd"] = costs
     return series
 
 

@@ -103,9 +103,7 @@ ARGUMENTS = {
 }
 
 
-def parse_arguments(
-    arguments: Mapping[str, object], *, where: str | Callable[[str], str]
-) -> dict[str, Any]:
+def parse_arguments(arguments: Mapping[str, object], *, where: str | Callable[[str], str]) -> dict[str, Any]:
     """One layer of ``llm_slo`` arguments, checked; merge layers with ``dict.update``, then `build`.
 
     *where* opens every error text, such as ``test_chat.py:12  @llm_slo``; it may depend on the

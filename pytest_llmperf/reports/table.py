@@ -110,8 +110,7 @@ def _bare(value: float) -> str:
 
 def _share(value: float) -> str:
     """``98.3%``; what is not all of them is never shown as 100 %."""
-    text = show(value, "").replace(" ", "")
-    return "<100%" if text == "100%" and value < 1 else text
+    return "<100%" if 0.9995 <= value < 1 else show(value, "").replace(" ", "")
 
 
 _SHOWN: dict[str, Callable[[float], str]] = {

@@ -42,8 +42,9 @@ class DirectoryStore:
         try:
             runs = [_read(path, scenario) for path in self._files(scenario)]
         except LlmPerfUsageError as error:
-            return History(problem=str(error))
-        return History(runs=tuple(sorted(runs, key=lambda run: run.saved)))
+            return History(problem=str(error), must_match=self.must_match)
+        runs.sort(key=lambda run: run.saved)
+        return History(runs=tuple(runs), must_match=self.must_match)
 
     def groups(self) -> list[tuple[StoredRun, ...]]:
         """Every scenario's runs of each environment, those that can be read, oldest first."""
