@@ -127,13 +127,17 @@ def test_a_limit_that_is_not_there_is_none():
         ({"p95_ms": 150, "p95_s": 0.2}, "p95_s: p95_ms limits the same already; keep one of them."),
         (
             {"iterations": 0},
-            "iterations: 0 is not a whole number from 1; expected a whole number from 1: "
-            "measured runs of the body before the first look.",
+            (
+                "iterations: 0 is not a whole number from 1; expected a whole number from 1: "
+                "measured runs of the body before the first look."
+            ),
         ),
         (
             {"scenario": " "},
-            "scenario: ' ' is not a name; "
-            "expected a name; every item with this name is pooled into one scenario, judged at the end.",
+            (
+                "scenario: ' ' is not a name; "
+                "expected a name; every item with this name is pooled into one scenario, judged at the end."
+            ),
         ),
     ],
 )
@@ -187,7 +191,7 @@ def test_the_place_may_depend_on_the_argument():
 @pytest.mark.parametrize("number", [10, 1.01, 15.0])
 def test_a_regression_above_one_needs_its_percent_sign(number):
     # 10 is how people write 10 %; taken as 1000 % it would gate nothing.
-    with pytest.raises(ValueError, match="expected a share such as 0.10 or '10%'"):
+    with pytest.raises(ValueError, match=r"expected a share such as 0\.10 or '10%'"):
         parse_regression(number)
 
 
