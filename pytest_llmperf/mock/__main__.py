@@ -34,7 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LlmPerfUsageError, OSError, OverflowError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's error
         return 2
-    print(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", flush=True)  # noqa: T201 - what the command is asked for
     asyncio.run(_serve(config, listener))
     return 0
 
@@ -60,6 +59,7 @@ async def _serve(config: MockConfig, listener: socket.socket) -> None:
         if os.name == "posix":
             loop.add_signal_handler(name, stopped.set)
     service = await serve(config, listener, token=os.environ.get("LLMPERF_MOCK_TOKEN") or None)
+    print(f"http://127.0.0.1:{service.port}/v1", flush=True)  # noqa: T201 - what the command is asked for
     await stopped.wait()
     service.close()
 

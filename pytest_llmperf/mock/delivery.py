@@ -146,13 +146,19 @@ class Delivery:
         return self._at
 
     def _send(self, data: bytes) -> None:
-        if not self.call.first_token_ns:
-            self.call.first_token_ns = perf_counter_ns()
+        self._stamp()
         head = self.plan.head
         if head:
             self.plan.head = b""
             data = head + data
         self.call.write(data)
+
+    def _stamp(self) -> None:
+        call = self.call
+        if not call.first_token_ns:
+            call.first_token_ns = perf_counter_ns()
+            if not call.first_byte_ns:
+                call.first_byte_ns = call.first_token_ns
 
     def _finish(self, data: bytes) -> None:
         plan = self.plan
@@ -162,8 +168,7 @@ class Delivery:
             self._drip_left, plan.head = plan.head + data, b""
             self._trickle(perf_counter_ns())
             return
-        if not self.call.first_token_ns:
-            self.call.first_token_ns = perf_counter_ns()
+        self._stamp()
         self._tell_end()
         if plan.end_after is not None:
             self._send(data)

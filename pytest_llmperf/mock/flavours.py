@@ -318,7 +318,7 @@ SGLANG = replace(
     VLLM,
     name="sglang",
     head=HeadWriter(
-        "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{more}\r\n{body}{type}\r\n"
+        "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{more}{length}{type}{close}{chunked}"
     ),
     refusal=_sglang_refusal,
     lenient=frozenset({"model"}),
@@ -424,6 +424,6 @@ OLLAMA = replace(
     chat_events=chat_events(_OLLAMA),
     completion=completion(_OLLAMA),
     completion_events=completion_events(_OLLAMA),
-    lenient=frozenset({"sampling", "max_tokens", "context"}),
+    lenient=frozenset({"sampling", "max_tokens", "tag"}),
     new_id=lambda bits: str(bits % 1000),
 )

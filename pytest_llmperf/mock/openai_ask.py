@@ -129,6 +129,8 @@ def check_model(request: dict[str, Any], limits: Limits) -> str:
     if model is None:
         return limits.default_model
     models = limits.models
+    if models and "tag" in limits.lenient and f"{model}:latest" in models:
+        return str(model)
     if models and model not in models and "own_model" in limits.lenient:
         return models[0]
     if models and model not in models and "model" not in limits.lenient:

@@ -25,8 +25,13 @@ from pytest_llmperf.mock.rules import parse_rule
 
 _START_S = 20.0
 _STOP_S = 2.0
-_ROOT = Path(__file__).resolve().parents[2]
-_PROGRAM = f"import sys; sys.path.append({str(_ROOT)!r}); from pytest_llmperf.mock.child import run_child; run_child()"
+_PACKAGE = Path(__file__).resolve().parents[1]
+# The package's own __init__ offers pytest marks; the server has no use for pytest, so a bare package stands in.
+_PROGRAM = (
+    "import sys, types; package = types.ModuleType('pytest_llmperf'); "
+    f"package.__path__ = [{str(_PACKAGE)!r}]; sys.modules['pytest_llmperf'] = package; "
+    "from pytest_llmperf.mock.child import run_child; run_child()"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,16 +237,22 @@ def start_mock(
             line = _first_line(process, json.dumps(order).encode() + b"\n")
             said = json.loads(line) if line else {}
         except BaseException:
-            process.kill()
-            process.wait()
+            _end(process)
             raise
         if "port" not in said:
-            process.kill()
-            process.wait()
+            _end(process)
             errors.seek(0)
             reason = said.get("error") or errors.read().decode("utf-8", "replace").strip()[-2000:]
             raise LlmPerfUsageError(f"the mock server did not start: {reason or 'no reason was given'}")
     return MockServer(process, port=said["port"], control=said["control"], token=token)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
 
 
 def _first_line(process: subprocess.Popen[bytes], order: bytes) -> bytes:

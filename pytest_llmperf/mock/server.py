@@ -205,6 +205,8 @@ class Mock:
         stream, usage = _stream_options(request)
 
         def go_on(answer: Answer | None) -> None:
+            nonlocal usage
+            usage = usage and not _is(call, "no_usage")
             made = self._generation(
                 call, "chatcmpl", ask, generate(ask, answer), _prompt_text(request["messages"])
             )
@@ -529,6 +531,8 @@ class Mock:
             data = body(timing)
             return self._head(call, 200, kind, len(data)) + data
 
+        if _is(call, "no_usage"):
+            body = _without_usage(body)
         if late or self.dialect.tells_times:
             plan = Plan(head=b"", parts=parts, stream=False, last=last)
             if call.fault is not None:  # a fault works on bytes
@@ -591,12 +595,26 @@ class Mock:
             call, plan, timers=self._timers, watcher=engine, made=made, tokens=tokens
         )
         delivery.timing.prefilled_ns, delivery.timing.cold_ns = prefill_ns, cold_ns
-        if plan.stream and plan.ttft_ns:
+        if plan.stream and (plan.ttft_ns or plan.extra_ns or plan.early):
             delivery.begin()
         if engine is None:
             delivery.start(call.arrived_ns)
         else:
             engine.submit(delivery)
+
+
+def _is(call: Call, kind: str) -> bool:
+    return call.fault is not None and call.fault.kind == kind
+
+
+def _without_usage(body: Late) -> Late:
+    def write(timing: Timing) -> bytes:
+        answer = json.loads(body(timing))
+        for key in ("usage", "timings", "prompt_eval_count", "eval_count"):
+            answer.pop(key, None)
+        return to_bytes(answer)
+
+    return write
 
 
 def _headers(call: Call) -> tuple[str | None, Fault | None]:

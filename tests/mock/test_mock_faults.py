@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+import socket
+import time
+from random import Random
+
+import pytest
+
+from pytest_llmperf.mock.faults import KINDS, Playbook, parse_fault
+
+TEXT = "bir iki üç dört beş altı yedi sekiz"
+
+
+def statuses(chat, server, count):
+    return [chat(server).status for _ in range(count)]
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
+def test_a_status_is_answered_with_the_dialects_error_object(mock, chat, status):
+    mock.faults(kind="status", status=status)
+    answer = chat(mock)
+    assert (answer.status, answer.json["error"]["code"]) == (status, status)
+
+
+def test_a_script_of_rate_limits_ends_with_an_answer(mock, chat):
+    mock.faults(kind="rate_limit", retry_after="2s", times=2)
+    first = chat(mock)
+    assert (first.status, first.headers["retry-after"]) == (429, "2")
+    assert first.headers["x-ratelimit-remaining-requests"] == "0"
+    assert statuses(chat, mock, 2) == [429, 200]
+
+
+def test_faults_follow_one_another_in_their_order(mock, chat):
+    mock.faults({"kind": "status", "status": 500, "times": 1}, {"kind": "status", "status": 503, "times": 1})
+    assert statuses(chat, mock, 3) == [500, 503, 200]
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.7])
+def test_a_rate_is_kept_over_many_requests(rate):
+    playbook = Playbook([parse_fault({"kind": "status", "rate": rate}, where="x")], Random(0))
+    played = sum(playbook.pick(None, stream=False, now_s=0) is not None for _ in range(10_000))
+    assert played / 10_000 == pytest.approx(rate, abs=0.02)
+
+
+def test_a_rate_is_the_same_with_the_same_seed(start, chat):
+    server = start(faults=[{"kind": "status", "rate": "50%"}])
+    first = statuses(chat, server, 20)
+    server.reset()
+    assert statuses(chat, server, 20) == first
+    assert set(first) == {200, 500}
+
+
+def test_every_and_skip_choose_among_the_matching_requests(mock, chat):
+    mock.faults(kind="status", skip=1, every=2)
+    assert statuses(chat, mock, 6) == [200, 200, 500, 200, 500, 200]
+
+
+def test_a_fault_may_be_for_some_requests_only(mock, chat):
+    mock.faults(kind="status", contains="RAPOR", stream=False)
+    assert chat(mock, "merhaba").status == 200
+    assert chat(mock, "raporu göster").status == 500
+    assert chat(mock, "raporu göster", stream=True).status == 200
+
+
+def test_a_schedule_plays_a_fault_between_two_moments():
+    fault = parse_fault({"kind": "status", "from": "10s", "until": "20s"}, where="x")
+    hits = [fault.matches(None, stream=False, now_s=now) for now in (9.9, 10, 19.9, 20)]
+    assert hits == [False, True, True, False]
+
+
+def test_a_header_asks_for_a_fault_on_one_request(mock, ask):
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "a"}]}
+    header = json.dumps({"kind": "status", "status": 502})
+    assert ask(mock, "/v1/chat/completions", body, x_llmperf_fault=header).status == 502
+    assert ask(mock, "/v1/chat/completions", body).status == 200
+    assert ask(mock, "/v1/chat/completions", body, x_llmperf_fault="nonsense").status == 400
+
+
+def test_an_answer_is_cut_in_the_middle_of_a_stream(mock, chat):
+    mock.reply(TEXT)
+    mock.faults(kind="cut", after=3)
+    answer = chat(mock, stream=True)
+    assert answer.status == 200
+    assert not answer.raw.endswith(b"0\r\n\r\n")
+    assert sum("content" in event["choices"][0]["delta"] for event in answer.events) == 1 + 3
+
+
+def test_a_plain_answer_is_cut_before_its_promised_length(mock, chat):
+    mock.faults("cut")
+    answer = chat(mock)
+    assert 0 < len(answer.body) < int(answer.headers["content-length"])
+
+
+@pytest.mark.parametrize("after", [None, 2])
+def test_a_connection_is_reset(mock, after):
+    mock.faults(kind="reset", **({} if after is None else {"after": after}))
+    body = b'{"messages": [{"role": "user", "content": "a"}], "stream": true}'
+    with socket.create_connection(("127.0.0.1", mock.port), timeout=5) as connection:
+        connection.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        )
+        received = b""
+        with pytest.raises(ConnectionResetError):
+            while part := connection.recv(65536):
+                received += part
+    assert received.count(b"data: ") == (0 if after is None else 3)
+
+
+def test_a_stall_comes_before_the_token_it_names(start, chat):
+    server = start(replies=[{"regex": "", "text": TEXT}])
+    server.faults(kind="stall", after=0, for_="80ms")
+    assert chat(server).status == 200
+    (request,) = server.requests
+    assert request.first_token_s - request.arrived_s >= 0.08
+    server.reset()
+    server.faults(kind="stall", after=4, for_="80ms")
+    assert chat(server, stream=True).events[-1] == "[DONE]"
+    (request,) = server.requests
+    assert request.first_token_s - request.arrived_s < 0.08 <= request.last_byte_s - request.arrived_s
+
+
+def test_an_event_of_a_stream_is_malformed(mock, chat):
+    mock.reply(TEXT)
+    mock.faults("malformed_sse")
+    payloads = [
+        line[6:] for line in chat(mock, stream=True).body.decode().split("\n") if line.startswith("data: {")
+    ]
+    broken = [payload for payload in payloads if not payload.endswith("}")]
+    assert len(broken) == 1
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(broken[0])
+
+
+def test_a_character_is_cut_in_its_bytes(mock, chat):
+    mock.faults("truncated_utf8")
+    with pytest.raises(UnicodeDecodeError):
+        chat(mock, stream=True).body.decode()
+
+
+def test_a_body_is_not_json(mock, chat):
+    mock.faults("malformed_json")
+    answer = chat(mock)
+    assert (answer.status, len(answer.body)) == (200, int(answer.headers["content-length"]))
+    with pytest.raises(json.JSONDecodeError):
+        _ = answer.json
+
+
+def test_json_of_another_shape_is_said(mock, chat):
+    mock.reply({"route": "calendar"})
+    mock.faults("wrong_schema")
+    assert "route" not in json.loads(chat(mock).json["choices"][0]["message"]["content"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_may_be_empty(mock, chat, stream):
+    mock.faults("empty")
+    answer = chat(mock, stream=stream)
+    if stream:
+        assert all(not event["choices"][0]["delta"].get("content") for event in answer.events[:-1])
+        assert answer.events[-2]["choices"][0]["finish_reason"] == "stop"
+    else:
+        assert answer.json["choices"][0]["message"]["content"] == ""
+
+
+def test_a_stream_may_have_no_events_at_all(mock, chat):
+    mock.faults("empty_body")
+    answer = chat(mock, stream=True)
+    assert (answer.status, answer.body, answer.raw.endswith(b"0\r\n\r\n")) == (200, b"", True)
+
+
+def test_usage_may_be_wrong(mock, chat):
+    right = chat(mock).json["usage"]["completion_tokens"]
+    mock.faults(kind="wrong_usage", factor=3)
+    assert chat(mock).json["usage"]["completion_tokens"] == 3 * right
+
+
+def test_usage_may_be_missing(mock, chat):
+    mock.faults("no_usage")
+    assert all(
+        not event.get("usage")
+        for event in chat(mock, stream=True, stream_options={"include_usage": True}).events[:-1]
+    )
+    assert chat(mock).json.get("usage") is None
+
+
+def test_done_may_be_missing(mock, chat):
+    mock.faults("no_done")
+    answer = chat(mock, stream=True)
+    assert answer.events[-1] != "[DONE]"
+    assert answer.raw.endswith(b"0\r\n\r\n")
+
+
+def test_an_error_comes_inside_of_a_stream_with_status_200(mock, chat):
+    mock.reply(TEXT)
+    mock.faults(kind="error_in_stream", after=2, message="out of memory")
+    events = chat(mock, stream=True).events
+    assert events[-2]["error"]["message"] == "out of memory"
+    assert events[-1] == "[DONE]"
+    assert sum("content" in event.get("choices", [{}])[0].get("delta", {}) for event in events[:-2]) == 1 + 2
+
+
+def test_a_slow_loris_gives_a_few_bytes_at_a_time(mock, chat):
+    mock.reply("ok")
+    mock.faults(kind="slow_loris", bytes=100, for_="2ms")
+    started = time.perf_counter()
+    answer = chat(mock)
+    assert answer.json["choices"][0]["message"]["content"] == "ok"
+    assert time.perf_counter() - started >= 0.002 * (len(answer.raw) // 100 - 1)
+
+
+def test_the_role_may_come_long_before_the_first_token(mock, chat):
+    mock.faults(kind="early_role", for_="60ms")
+    assert chat(mock, stream=True).events[0]["choices"][0]["delta"]["role"] == "assistant"
+    (request,) = mock.requests
+    assert request.first_byte_s - request.arrived_s < 0.05
+    assert request.first_token_s - request.first_byte_s >= 0.05
+
+
+def test_a_buffering_proxy_gives_everything_at_the_end(start, chat):
+    server = start(latency={"ttft": "1ms", "itl": "3ms"}, replies=[{"regex": "", "text": TEXT}])
+    server.faults("buffered")
+    assert chat(server, stream=True).events[-1] == "[DONE]"
+    (request,) = server.requests
+    assert request.first_byte_s == request.last_byte_s
+    assert request.first_byte_s - request.arrived_s >= 0.022
+
+
+def test_connections_are_refused_for_a_while(mock, chat):
+    mock.faults(kind="refuse", times=1, for_="150ms")
+    with pytest.raises(OSError, match="reset|refused"):
+        chat(mock)
+    with pytest.raises(ConnectionRefusedError):
+        chat(mock)
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            assert chat(mock).status == 200
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        else:
+            break
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"stall", "refuse"}))
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("dialect", ["vllm", "llamacpp", "ollama"])
+def test_the_server_stands_after_every_fault(start, ask, kind, stream, dialect):
+    server = start(dialect=dialect)
+    path = "/api/chat" if dialect == "ollama" else "/v1/chat/completions"
+    body = {"model": "m", "messages": [{"role": "user", "content": "a"}], "stream": stream}
+    fault = {"kind": kind, "for": "0", "bytes": 500}
+    try:
+        answer = ask(server, path, body, x_llmperf_fault=json.dumps(fault))
+        assert answer.status != 500 or kind == "status"
+    except (OSError, ValueError, IndexError):
+        assert kind in {"reset", "cut", "truncated_utf8", "malformed_json", "malformed_sse"}
+    assert ask(server, path, body).status == 200
+    assert [request.fault for request in server.requests] == [kind, ""]

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+
+BODY = {"model": "m", "messages": [{"role": "user", "content": "a"}]}
+STREAM = {**BODY, "stream": True, "stream_options": {"include_usage": True}}
+ALL = ["vllm", "openai", "ollama", "llamacpp", "sglang", "tgi"]
+PATH = "/v1/chat/completions"
+
+
+@pytest.mark.parametrize("dialect", ALL)
+def test_every_dialect_says_the_same_in_a_stream_and_at_once(start, ask, dialect):
+    server = start(dialect=dialect, replies=[{"regex": "", "text": "bir iki üç ağaç"}])
+    whole = ask(server, PATH, BODY).json
+    events = ask(server, PATH, STREAM).events
+    text = "".join(
+        event["choices"][0]["delta"].get("content") or "" for event in events[:-1] if event["choices"]
+    )
+    assert text == whole["choices"][0]["message"]["content"] == "bir iki üç ağaç"
+    assert events[-2]["usage"]["completion_tokens"] == whole["usage"]["completion_tokens"] == 5
+    finish = [event["choices"][0].get("finish_reason") for event in events[:-1] if event["choices"]]
+    assert [reason for reason in finish if reason] == ["stop"]
+    assert events[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize("dialect", ALL)
+def test_every_dialect_has_an_error_that_tells_why(start, ask, dialect):
+    answer = ask(start(dialect=dialect), PATH, {"model": "m"})
+    assert answer.status in (400, 422)
+    assert "messages" in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("dialect", "role"),
+    [
+        ("vllm", {"role": "assistant", "content": ""}),
+        ("openai", {"role": "assistant", "content": "", "refusal": None}),
+        ("llamacpp", {"role": "assistant", "content": None}),
+        ("sglang", {"role": "assistant", "content": "", "reasoning_content": None, "tool_calls": None}),
+        ("ollama", {"role": "assistant", "content": ""}),
+    ],
+)
+def test_the_first_chunk_has_only_a_role(start, ask, dialect, role):
+    assert ask(start(dialect=dialect), PATH, STREAM).events[0]["choices"][0]["delta"] == role
+
+
+def test_tgi_has_no_chunk_before_the_first_token(start, ask):
+    server = start(dialect="tgi", replies=[{"regex": "", "text": "evet"}])
+    assert ask(server, PATH, STREAM).events[0]["choices"][0]["delta"] == {
+        "role": "assistant",
+        "content": "evet",
+    }
+
+
+@pytest.mark.parametrize(
+    ("dialect", "key"),
+    [
+        ("vllm", "reasoning"),
+        ("ollama", "reasoning"),
+        ("sglang", "reasoning_content"),
+        ("llamacpp", "reasoning_content"),
+    ],
+)
+def test_reasoning_has_the_name_that_the_server_gives_it(start, ask, dialect, key):
+    server = start(dialect=dialect, replies=[{"regex": "", "text": "evet", "reasoning": "hmm"}])
+    assert ask(server, PATH, BODY).json["choices"][0]["message"][key] == "hmm"
+    deltas = [
+        event["choices"][0]["delta"] for event in ask(server, PATH, STREAM).events[:-1] if event["choices"]
+    ]
+    assert "".join(delta.get(key) or "" for delta in deltas) == "hmm"
+
+
+def test_sglangs_error_is_not_wrapped(start, ask):
+    assert ask(start(dialect="sglang"), PATH, b"{").json["object"] == "error"
+
+
+def test_tgi_answers_422(start, ask):
+    answer = ask(start(dialect="tgi"), PATH, {**BODY, "temperature": -1})
+    assert (answer.status, answer.json["error_type"]) == (422, "validation")
+
+
+def test_openai_names_the_missing_model(start, ask):
+    answer = ask(start(dialect="openai", models=["gpt-4o"]), PATH, BODY)
+    assert (answer.status, answer.json["error"]["code"]) == (404, "model_not_found")
+
+
+def test_llamacpp_closes_after_a_stream_though_it_promises_to_stay(start):
+    import http.client
+
+    server = start(dialect="llamacpp")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    import json
+
+    connection.request("POST", PATH, json.dumps(STREAM))
+    response = connection.getresponse()
+    assert response.getheader("keep-alive") == "timeout=5, max=100"
+    response.read()
+    connection.sock.settimeout(5)
+    assert connection.sock.recv(1) == b""
+    connection.close()
+
+
+def test_llamacpp_closes_after_a_hundred_plain_answers(start):
+    import http.client
+
+    server = start(dialect="llamacpp")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    for number in range(100):
+        connection.request("GET", "/health")
+        response = connection.getresponse()
+        response.read()
+        assert response.will_close is (number == 99)
+    connection.close()
+
+
+def test_llamacpps_timings_are_those_of_the_answer(start, ask):
+    server = start(
+        dialect="llamacpp", latency={"ttft": "4ms", "itl": "2ms"}, replies=[{"regex": "", "text": "a b c"}]
+    )
+    timings = ask(server, PATH, BODY).json["timings"]
+    assert (timings["prompt_ms"], timings["predicted_ms"], timings["predicted_n"]) == (4.0, 6.0, 4)

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.mock.process import start_mock
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def gone(pid: int, within_s: float = 5.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_it_ends_with_its_block(chat):
+    with start_mock({"latency": {"ttft": "0", "itl": "0"}}) as server:
+        assert chat(server).status == 200
+    assert gone(server.pid)
+    server.stop()  # once more is harmless
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_it_dies_with_its_parent_whatever_ends_the_parent(number):
+    program = "from pytest_llmperf.mock.process import start_mock; import time; print(start_mock().pid, flush=True); time.sleep(60)"
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    assert not gone(child, 0.1)
+    parent.send_signal(number)
+    parent.wait()
+    assert gone(child)
+    parent.stdout.close()
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
+def test_it_dies_with_its_parent_though_a_fork_holds_the_pipe():
+    program = (
+        "from pytest_llmperf.mock.process import start_mock; import os, time\n"
+        "server = start_mock()\n"
+        "child = os.fork()\n"
+        "if child: print(server.pid, child, flush=True)\n"
+        "time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    server, fork = map(int, parent.stdout.readline().split())
+    parent.kill()
+    parent.wait()
+    try:
+        assert gone(server)
+    finally:
+        os.kill(fork, signal.SIGKILL)
+        parent.stdout.close()
+
+
+def test_it_imports_little():
+    from pytest_llmperf.mock.process import _PROGRAM
+
+    program = _PROGRAM.replace("run_child()", "print(*sys.modules)")
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    heavy = {"httpx", "numpy", "scipy", "jsonschema", "yaml", "pytest", "multiprocessing"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_a_module_of_the_users_folder_does_not_get_in_the_way(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit('shadowed')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    start_mock().stop()
+
+
+def test_a_port_that_is_taken_is_named():
+    with (
+        start_mock() as server,
+        pytest.raises(LlmPerfUsageError, match=f"cannot listen on 127.0.0.1:{server.port}"),
+    ):
+        start_mock(port=server.port)
+
+
+def test_a_child_that_cannot_run_tells_why(monkeypatch):
+    monkeypatch.setattr("pytest_llmperf.mock.process._PROGRAM", "raise SystemExit('no luck today')")
+    with pytest.raises(LlmPerfUsageError, match="no luck today"):
+        start_mock()
+
+
+def test_it_listens_on_loopback_alone(mock):
+    listening = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    addresses = {entry[1].partition(":")[0] for entry in listening if entry[1].endswith(f":{mock.port:04X}")}
+    assert addresses == {"0100007F"}
+
+
+def test_received_requests_tell_bodies_and_times(mock, chat):
+    before = time.perf_counter()
+    chat(mock, "merhaba", stream=True)
+    after = time.perf_counter()
+    (request,) = mock.requests
+    assert (request.method, request.path, request.status) == ("POST", "/v1/chat/completions", 200)
+    assert request.json["messages"][0]["content"] == "merhaba"
+    times = [
+        before,
+        request.arrived_s,
+        request.first_byte_s,
+        request.first_token_s,
+        request.last_byte_s,
+        after,
+    ]
+    assert times == sorted(times)
+
+
+def test_secrets_in_headers_are_not_kept(mock, ask):
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "a"}]}
+    secret = "sk-very-secret"
+    ask(
+        mock,
+        "/v1/chat/completions",
+        body,
+        authorization=f"Bearer {secret}",
+        x_api_key=secret,
+        my_token=secret,
+        cookie=secret,
+    )
+    (request,) = mock.requests
+    assert secret not in repr(request)
+    assert dict(request.headers)["authorization"] == "<redacted>"
+
+
+def test_the_log_is_bounded(start, chat):
+    server = start(log_size=3)
+    for number in range(5):
+        chat(server, f"{number}")
+    assert [request.json["messages"][0]["content"] for request in server.requests] == ["2", "3", "4"]
+
+
+def test_control_needs_the_token(mock, ask):
+    answer = ask(mock, "/_mock/requests", b"null")
+    assert answer.status == 403
+    assert ask(mock, "/_mock/reset", b"null", x_mock_token="guess").status == 403
+
+
+def test_a_mistake_in_control_is_told(mock):
+    with pytest.raises(LlmPerfUsageError, match="llm_mock.faults"):
+        mock.faults("explode")
+    with pytest.raises(LlmPerfUsageError, match="llm_mock.latency.ttft"):
+        mock.latency(ttft="soon")
+    with pytest.raises(LlmPerfUsageError, match="llm_mock.reply"):
+        mock.reply("x", contain="y")
+
+
+def test_a_server_that_is_gone_is_named(mock):
+    with start_mock() as server:
+        pass
+    with pytest.raises(RuntimeError, match=f"127.0.0.1:{server.port}/v1 does not answer"):
+        server.reset()
+
+
+def test_the_command_serves_the_section_of_a_file_until_it_is_interrupted(tmp_path, ask):
+    (tmp_path / "slo.yaml").write_text(
+        "mock:\n  latency: {ttft: 0, itl: 0}\n  replies: [{contains: ılık, text: evet}]\n", "utf-8"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest_llmperf.mock",
+        "--port",
+        "0",
+        "--config",
+        str(tmp_path / "slo.yaml"),
+        "--seed",
+        "7",
+    ]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    url = server.stdout.readline().strip()
+    assert url.startswith("http://127.0.0.1:")
+
+    class Where:
+        port = int(url.removesuffix("/v1").rpartition(":")[2])
+
+    body = {"messages": [{"role": "user", "content": "ILIK su"}]}
+    assert ask(Where, "/v1/chat/completions", body).json["choices"][0]["message"]["content"] == "evet"
+    assert ask(Where, "/_mock/requests", b"null").status == 404  # no token was given, so there is no control
+    server.send_signal(signal.SIGINT)
+    _, errors = server.communicate(timeout=5)
+    assert (server.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("mock: {latencyy: {}}", "Did you mean 'latency'"), ("a: [", "slo.yaml"), (None, "slo.yaml")],
+)
+def test_the_command_explains_a_file_it_cannot_use(tmp_path, capsys, text, expected):
+    from pytest_llmperf.mock.__main__ import main
+
+    path = tmp_path / "slo.yaml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    assert main(["--config", str(path), "--port", "0"]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_the_schema_accepts_what_the_server_accepts(tmp_path):
+    import jsonschema
+
+    from pytest_llmperf.mock.config import parse_config
+
+    schema = json.loads(
+        (ROOT / "pytest_llmperf" / "schemas" / "mock.schema.json").read_text(encoding="utf-8")
+    )
+    jsonschema.Draft202012Validator.check_schema(schema)
+    section = {
+        "seed": 3,
+        "dialect": "ollama",
+        "models": ["a", "b"],
+        "max_model_len": 4096,
+        "user_marker": "USER:",
+        "log_size": 10,
+        "version": "0.9.0",
+        "latency": {
+            "ttft": "lognormal(55ms, 0.1)",
+            "itl": "constant(1ms)",
+            "prefill": "100us",
+            "cold_start": "2s",
+            "steps": [{"after": 100, "factor": 1.2}, {"after": "1min", "factor": 2}],
+            "drift": {"per": "1min", "rate": "5%"},
+        },
+        "capacity": {"running": 8, "waiting": 64, "slowdown": "2%", "kv_tokens": 10000, "prefix_cache": True, "block": 16, "prefill_steals": False},
+        "replies": [
+            {"contains": ["a"], "json": {"x": 1}},
+            {"regex": "x", "sequence": ["a", {"text": "b"}], "cycle": True, "times": 3},
+            {"turn": 2, "history": "a", "system": "b", "model": "m", "role": "r", "template": "{user}"},
+            {"equals": "a", "contains_all": ["b"], "tool_calls": [{"name": "f", "arguments": {"a": 1}}]},
+            {"contains": "x", "text": "y", "reasoning": "z"},
+        ],
+        "faults": [
+            "cut",
+            {"kind": "rate_limit", "retry_after": "2s", "times": 2, "skip": 1, "every": 3},
+            {"kind": "status", "status": 503, "rate": "30%", "from": "10s", "until": "20s", "message": "x"},
+            {"kind": "stall", "after": 3, "for": "1s", "contains": "x", "stream": True, "model": "m", "role": "r"},
+            {"kind": "slow_loris", "bytes": 3}, {"kind": "slow", "factor": 1.5},
+        ],
+    }  # fmt: skip
+    jsonschema.Draft202012Validator(schema).validate(section)
+    parse_config(section)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"latencyy": {}},
+        {"faults": [{"kind": "explode"}]},
+        {"replies": [{"contains": "a"}]},
+        {"capacity": {"running": 0}},
+    ],
+)
+def test_the_schema_refuses_what_the_server_refuses(section):
+    import jsonschema
+
+    schema = json.loads(
+        (ROOT / "pytest_llmperf" / "schemas" / "mock.schema.json").read_text(encoding="utf-8")
+    )
+    assert list(jsonschema.Draft202012Validator(schema).iter_errors(section))
