@@ -157,8 +157,12 @@ def table(title: str, shapes: dict[str, Shape], noises: tuple[float, ...], sessi
         for noise in noises:
             data = measure(np.random.default_rng(11), shape, noise, sessions)
             cells, note = "", ""
+            fewer = Sessions(
+                current=data.current[: SCENARIOS * (sessions // 2)],
+                runs=[run[: SCENARIOS * (sessions // 2)] for run in data.runs],
+            )
             for effect in EFFECTS:
-                outcomes, spent = decide(data, effect)
+                outcomes, spent = decide(data if effect == 1 else fewer, effect)
                 failed = np.array([outcome is Outcome.REGRESSED for outcome in outcomes])
                 cells += f"{100 * failed.mean():8.2f}" if effect == 1 else f"{100 * failed.mean():8.1f}"
                 if effect == 1:
@@ -250,7 +254,7 @@ def _wandering(rng: np.random.Generator, trials: int, n: int) -> Rows:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, default=40, help="sessions of 50 scenarios per cell")
+    parser.add_argument("--sessions", type=int, default=40, help="sessions of 50 unchanged scenarios")
     parser.add_argument("--trials", type=int, default=100, help="trials per cell of the interleaved table")
     options = parser.parse_args()
     quiet = {"lognormal 0.1", "lognormal 0.3", "lognormal 0.6"}

@@ -86,33 +86,43 @@ class Reach:
 
     n: int  #: current samples
     falling: float  #: variance that falls as current samples grow
-    fixed: float  #: variance that they do not change: the baseline's, and the run effect
-    level: float  #: what p_worse must not exceed at one look
+    base: float  #: variance that only a larger baseline would lessen
+    lasting: float  #: variance that no samples of these runs lessen: the run effect
+    alpha: float  #: chance of a false alarm, all looks together
+    looks: tuple[int, ...]
     margin: float  #: logarithm of the ratio that is allowed
     twice: float  #: logarithm of the ratio that "passed" rules out
 
     def error(self, n: float) -> float:
         """Standard error of the log ratio with *n* current samples."""
-        return math.sqrt(self.fixed + self.falling * self.n / n)
+        return math.sqrt(self.lasting + self.base + self.falling * self.n / n)
 
-    def _proof(self, n: float) -> float:
+    def _share(self, n: float) -> float:
+        """What a look at *n* samples may spend."""
+        return min(n, self.looks[-1]) / sum(self.looks)
+
+    def _proof(self, error: float, n: float) -> float:
         """Log ratio that must be observed for a regression to be proven."""
-        error = self.error(n)
-        return max(z(self.level) * error, self.margin + z(BEYOND) * error)
+        return max(z(self.alpha * self._share(n)) * error, self.margin + z(BEYOND) * error)
 
     def smallest_seen(self, n: float) -> float:
         """The regression (0.21: +21 %) that *n* current samples prove 95 times in 100."""
-        return math.expm1(self._proof(n) + z(FINE) * self.error(n))
+        error = self.error(n)
+        return math.expm1(self._proof(error, n) + z(FINE) * error)
 
-    def blind(self, n: float) -> bool:
-        """Whether *n* samples would neither pass code that is plainly equal nor see +50 %."""
-        return self.twice < z(FINE) * self.error(n) and self.smallest_seen(n) > 0.5
+    def blind(self) -> float | None:
+        """The smallest regression ever seen, when run noise would not even let equal code pass."""
+        error = math.sqrt(self.lasting)
+        if self.twice >= z(FINE) * error:
+            return None
+        return math.expm1(self._proof(error, self.looks[-1]) + z(FINE) * error)
 
     def more(self, seen: float) -> int | None:
         """Samples still missing if the log ratio *seen* is the truth; None when no number would do."""
         for factor in np.geomspace(1.1, _MOST, 64):
             n = self.n * float(factor)
-            fine = seen <= self.margin and self.twice - seen >= z(FINE / 2) * self.error(n)
-            if fine or seen >= self._proof(n):
+            error = self.error(n)
+            fine = seen <= self.margin and self.twice - seen >= z(FINE * self._share(n)) * error
+            if fine or seen >= self._proof(error, n):
                 return 10 * math.ceil((n - self.n) / 10)
         return None

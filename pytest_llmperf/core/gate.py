@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_llmperf.core import remarks
-from pytest_llmperf.core.decision import ALPHA, BEYOND, FINE, Decision, looks, ratio
-from pytest_llmperf.core.evidence import Evidence, Reach
+from pytest_llmperf.core.decision import ALPHA, BEYOND, FINE, TAIL, Decision, looks, ratio
+from pytest_llmperf.core.evidence import Evidence, Reach, z
 from pytest_llmperf.core.limit import LimitDecision, Side, decide_limit, decide_limit_proportion
 from pytest_llmperf.core.noise import ASSUMED, Noise, between, run_effect
 from pytest_llmperf.core.outcome import Outcome
@@ -49,7 +49,6 @@ class _Rule:
     """The levels one look must meet."""
 
     worse: float  #: what this look may spend of alpha: its share of all looks' requests
-    cap: float  #: what the last look may spend
     fine: float  #: what this look may spend of the chance of a wrong "passed"
     margin: float  #: logarithm of the ratio that is allowed
     twice: float  #: logarithm of the ratio that "passed" rules out
@@ -64,7 +63,6 @@ class _Rule:
         share = counts[step] / sum(counts)
         return cls(
             worse=alpha * share,
-            cap=alpha * counts[-1] / sum(counts),
             fine=FINE * share,
             margin=math.log1p(max_regression),
             twice=math.log1p(2 * max_regression),
@@ -154,20 +152,26 @@ def decide(
     )
     outcome = _outcome(p, seen, rule, few=few)
     low, high = evidence.interval()
-    reach = _reach(noise, (low, high), rule, x.size, interleaved=interleaved)
+    reach = Reach(
+        n=now.size,
+        **_variances(noise, (low, high), interleaved=interleaved),
+        alpha=alpha,
+        looks=looks or (now.size,),
+        margin=rule.margin,
+        twice=rule.twice,
+    )
     undecided = outcome in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}
-    cap = max(looks[-1] if looks else 0, now.size)
-    blind = undecided and not interleaved and reach.blind(cap)
+    blind = reach.blind() if undecided else None
     warnings = [
         _few(min(now.size, base.size), quantile) if few else None,
         None if interleaved else _unknown_noise(noise, len(stored), effect),
-        _blind(reach.smallest_seen(cap)) if blind else None,
+        _blind(blind) if blind is not None else None,
         remarks.drift(x),
         remarks.mode_gap(x, q),
     ]
     return Decision(
         outcome=outcome,
-        final=rule.last or blind or not undecided,
+        final=rule.last or blind is not None or not undecided,
         observed=observed,
         baseline=baseline,
         ratio=seen,
@@ -184,13 +188,16 @@ def decide(
     )
 
 
-def _reach(noise: Noise, interval: tuple[float, float], rule: _Rule, n: int, *, interleaved: bool) -> Reach:
-    """How far the test sees; in pairs, from the width of its interval, since drift cancels in it."""
-    falling, fixed = float(noise.current[0]), float(noise.base[0] + noise.lasting[0])
+def _variances(noise: Noise, interval: tuple[float, float], *, interleaved: bool) -> dict[str, float]:
+    """Of the log ratio; of arms in pairs from the width of the interval, since drift cancels in it."""
     low, high = interval
     if interleaved and low > 0 and high < math.inf:
-        falling, fixed = (math.log(high / low) / 3.92) ** 2, 0.0
-    return Reach(n=n, falling=falling, fixed=fixed, level=rule.cap, margin=rule.margin, twice=rule.twice)
+        return {"falling": (math.log(high / low) / (2 * z(TAIL))) ** 2, "base": 0.0, "lasting": 0.0}
+    return {
+        "falling": float(noise.current[0]),
+        "base": float(noise.base[0]),
+        "lasting": float(noise.lasting[0]),
+    }
 
 
 def _few(n: int, q: float) -> str:
@@ -203,14 +210,14 @@ def _unknown_noise(noise: Noise, runs: int, effect: float | None) -> str | None:
     if effect is not None:
         return None
     told = "one stored run" if runs == 1 else f"{runs} stored runs"
-    if spread > ASSUMED:
-        return f"{told}, and requests slow down together: {spread:.0%} run-to-run noise assumed"
-    return f"{told}: assumed {ASSUMED:.0%} run-to-run noise"
+    if spread > 1.1 * ASSUMED:
+        return f"{told}, and requests slow down together: {spread * 100:.0f} % run-to-run noise assumed"
+    return f"{told}: assumed {ASSUMED * 100:.0f} % run-to-run noise"
 
 
 def _blind(smallest: float) -> str:
     return (
-        f"this machine is too noisy for a stored baseline: only regressions above +{smallest:.0%} "
+        f"this machine is too noisy for a stored baseline: only regressions above +{smallest * 100:.0f} % "
         "would be proven; compare with --llm-ab, or store more runs"
     )
 

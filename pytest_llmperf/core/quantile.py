@@ -34,15 +34,20 @@ def logs(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(np.maximum(values, RESOLUTION_S))
 
 
-def rank(n: int, q: float) -> int:
-    """Nearest rank of the *q* quantile among *n* values: 1 is the smallest, *n* the largest."""
+def _check(q: float) -> None:
     if not 0 < q < 1:
         raise ValueError(f"quantile: {q} is not between 0 and 1")
+
+
+def rank(n: int, q: float) -> int:
+    """Nearest rank of the *q* quantile among *n* values: 1 is the smallest, *n* the largest."""
+    _check(q)
     return min(n, max(1, math.ceil(q * n - 1e-9)))
 
 
 def needed(q: float) -> int:
     """Samples from which the *q* quantile is not simply the largest (or smallest) value: 20 for p95."""
+    _check(q)
     return math.ceil(1 / min(q, 1 - q) - 1e-9)
 
 

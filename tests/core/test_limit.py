@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_llmperf.core.gate import Side, decide_limit, decide_limit_proportion, looks
@@ -112,6 +112,7 @@ def test_a_limit_of_zero_is_broken_by_anything():
     assert decide_limit([0.0] * 30, 0.0, quantile=0.95, looks=LOOKS).side is Side.KEPT
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(0.01, 10), min_size=1, max_size=80),
     st.floats(0.01, 10),
@@ -126,6 +127,7 @@ def test_the_unit_does_not_matter(values, bound, factor, q):
         assert one.side is other.side
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 10), min_size=1, max_size=80), st.floats(0.01, 10), st.floats(1.01, 5))
 def test_a_limit_that_is_kept_stays_kept_when_it_is_raised(values, bound, factor):
     if decide_limit(values, bound, quantile=0.95, looks=LOOKS).side is Side.KEPT:

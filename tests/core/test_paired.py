@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -47,7 +47,8 @@ def test_a_slower_tail_alone_is_seen():
     rng = np.random.default_rng(4)
     x, y = rng.normal(0, 0.1, 300), rng.normal(0, 0.1, 300)
     slow = np.where(x > np.quantile(x, 0.85), x + 0.5, x)
-    assert paired.no_slower(slow, y, q=0.95) < 1e-4 < 3e-4 < paired._signed_ranks(slow - y)
+    assert paired.no_slower(slow, y, q=0.95) < 1e-4
+    assert paired._signed_ranks(slow - y) > 3e-4
 
 
 def test_the_rank_sum_is_no_bolder_than_the_exact_one():
@@ -81,6 +82,7 @@ def test_unchanged_arms_are_called_slower_no_more_often_than_promised():
 pairs = st.lists(st.tuples(st.floats(-3, 3), st.floats(-3, 3)), min_size=1, max_size=30)
 
 
+@settings(deadline=None)
 @given(pairs, st.sampled_from([0.5, 0.9, 0.95]), st.floats(-2, 2), st.floats(0.001, 2))
 def test_the_more_is_allowed_the_weaker_the_evidence_of_pairs(values, q, shift, further):
     x, y = np.array(values).round(6).T
@@ -88,6 +90,7 @@ def test_the_more_is_allowed_the_weaker_the_evidence_of_pairs(values, q, shift, 
     assert paired.p_value(x, y, q=q, shift=shift + further) >= allowed - 1e-9
 
 
+@settings(deadline=None)
 @given(pairs, st.sampled_from([0.5, 0.95]))
 def test_swapping_the_arms_turns_the_question_around(values, q):
     x, y = np.array(values).round(6).T

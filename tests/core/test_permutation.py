@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -108,12 +108,14 @@ def test_rows_are_judged_one_by_one_however_many_there_are(monkeypatch):
 samples = st.lists(st.floats(-3, 3), min_size=2, max_size=25)
 
 
+@settings(deadline=None)
 @given(samples, samples, st.sampled_from([0.5, 0.9, 0.95]), st.floats(-3, 3))
 def test_moving_both_samples_changes_nothing(x, y, q, by):
     x, y = np.array(x).round(6), np.array(y).round(6)
     assert p_value(x + by, y + by, q=q) == pytest.approx(p_value(x, y, q=q), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(samples, samples, st.sampled_from([0.5, 0.9, 0.95]), st.floats(-2, 2), st.floats(0.001, 2))
 def test_the_more_is_allowed_the_weaker_the_evidence(x, y, q, shift, further):
     x, y = np.array(x).round(6), np.array(y).round(6)
@@ -121,12 +123,14 @@ def test_the_more_is_allowed_the_weaker_the_evidence(x, y, q, shift, further):
     assert p_value(x, y, q=q, shift=shift + further) >= allowed - 1e-9
 
 
+@settings(deadline=None)
 @given(samples, samples, st.sampled_from([0.5, 0.95]), st.floats(0.001, 2))
 def test_the_slower_the_current_sample_the_stronger_the_evidence(x, y, q, slower):
     x, y = np.array(x).round(6), np.array(y).round(6)
     assert p_value(x + slower, y, q=q) <= p_value(x, y, q=q) + 1e-9
 
 
+@settings(deadline=None)
 @given(samples, samples, st.sampled_from([0.5, 0.95]))
 def test_one_of_the_two_directions_is_always_likely(x, y, q):
     x, y = np.array(x).round(6), np.array(y).round(6)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -25,6 +25,7 @@ def test_the_interval_is_wilson_s(successes, trials):
     assert proportion.wilson(successes, trials) == pytest.approx((theirs.low, theirs.high))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.data())
 def test_the_exact_test_is_fisher_s(trials, base_trials, data):
     good, base_good = data.draw(st.integers(0, trials)), data.draw(st.integers(0, base_trials))
@@ -104,6 +105,7 @@ def test_an_unchanged_share_is_hardly_ever_called_regressed(share):
     assert outcomes.count(Outcome.PASSED) >= 380
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), st.integers(1, 100), st.data())
 def test_swapping_the_arms_swaps_regressed_and_improved(trials, base_trials, data):
     good, base_good = data.draw(st.integers(0, trials)), data.draw(st.integers(0, base_trials))
