@@ -11,8 +11,12 @@ from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.reports.plain import UNSAFE
+from pytest_llmperf.reports.summary import compared_with
 
 SCHEMA = "pytest-llmperf/run/1"
+
+#: Of what the run was compared with, as much as the plots need.
+_COMPARED = ("latency_s", "ttft_s")
 
 
 def render(run: Run) -> str:
@@ -65,6 +69,13 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
         },
         **_measured(measured),
         "series": {name: _series(name, values) for name, values in measured.series.items()},
+        "compared_with": [
+            {
+                "origin": origin,
+                "series": {name: _series(name, series[name]) for name in _COMPARED if name in series},
+            }
+            for origin, series in compared_with(scenario)
+        ],
     }
 
 

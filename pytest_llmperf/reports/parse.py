@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 
+from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.exchange import TokenSource
 from pytest_llmperf.core.measurement import CheckCount, Count, FailureCount, Measurement, TokenTotals
@@ -88,7 +89,13 @@ def _scenario(scenario: _Object) -> Scenario:
             settled=scenario.get("settled", True),
             warnings=tuple(scenario.get("warnings", ())),
         ),
+        stored=tuple(_stored(scenario["id"], run) for run in scenario.get("compared_with", ())),
     )
+
+
+def _stored(scenario: str, run: _Object) -> StoredRun:
+    series = {name: tuple(values) for name, values in run["series"].items()}
+    return StoredRun(scenario=scenario, saved="", label=run["origin"], series=series)
 
 
 def _reason(scenario: _Object) -> str:

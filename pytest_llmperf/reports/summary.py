@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_llmperf.core.outcome import Outcome
@@ -67,6 +67,13 @@ def comparison(checks: Sequence[Check]) -> Check | None:
     """
     compared = [check for check in checks if check.kind is CheckKind.REGRESSION and check.ratio is not None]
     return max(compared, key=_weight, default=None)
+
+
+def compared_with(scenario: Scenario) -> list[tuple[str, Mapping[str, Sequence[float]]]]:
+    """Where each series comes from that the scenario was held against, and its values by name."""
+    if scenario.base is not None:
+        return [(scenario.base.backend, scenario.base.series)]
+    return [(run.origin, run.series) for run in scenario.stored]
 
 
 def finite(value: float | None) -> float | None:

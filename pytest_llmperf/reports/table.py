@@ -108,16 +108,11 @@ def _bare(value: float) -> str:
     return show(value, "1/s").removesuffix("/s")
 
 
-def _share(value: float) -> str:
-    """``98.3%``; what is not all of them is never shown as 100 %."""
-    return "<100%" if 0.9995 <= value < 1 else show(value, "").replace(" ", "")
-
-
 _SHOWN: dict[str, Callable[[float], str]] = {
     "n": lambda count: f"{count:.0f}",
     "s": _bare,
     "1/s": _bare,
-    "": _share,
+    "": lambda share: show(share, "").replace(" ", ""),
     "USD": lambda cost: show(cost, "USD"),
     "x": show_ratio,
 }

@@ -17,6 +17,7 @@ from pytest_llmperf.core.run import Run
 REPORTS = {
     "json": "pytest_llmperf.reports.json:render",
     "markdown": "pytest_llmperf.reports.markdown:render",
+    "html": "pytest_llmperf.reports.html:render",
     "csv": "pytest_llmperf.reports.csv:render",
     "alerts": "pytest_llmperf.reports.alerts:render",
     "openmetrics": "pytest_llmperf.reports.openmetrics:render",
@@ -34,6 +35,7 @@ APPENDED = frozenset({"alerts"})
 SUFFIXES = {
     ".json": "json",
     ".md": "markdown",
+    ".html": "html",
     ".csv": "csv",
     ".ndjson": "alerts",
     ".prom": "openmetrics",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -61,7 +62,11 @@ def measured(name: str = "test_router", *, n: int = 40, median_s: float = 0.11, 
 
 
 def stored(
-    median_s: float = 0.11, *, n: int = 200, runs: int = 3, facts: Mapping[str, str] = FACTS
+    median_s: float = 0.11,
+    *,
+    n: int = 200,
+    runs: int = 3,
+    facts: Mapping[str, str] = FACTS,
 ) -> History:
     def one(seed: int) -> StoredRun:
         latency = times(median_s, n, seed=seed)
@@ -79,11 +84,12 @@ def stored(
 
 
 def judged(measurement: Measurement, promise: Slo | None = None, history: History | None = None) -> Scenario:
-    promise = promise or slo(p95_ms=1000)
+    promise, history = promise or slo(p95_ms=1000), history or History()
     return Scenario(
         measurement=measurement,
         slo=promise,
-        verdict=judge(measurement, promise, history or History()),
+        verdict=judge(measurement, promise, history),
+        stored=tuple(replace(one, scenario=measurement.scenario) for one in history.comparable(measurement)),
     )
 
 

@@ -1,0 +1,174 @@
+"""One scenario on the page: why it was judged so, its plots, and what they say in numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.metric import METRICS, QUANTILES, Shape
+from pytest_llmperf.core.quantity import show, show_range, show_ratio
+from pytest_llmperf.core.verdict import Check, CheckKind
+from pytest_llmperf.reports.plain import plain
+from pytest_llmperf.reports.plots import earlier
+from pytest_llmperf.reports.summary import Summary, percentile
+from pytest_llmperf.reports.wording import words
+
+_EXAMPLE = 2000  #: characters of an error message
+_SHOWN_QUANTILES = ("p50", "p90", "p95", "p99")
+
+
+def row_id(index: int) -> str:
+    """The anchor of the scenario at *index*."""
+    return f"s{index + 1}"
+
+
+def details(row: Summary, index: int, *, unfolded: bool) -> Iterable[str]:
+    """The scenario as one element that folds."""
+    about, verdict = row.scenario.measurement, row.scenario.verdict
+    yield f'<details class="scenario" id="{row_id(index)}" data-outcome="{row.outcome}"{" open" * unfolded}>'
+    yield f"<summary><h2>{escape(plain(row.name))}</h2>"
+    yield f'<span class="verdict {row.outcome}">{words(row.outcome)}</span></summary>'
+    yield f"<p>{escape(plain(verdict.reason))}</p>"
+    yield f'<p class="quiet">{escape(_where(about))}</p>'
+    yield from _plots(row, index)
+    yield from _table("Checks", ("check", "now", "limit", "baseline", "ratio", "n", "verdict"), _checks(row))
+    yield from _table("Distribution", _distribution_heading(row), _distribution(row))
+    yield from _table("Failed requests", ("kind", "requests", "for example"), _failures(about))
+    yield from _table("Named checks", ("check", "label", "passed", "of", "share"), _named_checks(about))
+    yield from _table("Tokens", ("", "tokens"), _tokens(about))
+    yield from _table("Facts", ("", ""), ((name, value) for name, value in about.facts.items()))
+    yield "</details>"
+
+
+def _where(about: Measurement) -> str:
+    place = f"{about.path}:{about.line}" if about.path else about.scenario
+    parts = [place, " ".join(filter(None, (about.backend, about.model)))]
+    parts.append(f"{about.iterations} iterations after {about.warmup} to warm up")
+    parts.append(f"{about.sent} requests, {about.failed} failed")
+    if about.stopped:
+        parts.append(f"stopped: {about.stopped}")
+    return " · ".join(plain(part) for part in parts if part)
+
+
+def _plots(row: Summary, index: int) -> Iterable[str]:
+    latencies = row.scenario.measurement.series.get("latency_s", ())
+    if not latencies:
+        return
+    name = plain(row.name)
+    origin, before = earlier(row.scenario, "latency_s")
+    summary = f"p50 {show(row.p50_s, 's')}, p95 {show(row.p95_s, 's')}, p99 {show(row.p99_s, 's')}"
+    against = f"; baseline {plain(origin)}: p95 {show(percentile(before, 0.95), 's')}" if before else ""
+    yield '<div class="plots">'
+    yield from _figure(
+        f"{row_id(index)}-distribution",
+        "distribution",
+        f"Share of {len(latencies)} requests answered within a time",
+        f"Distribution of the latency of {name}: {summary}{against}",
+    )
+    yield from _figure(
+        f"{row_id(index)}-time",
+        "time",
+        "Latency and time to first token, request by request",
+        f"Latency of {name} in the order of its requests: {summary}",
+    )
+    yield "</div>"
+
+
+def _figure(name: str, kind: str, caption: str, description: str) -> Iterable[str]:
+    yield f'<figure><figcaption id="{name}">{escape(caption)}</figcaption>'
+    yield f'<div class="plot" data-plot="{kind}" tabindex="0" role="img"'
+    yield f' aria-label="{escape(description)}"></div>'
+    yield '<output class="reading" aria-live="polite"></output></figure>'
+
+
+def _checks(row: Summary) -> Iterable[Sequence[str]]:
+    for check in row.scenario.verdict.checks:
+        against = check.kind is CheckKind.REGRESSION
+        interval = f" ({_interval(check)})" if check.low is not None else ""
+        ratio = "-" if check.ratio is None else show_ratio(check.ratio)
+        yield (
+            f"{check.label} {'against the baseline' if against else 'limit'}",
+            show(check.observed, check.unit) + ("" if against else interval),
+            "-"
+            if check.limit is None
+            else show_ratio(check.limit)
+            if against
+            else show(check.limit, check.unit),
+            show(check.baseline, check.unit),
+            ratio + (interval if against else ""),
+            str(check.n),
+            words(check.outcome),
+        )
+
+
+def _interval(check: Check) -> str:
+    high = math.inf if check.high is None else check.high
+    if check.kind is CheckKind.LIMIT:
+        return show_range(check.low, high, check.unit)
+    return f"{check.low:.2f}-{high:.2f}"
+
+
+def _distribution_heading(row: Summary) -> tuple[str, ...]:
+    origin, before = earlier(row.scenario, "latency_s")
+    heading = ("", "n", "mean", *_SHOWN_QUANTILES, "max")
+    return (*heading, f"p95 of {plain(origin)}") if before else heading
+
+
+def _distribution(row: Summary) -> Iterable[Sequence[str]]:
+    compares = bool(earlier(row.scenario, "latency_s")[1])
+    for name, metric in METRICS.items():
+        values = row.scenario.measurement.series.get(f"{name}_s", ())
+        if metric.shape is not Shape.TIME or not values:
+            continue
+        cells = [name, str(len(values)), show(sum(values) / len(values), "s")]
+        cells += [show(percentile(values, QUANTILES[quantile]), "s") for quantile in _SHOWN_QUANTILES]
+        cells.append(show(max(values), "s"))
+        if compares:
+            cells.append(show(percentile(earlier(row.scenario, f"{name}_s")[1], 0.95), "s"))
+        yield cells
+
+
+def _failures(about: Measurement) -> Iterable[Sequence[str]]:
+    for failure in about.failures:
+        yield failure.kind, str(failure.count), plain(failure.example, limit=_EXAMPLE)
+
+
+def _named_checks(about: Measurement) -> Iterable[Sequence[str]]:
+    for check in sorted(about.checks, key=lambda check: check.count.rate):
+        count = check.count
+        yield check.name, check.label or "-", str(count.successes), str(count.trials), show(count.rate, "")
+
+
+def _tokens(about: Measurement) -> Iterable[Sequence[str]]:
+    tokens = about.tokens
+    if not tokens.sources:
+        return
+    yield "input", str(tokens.input)
+    if tokens.cached is not None:
+        yield "of these from the prefix cache", str(tokens.cached)
+    yield "output", str(tokens.output)
+    if tokens.reasoning is not None:
+        yield "of these for reasoning", str(tokens.reasoning)
+    yield "counted by", ", ".join(source.value for source in tokens.sources)
+    costs = about.series.get("cost_usd", ())
+    if costs:
+        yield "cost of all requests", show(sum(costs), "USD")
+
+
+def _table(title: str, heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    lines = [
+        f'<tr><th scope="row">{escape(plain(first))}</th>'
+        + "".join(f"<td>{escape(plain(cell))}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in rows
+    ]
+    if not lines:
+        return
+    yield f'<div class="wide" tabindex="0" role="region" aria-label="{title}"><table>'
+    yield f"<caption>{title}</caption>"
+    if any(heading):
+        cells = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in heading)
+        yield f"<thead><tr>{cells}</tr></thead>"
+    yield f"<tbody>{''.join(lines)}</tbody></table></div>"

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from pytest_llmperf.reports.html import render
+from pytest_llmperf.reports.plain import UNSAFE
+
+VOID = {"meta", "input", "br", "img", "link"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes; raises where one is not closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(page)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in {"script", "style"}:
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def everything(runs):
+    return render(runs.everything())
+
+
+def test_every_element_is_closed(everything):
+    Page(everything)
+
+
+def test_nothing_is_loaded_from_anywhere(everything):
+    page = Page(everything)
+    loading = [
+        (tag, name)
+        for tag, attributes in page.elements
+        for name in attributes
+        if name in {"src", "srcset", "data", "action"}
+    ]
+    links = [attributes.get("href", "") for tag, attributes in page.elements if tag in {"a", "link"}]
+    assert (loading, [link for link in links if not link.startswith("#")]) == ([], [])
+
+
+def test_every_link_leads_to_a_scenario_of_the_page(everything):
+    page = Page(everything)
+    ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    assert {attributes["href"][1:] for tag, attributes in page.elements if tag == "a"} <= ids
+
+
+def test_every_identifier_is_unique(everything):
+    ids = [attributes["id"] for _, attributes in Page(everything).elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_names_are_shown_and_make_no_element(runs):
+    page = Page(render(runs.of("hostile")))
+    ours = {attributes.get("type") for tag, attributes in page.elements if tag == "script"}
+    assert (ours, any("<script>alert(1)</script>" in text for text in page.text)) == (
+        {"application/json", None},
+        True,
+    )
+
+
+def test_an_event_handler_in_a_name_stays_text(runs):
+    scenario = runs.judged(runs.measured('x" onmouseover="alert(1)'))
+    page = Page(render(runs.run_of(scenario)))
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+
+
+def test_data_cannot_end_the_script_that_holds_it(runs):
+    scenario = runs.scenario("passed")
+    stored = tuple(dataclasses.replace(run, label="</script><b>") for run in scenario.stored)
+    page = Page(render(runs.run_of(dataclasses.replace(scenario, stored=stored))))
+    assert "b" not in {tag for tag, _ in page.elements}
+
+
+def test_the_policy_allows_exactly_the_scripts_of_the_page(everything):
+    import base64
+    import hashlib
+
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', everything)[1])
+    scripts = re.findall(r"<script>(.*?)</script>", everything, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert re.search(r"script-src ([^;]*)", policy)[1] == " ".join(f"'sha256-{each}'" for each in hashes)
+
+
+def test_no_control_character_reaches_the_page(everything):
+    assert not UNSAFE.search("".join(Page(everything).text).replace("\n", ""))
+
+
+def test_the_verdict_of_every_scenario_is_text_and_not_only_colour(everything):
+    assert len(re.findall(r'<span class="verdict [a-z_]+">[a-z ]+</span>', everything)) == 1 + 2 * 11
+
+
+def test_every_plot_says_in_words_what_it_shows(everything):
+    plots = [attributes for _, attributes in Page(everything).elements if "data-plot" in attributes]
+    assert plots
+    assert all("p95" in attributes["aria-label"] for attributes in plots)
+
+
+def test_a_failed_request_is_shown_with_its_example(everything):
+    assert "connection refused (127.0.0.1:8000)" in "".join(Page(everything).text)
+
+
+def test_a_run_without_scenarios_is_a_page(runs):
+    assert "no scenario was measured" in "".join(Page(render(runs.of())).text)
+
+
+def big(runs):
+    scenario = runs.judged(runs.measured(n=2000), runs.slo(p95_ms=150), runs.stored(n=1000, runs=5))
+    return runs.run_of(
+        *(
+            dataclasses.replace(
+                scenario, measurement=dataclasses.replace(scenario.measurement, name=f"test_{index}")
+            )
+            for index in range(50)
+        )
+    )
+
+
+def test_fifty_scenarios_with_100_000_samples_take_less_than_two_megabytes(runs):
+    assert len(render(big(runs)).encode()) < 2_000_000
+
+
+# ---- in a browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--virtual-time-budget=10000",
+    "--dump-dom",
+)
+browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+
+
+class Browser:
+    """Opens a page, does something on it, and tells what it found."""
+
+    def __init__(self, folder) -> None:
+        self._folder = folder
+
+    def opened(self, page: str) -> tuple[str, list[str]]:
+        """The page as it stands after its scripts ran, and what the browser complained about."""
+        path = self._folder / "report.html"
+        path.write_text(page, encoding="utf-8")
+        result = subprocess.run(
+            [CHROMIUM, *FLAGS, f"--user-data-dir={self._folder / 'profile'}", path.as_uri()],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        return result.stdout, [line for line in result.stderr.splitlines() if "CONSOLE" in line]
+
+    def after(self, page: str, script: str):
+        """What *script*, the body of a function, returns on the page."""
+        page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+        driver = f"<script>document.title = JSON.stringify((() => {{ {script} }})())</script></body>"
+        dom, complaints = self.opened(page.replace("</body>", driver))
+        assert not complaints
+        return json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1]))
+
+
+@pytest.fixture
+def chromium(tmp_path):
+    return Browser(tmp_path)
+
+
+@browser
+def test_the_page_opens_without_a_complaint_and_draws_what_is_open(chromium, everything):
+    dom, complaints = chromium.opened(everything)
+    assert (complaints, dom.count('data-drawn="yes"'), dom.count("<canvas")) == ([], 2, 2)
+
+
+@browser
+def test_a_script_that_got_into_the_page_does_not_run(chromium, everything):
+    dom, complaints = chromium.opened(
+        everything.replace("</main>", "<script>document.title='owned'</script></main>")
+    )
+    assert ("owned</title>" in dom, len(complaints)) == (False, 1)
+
+
+@browser
+def test_opening_all_draws_every_plot(chromium, everything):
+    found = chromium.after(
+        everything,
+        """
+        document.getElementById("unfold").click();
+        dispatchEvent(new Event("beforeprint"));
+        const drawn = document.querySelectorAll(".plot[data-drawn]").length;
+        return [drawn, document.querySelectorAll(".plot").length];
+        """,
+    )
+    assert found == [18, 18]
+
+
+@browser
+def test_a_plot_has_ink_on_it(chromium, everything):
+    found = chromium.after(
+        everything,
+        """
+        return [...document.querySelectorAll("canvas")].map((canvas) =>
+          new Set(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data).size > 20);
+        """,
+    )
+    assert found == [True, True]
+
+
+SHOWN = """
+const links = document.querySelectorAll("#scenarios tbody tr:not([hidden]) a");
+return [...links].map((link) => link.textContent);
+"""
+
+
+@browser
+def test_a_verdict_can_be_filtered_away(chromium, runs):
+    script = f'document.querySelector("input[value=passed]").click(); {SHOWN}'
+    assert chromium.after(render(runs.of("passed", "failed", "priced")), script) == [
+        "test_router",
+        "test_priced",
+    ]
+
+
+@browser
+def test_what_is_filtered_away_is_hidden_below_too(chromium, runs):
+    script = (
+        'document.querySelector("input[value=passed]").click();'
+        'return [...document.querySelectorAll(".scenario[hidden]")].map((each) => each.id);'
+    )
+    assert chromium.after(render(runs.of("passed", "failed")), script) == ["s1"]
+
+
+@browser
+def test_names_can_be_searched(chromium, runs):
+    script = (
+        """
+    const box = document.getElementById("name");
+    box.value = "ROUT";
+    box.dispatchEvent(new Event("input"));
+    """
+        + SHOWN
+    )
+    assert chromium.after(render(runs.of("passed", "failed")), script) == ["test_router"]
+
+
+@browser
+@pytest.mark.parametrize(
+    ("clicks", "order"),
+    [(1, ["test_chat", "test_summary", "test_broken"]), (2, ["test_summary", "test_chat", "test_broken"])],
+)
+def test_a_click_on_a_heading_sorts_and_a_number_that_is_missing_goes_last(chromium, runs, clicks, order):
+    script = """
+    const headings = [...document.querySelectorAll("#scenarios thead th")];
+    const button = headings.find((heading) => heading.textContent === "p95").querySelector("button");
+    """
+    page = render(runs.of("regressed", "unreachable", "passed"))
+    assert chromium.after(page, script + "button.click();" * clicks + SHOWN) == order
+
+
+@browser
+def test_arrow_keys_read_a_plot_out(chromium, runs):
+    found = chromium.after(
+        render(runs.of("regressed")),
+        """
+        const plot = document.querySelector("[data-plot=time]");
+        plot.dispatchEvent(new KeyboardEvent("keydown", {key: "End"}));
+        plot.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowLeft"}));
+        return plot.parentElement.querySelector(".reading").textContent;
+        """,
+    )
+    assert re.fullmatch(r"request 199, latency [\d.]+ ms, TTFT [\d.]+ ms", found)
+
+
+@browser
+def test_a_link_to_a_scenario_opens_it(chromium, runs):
+    script = """
+    location.hash = "#s1";
+    dispatchEvent(new Event("hashchange"));
+    return document.getElementById("s1").open;
+    """
+    assert chromium.after(render(runs.of("passed")), script) is True
