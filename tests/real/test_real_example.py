@@ -22,6 +22,17 @@ ANSWERED = {
     "vllm": "POST /v1/chat/completions",
     "llama": "release: id",
 }
+EASY = """
+from pytest_llmperf import llm_slo
+
+@llm_slo(p95_ms=60_000, ttft_p95_ms=60_000)
+def test_sync(llm):
+    assert 0 < llm.chat("merhaba", max_tokens=8).tokens.output <= 8
+
+@llm_slo(p95_ms=60_000, tokens_per_s=0.01)
+async def test_async(async_llm):
+    assert (await async_llm.chat("merhaba", max_tokens=8)).text
+"""
 ENFORCES_SCHEMA = {"transformers": False, "vllm": True, "llama": True}
 
 
@@ -95,6 +106,27 @@ def test_json_is_valid_only_where_the_server_enforces_the_schema(finished, serve
     enforced = ENFORCES_SCHEMA[server.name]
     assert check["observed"] == (1.0 if enforced else 0.0)
     assert check["outcome"] == ("passed" if enforced else "failed")
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["alone", "xdist"])
+def test_limits_that_hold_pass(server, tmp_path, options):
+    (tmp_path / "test_two.py").write_text(EASY, encoding="utf-8")
+    report = tmp_path / "run.json"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--llm-iterations", "10"]
+    command += ["--llm-backend=openai", "--llm-url", server.url, "--llm-model", server.model]
+    done = subprocess.run(
+        [*command, "--llm-report", str(report), *options],
+        cwd=tmp_path,
+        env=os.environ | {"OPENAI_API_KEY": "unused"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    run = json.loads(report.read_text(encoding="utf-8"))
+    assert run["outcome"] == "no_baseline"
+    assert [scenario["requests"]["failed"] for scenario in run["scenarios"]] == [0, 0]
 
 
 def test_a_server_killed_during_a_run_ends_it_soon_with_its_failures_counted_by_kind(doomed_server, tmp_path):
