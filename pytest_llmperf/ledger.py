@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from pytest_llmperf.ab import Base, as_history
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.core.judge import judge
-from pytest_llmperf.core.measurement import pool
+from pytest_llmperf.core.judge import judge, quick
+from pytest_llmperf.core.measurement import Measurement, pool
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.run import Run, Scenario, drift
+from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Verdict
 from pytest_llmperf.options import GateMode
 from pytest_llmperf.probes.git import revision
@@ -44,9 +45,8 @@ class Ledger:
             return
         scenario = codec.loads(text, Scenario)
         if hasattr(report, "wasxfail"):
-            verdict = replace(
-                scenario.verdict, outcome=Outcome.SKIPPED, reason=f"xfail {report.wasxfail}".strip()
-            )
+            reason = f"xfail {report.wasxfail}".strip()
+            verdict = replace(scenario.verdict, outcome=Outcome.SKIPPED, reason=reason, settled=True)
             scenario = replace(scenario, verdict=verdict)
         self.scenarios.append(scenario)
 
@@ -70,7 +70,8 @@ class Ledger:
         if not rig.options.saves:
             return run
         if interrupted or run.problems:
-            return replace(run, saved=("no baseline was saved: the session did not end by itself",))
+            why = "the session did not end by itself" if interrupted else run.problems[0]
+            return replace(run, saved=(f"no baseline was saved: {why}",))
         saved, refused = _save(run, rig)
         return replace(run, saved=tuple(saved), problems=(*run.problems, *refused))
 
@@ -84,22 +85,43 @@ def _pooled(scenarios: Iterable[Scenario], rig: Rig) -> Iterable[Scenario]:
         if group[0].slo.scenario is None:
             yield from group
             continue
-        slo = group[0].slo
-        measurement = pool([scenario.measurement for scenario in group])
-        bases = [scenario.base for scenario in group if scenario.base is not None]
+        # Those that were skipped in the middle, or are expected to fail, are not judged.
+        parts = [scenario for scenario in group if not scenario.verdict.settled]
+        measurement = pool([scenario.measurement for scenario in parts or group])
+        bases = [scenario.base for scenario in parts if scenario.base is not None]
         base = pool(bases) if bases else None
         if any(scenario.verdict.outcome is Outcome.FAILED for scenario in group):
             verdict = Verdict(outcome=Outcome.FAILED, reason="an item of it ended before its measuring did")
-        elif rig.options.gate is GateMode.OFF or rig.options.quick:
+        elif not parts:
             verdict = group[0].verdict
         else:
-            history = (
-                rig.history(measurement.scenario)
-                if base is None
-                else as_history(Base(label=base.backend), base)
-            )
-            verdict = judge(measurement, slo, history, rig.terms())
-        yield Scenario(measurement=measurement, slo=slo, verdict=verdict, base=base)
+            verdict = _pool_verdict([part.slo for part in parts], measurement, base, rig)
+        yield Scenario(measurement=measurement, slo=group[0].slo, verdict=verdict, base=base)
+
+
+def _pool_verdict(
+    slos: Sequence[Slo], measurement: Measurement, base: Measurement | None, rig: Rig
+) -> Verdict:
+    if rig.options.gate is GateMode.OFF:
+        return Verdict(outcome=Outcome.SKIPPED, reason="the gate is off")
+    if len(set(map(_promises, slos))) > 1:
+        # Which of them were judged would depend on the order of the items.
+        return Verdict(
+            outcome=Outcome.FAILED,
+            reason="its items promise different things: give all of them the same limits, or other names",
+        )
+    if rig.options.quick:
+        return quick(measurement, slos[0])
+    history = (
+        rig.history(measurement.scenario) if base is None else as_history(Base(label=base.backend), base)
+    )
+    return judge(measurement, slos[0], history, rig.terms())
+
+
+def _promises(slo: Slo) -> Hashable:
+    """What a verdict on *slo* depends on."""
+    limits = frozenset((limit.metric, limit.statistic, limit.bound) for limit in slo.limits)
+    return limits, frozenset(slo.accuracy), slo.gate, slo.max_regression
 
 
 def _save(run: Run, rig: Rig) -> tuple[list[str], list[str]]:

@@ -218,7 +218,8 @@ class Repetition:
     def _judge(self, look: int, looks: tuple[int, ...]) -> Verdict:
         options, measurement = self.rig.options, self.measurement
         if self.slo.scenario is not None:
-            return Verdict(outcome=Outcome.SKIPPED, reason=f"part of {self.slo.scenario}")
+            # Judged when every item of it has been measured, at the end of the session.
+            return Verdict(outcome=Outcome.SKIPPED, reason=f"part of {self.slo.scenario}", settled=False)
         if options.gate is GateMode.OFF:
             return Verdict(outcome=Outcome.SKIPPED, reason="the gate is off")
         if options.quick:
