@@ -64,7 +64,9 @@ def test_every_section_of_slo_yaml_is_in_the_reference(tables):
 
 
 def test_every_fixture_that_pytest_offers_is_in_the_table(tables, pytester):
-    listed = pytester.runpytest("--fixtures").stdout.str()
+    listed = pytester.runpytest(
+        "--fixtures", "-o", "asyncio_default_fixture_loop_scope=function"
+    ).stdout.str()
     section = listed.partition("fixtures defined from pytest_llmperf.fixtures ")[2].partition(
         "fixtures defined"
     )[0]
