@@ -225,10 +225,11 @@ def _baseline_diff(parsed: argparse.Namespace) -> int:
         for name, values in sorted(runs[-1].series.items()):
             if first.series.get(name) and values:
                 then, now = _p95(first.series[name]), _p95(values)
+                what = f"{plain(runs[0].scenario)}  {name.removesuffix('_s')} p95"
+                change = f"{100 * (now / then - 1):+.1f} %"
                 sys.stdout.write(
-                    f"{plain(runs[0].scenario)}  {name.removesuffix('_s')} p95 "
-                    f"{show(then, 's')} ({plain(first.origin)}) -> {show(now, 's')} ({plain(runs[-1].origin)}), "
-                    f"{100 * (now / then - 1):+.1f} %\n"
+                    f"{what} {show(then, 's')} ({plain(first.origin)}) -> "
+                    f"{show(now, 's')} ({plain(runs[-1].origin)}), {change}\n"
                 )
     return 0
 

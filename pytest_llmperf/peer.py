@@ -9,7 +9,6 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from pytest_llmperf.channel import Channel
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.markers import is_scenario
-from pytest_llmperf.revision import ADDRESS, TOKEN, WORKTREE, remove_worktree
+from pytest_llmperf.revision import ADDRESS, TOKEN
 from pytest_llmperf.scenario import LEAD
 
 
@@ -99,12 +98,6 @@ class Peer:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
             self._lead.ended(self._failure or "its test ended before")
         return True
-
-    def pytest_unconfigure(self) -> None:
-        """The leading session removes the worktree, unless it was killed."""
-        top, directory = map(Path, os.environ[WORKTREE].split(os.pathsep))
-        os.chdir(top)
-        remove_worktree(top, directory)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,8 +2,8 @@
 
 ``--llm-ab git:REV`` checks REV out into a git worktree and runs its scenarios there in a second pytest
 process, which `peer` makes do one iteration at a time when it is told to. Messages are lines of JSON on
-a loopback socket. Neither the worktree nor the process outlives the session: when this process dies, the
-other one reads the end of the connection, ends, and removes the worktree itself.
+a loopback socket. Neither the worktree nor the process outlives the session, however that ends: the process
+reads the end of its connection, and `reaper` removes the worktree.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -28,15 +27,13 @@ from pytest_llmperf.channel import Channel
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.iteration import Iteration
+from pytest_llmperf.reaper import ENDING_S
 
 #: How long the other process may take to import and collect.
 COLLECTING_S = 120.0
 
-#: How long it may take to end when it is told to.
-ENDING_S = 10.0
-
 #: Where the other process finds this one, and what it proves itself with.
-ADDRESS, TOKEN, WORKTREE = "LLMPERF_PEER_ADDRESS", "LLMPERF_PEER_TOKEN", "LLMPERF_PEER_WORKTREE"
+ADDRESS, TOKEN = "LLMPERF_PEER_ADDRESS", "LLMPERF_PEER_TOKEN"
 
 
 class _Gone(Exception):  # noqa: N818 - the other process is gone
@@ -51,6 +48,7 @@ class Checkout:
     commit: str  #: short hash
     top: Path  #: of the project's repository
     directory: Path  #: of the worktree
+    reaper: subprocess.Popen[str]  #: cleans up when this process is gone
 
     @classmethod
     def make(cls, name: str, root: Path) -> Checkout:
@@ -61,10 +59,21 @@ class Checkout:
             root, name, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
         )
         directory = Path(tempfile.mkdtemp(prefix="llmperf-base-")).resolve() / "tree"
-        _git(
-            top, name, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(directory), commit
+        reaper = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "pytest_llmperf.reaper", str(top), str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
-        return cls(label=name, commit=commit[:7], top=top, directory=directory)
+        checkout = cls(label=name, commit=commit[:7], top=top, directory=directory, reaper=reaper)
+        try:
+            hooks = ["-c", "core.hooksPath=/dev/null"]
+            _git(top, name, *hooks, "worktree", "add", "--detach", str(directory), commit)
+        except BaseException:
+            checkout.remove()
+            raise
+        return checkout
 
     def here(self, path: Path) -> Path | None:
         """The worktree's counterpart of *path*; None for a path outside the project, or not in REV."""
@@ -75,14 +84,7 @@ class Checkout:
 
     def remove(self) -> None:
         """Remove the worktree, and what git knows of it."""
-        remove_worktree(self.top, self.directory)
-
-
-def remove_worktree(top: Path, directory: Path) -> None:
-    """Remove the worktree *directory* of the repository at *top*; a second call does nothing."""
-    for arguments in (["worktree", "remove", "--force", str(directory)], ["worktree", "prune"]):
-        subprocess.run(["git", *arguments], cwd=top, capture_output=True, check=False)  # noqa: S603, S607
-    shutil.rmtree(directory.parent, ignore_errors=True)
+        self.reaper.communicate()
 
 
 class Revision:
@@ -114,7 +116,6 @@ class Revision:
                     **_environment(checkout),
                     ADDRESS: str(server.getsockname()[1]),
                     TOKEN: token,
-                    WORKTREE: f"{checkout.top}{os.pathsep}{checkout.directory}",
                 }
                 there = [str(path) for file in files if (path := checkout.here(file)) is not None]
                 directory = checkout.here(root) or checkout.directory
@@ -129,6 +130,9 @@ class Revision:
                         stderr=subprocess.STDOUT,
                         start_new_session=True,  # Ctrl-C is for this process, which tells the other
                     )
+                if checkout.reaper.stdin is not None:
+                    checkout.reaper.stdin.write(f"{process.pid}\n")
+                    checkout.reaper.stdin.flush()
                 revision = cls(checkout, process, log)
                 if there:
                     revision._meet(server, token)
