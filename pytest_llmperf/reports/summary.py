@@ -36,7 +36,7 @@ class Summary:
 def summarise(run: Run) -> list[Summary]:
     """One row per scenario, in the run's order."""
     names = unique_names(run.scenarios)
-    return [_summary(scenario, name) for scenario, name in zip(run.scenarios, names, strict=True)]
+    return [summary(scenario, name) for scenario, name in zip(run.scenarios, names, strict=True)]
 
 
 def unique_names(scenarios: Sequence[Scenario]) -> list[str]:
@@ -86,7 +86,8 @@ def _weight(check: Check) -> tuple[int, bool, bool]:
     return bad, (check.metric, check.statistic) == ("latency", "p95"), check.unit == "s"
 
 
-def _summary(scenario: Scenario, name: str) -> Summary:
+def summary(scenario: Scenario, name: str) -> Summary:
+    """The row of one *scenario*, under *name*."""
     measured = scenario.measurement
     latencies = measured.series.get("latency_s", ())
     rates = {rate: finite(count.rate) for rate, count in measured.proportions.items()}
