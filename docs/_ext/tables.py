@@ -157,10 +157,8 @@ def _type(value: dict[str, Any], schema: dict[str, Any]) -> str:
     if value.get("$ref") == "#/$defs/promises":
         return "SLO keys"
     value = _resolved(value, schema)
-    if "const" in value:
-        return f"`{value['const']}`"
-    if "enum" in value:
-        return "one of " + _list(value["enum"])
+    if words := value.get("enum", [value["const"]] if "const" in value else []):
+        return ("one of " if len(words) > 1 else "") + _list(words)
     choices = value.get("anyOf") or value.get("oneOf")
     if choices:
         return " or ".join(dict.fromkeys(_type(one, schema) for one in choices))
