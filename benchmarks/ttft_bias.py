@@ -43,10 +43,12 @@ class PacedServer(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """A request for an answer, or for what was noted."""
         at_s = time.perf_counter()
         self._buffer += data
         head, found, body = self._buffer.partition(b"\r\n\r\n")
@@ -127,65 +129,91 @@ async def in_turns(asks: dict[str, Ask], streams: int, requests: int) -> dict[st
     return measured
 
 
+def ours_sync(backend: Backend, stack: contextlib.AsyncExitStack) -> Ask:
+    client = stack.enter_context(Client(backend, Recording()))
+
+    async def ask(name: str) -> float:
+        return (client.chat("hi", user=name).ttft_ms or 0) / 1e3
+
+    return ask
+
+
+async def ours_async(backend: Backend, stack: contextlib.AsyncExitStack) -> Ask:
+    client = await stack.enter_async_context(AsyncClient(backend, Recording()))
+
+    async def ask(name: str) -> float:
+        return ((await client.chat("hi", user=name)).ttft_ms or 0) / 1e3
+
+    return ask
+
+
+def bare_httpx(url: str, stack: contextlib.AsyncExitStack) -> Ask:
+    client = stack.enter_context(httpx.Client(trust_env=False))
+
+    async def ask(name: str) -> float:
+        due_s, first_s = time.perf_counter(), 0.0
+        with client.stream("POST", url, json=body(name)) as response:
+            for line in response.iter_lines():
+                if not first_s and first_content(line):
+                    first_s = time.perf_counter()
+        return first_s - due_s
+
+    return ask
+
+
+async def bare_async_httpx(url: str, stack: contextlib.AsyncExitStack) -> Ask:
+    limits = httpx.Limits(max_connections=None)
+    client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, limits=limits))
+
+    async def ask(name: str) -> float:
+        due_s, first_s = time.perf_counter(), 0.0
+        async with client.stream("POST", url, json=body(name)) as response:
+            async for line in response.aiter_lines():
+                if not first_s and first_content(line):
+                    first_s = time.perf_counter()
+        return first_s - due_s
+
+    return ask
+
+
+async def bare_aiohttp(url: str, stack: contextlib.AsyncExitStack) -> Ask:
+    import aiohttp  # noqa: PLC0415 - only where it is installed
+
+    connector = aiohttp.TCPConnector(limit=0)
+    session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+
+    async def ask(name: str) -> float:
+        due_s, first_s = time.perf_counter(), 0.0
+        async with session.post(url, json=body(name)) as response:
+            async for line in response.content:
+                if not first_s and first_content(line.decode()):
+                    first_s = time.perf_counter()
+        return first_s - due_s
+
+    return ask
+
+
 async def main(requests: int, stream_counts: list[int]) -> None:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
     process.start()
-    url = f"http://127.0.0.1:{ours.recv()}"
-    backend = Backend(name="paced", kind="openai", url=url, model="m")
+    base = f"http://127.0.0.1:{ours.recv()}"
+    url = f"{base}/v1/chat/completions"
+    backend = Backend(name="paced", kind="openai", url=base, model="m")
     async with contextlib.AsyncExitStack() as stack:
-        sync = stack.enter_context(Client(backend, Recording()))
-        own = await stack.enter_async_context(AsyncClient(backend, Recording()))
-        bare_sync = stack.enter_context(httpx.Client(trust_env=False))
-        bare = await stack.enter_async_context(
-            httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=None))
-        )
-
-        async def ask_llm(name: str) -> float:
-            return (sync.chat("hi", user=name).ttft_ms or 0) / 1e3
-
-        async def ask_async_llm(name: str) -> float:
-            return ((await own.chat("hi", user=name)).ttft_ms or 0) / 1e3
-
-        async def ask_httpx(name: str) -> float:
-            due_s, first_s = time.perf_counter(), 0.0
-            with bare_sync.stream("POST", f"{url}/v1/chat/completions", json=body(name)) as response:
-                for line in response.iter_lines():
-                    if not first_s and first_content(line):
-                        first_s = time.perf_counter()
-            return first_s - due_s
-
-        async def ask_async_httpx(name: str) -> float:
-            due_s, first_s = time.perf_counter(), 0.0
-            async with bare.stream("POST", f"{url}/v1/chat/completions", json=body(name)) as response:
-                async for line in response.aiter_lines():
-                    if not first_s and first_content(line):
-                        first_s = time.perf_counter()
-            return first_s - due_s
-
-        asks: dict[str, Ask] = {"async_llm": ask_async_llm, "httpx async": ask_async_httpx}
+        asks = {
+            "async_llm": await ours_async(backend, stack),
+            "httpx async": await bare_async_httpx(url, stack),
+        }
         if importlib.util.find_spec("aiohttp"):
-            import aiohttp  # noqa: PLC0415 - only where it is installed
-
-            session = await stack.enter_async_context(
-                aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-            )
-
-            async def ask_aiohttp(name: str) -> float:
-                due_s, first_s = time.perf_counter(), 0.0
-                async with session.post(f"{url}/v1/chat/completions", json=body(name)) as response:
-                    async for line in response.content:
-                        if not first_s and first_content(line.decode()):
-                            first_s = time.perf_counter()
-                return first_s - due_s
-
-            asks["aiohttp"] = ask_aiohttp
-
+            asks["aiohttp"] = await bare_aiohttp(url, stack)
+        blocking = {"llm": ours_sync(backend, stack), "httpx": bare_httpx(url, stack)}
         for streams in stream_counts:
-            blocking: dict[str, Ask] = {"llm": ask_llm, "httpx": ask_httpx} if streams == 1 else {}
-            measured = await in_turns(blocking | asks, streams, requests)
-            real = (await bare.get(url)).json()
-            show(measured, real, streams)
+            # a blocking client has one stream
+            measured = await in_turns(asks | blocking if streams == 1 else asks, streams, requests)
+            async with httpx.AsyncClient(trust_env=False) as client:
+                noted = (await client.get(base)).json()
+            show(measured, noted, streams)
     process.kill()
 
 

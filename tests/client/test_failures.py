@@ -59,8 +59,10 @@ def test_a_handshake_that_never_ends(client):
 
 
 def test_silence(wire, client, say):
-    failure = failing(client(wire([say.HOLD]).url, timeouts=QUICK))
+    asker = client(wire([say.HOLD]).url, timeouts=QUICK)
+    failure = failing(asker)
     assert (failure.kind, failure.message) == (FailureKind.TIMEOUT_FIRST_TOKEN, "no token within 0.1 s")
+    assert asker.exchange.latency_s < QUICK.total_s / 2
 
 
 def test_keep_alives_and_the_role_do_not_count_as_a_token(wire, client, say):
@@ -79,6 +81,14 @@ def test_a_stall_between_tokens(wire, client, say):
     failure = failing(asker)
     assert (failure.kind, failure.message) == (FailureKind.TIMEOUT_STALL, "nothing more within 0.1 s")
     assert asker.exchange.first_token_s is not None
+
+
+def test_a_long_answer_at_a_steady_pace_does_not_stall(wire, client, say):
+    steady = [part for _ in range(20) for part in (say.hello, 0.03)]
+    server = wire([say.sse, *steady, say.stop, say.done, say.last])
+    asker = client(server.url, timeouts=Timeouts(stall_s=0.4))
+    asker.chat("hi")
+    assert asker.exchange.latency_s > 0.5
 
 
 def test_an_event_that_drips_is_a_stall(wire, client, say):

@@ -59,6 +59,12 @@ def test_waiting_for_usage_and_the_end_belongs_to_the_latency(wire, client, say)
     assert asker.exchange.done_s - asker.exchange.chunk_s[-1] >= 0.02
 
 
+def test_waiting_for_the_last_byte_alone_belongs_to_the_latency(wire, client, say):
+    asker = client(wire([say.whole.removesuffix(say.last), 0.03, say.last]).url)
+    asker.chat("hi")
+    assert asker.exchange.done_s - asker.exchange.chunk_s[-1] >= 0.02
+
+
 def test_a_plain_answer_has_a_latency_and_no_ttft(wire, client, say):
     asker = client(wire([say.plain(say.answer)]).url)
     reply = asker.chat("hi", stream=False)
