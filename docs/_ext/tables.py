@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from pytest_llmperf import fixtures, slo_schema
+from pytest_llmperf import cli, fixtures, slo_schema
 from pytest_llmperf.core.metric import METRICS, QUANTILES, STATISTICS, TIME_UNITS, Metric, Shape
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.slo import ARGUMENTS, DEFAULT_GATE
 from pytest_llmperf.options import SPECS
+from pytest_llmperf.reports.write import REPORTS, SUFFIXES
 
 
 def options() -> str:
@@ -98,6 +101,55 @@ def fixture_texts() -> dict[str, str]:
         if not name.startswith("_"):
             found[name] = " ".join((inspect.getdoc(value) or "").partition("\n\n")[0].split())
     return found
+
+
+def reports() -> str:
+    """Every report format with the suffix that names it and the first line of its module."""
+    suffixes = {name: suffix for suffix, name in SUFFIXES.items()}
+    return _table(
+        ("format", "suffix", "what it is"),
+        (
+            (f"`{name}`", f"`{suffixes[name]}`" if name in suffixes else "", _first_line(target))
+            for name, target in REPORTS.items()
+        ),
+    )
+
+
+def _first_line(target: str) -> str:
+    module = importlib.import_module(target.partition(":")[0])
+    return (inspect.getdoc(module) or "").partition("\n")[0].replace("``", "`")
+
+
+def commands() -> str:
+    """Every command of ``llmperf`` with what it takes."""
+    return "\n\n".join(_command(parser, text) for parser, text in _leaves(cli._parser(), ""))
+
+
+def _command(parser: argparse.ArgumentParser, text: str) -> str:
+    table = _table(("argument", "meaning"), _arguments(parser))
+    return f"## `{parser.prog}`\n\n{parser.description or text}\n\n{table}"
+
+
+def _leaves(parser: argparse.ArgumentParser, text: str) -> Iterator[tuple[argparse.ArgumentParser, str]]:
+    """The parsers without further commands, each with its line of help."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not groups:
+        yield parser, text
+    for group in groups:
+        helps = {choice.dest: choice.help or "" for choice in group._choices_actions}
+        for name, child in group.choices.items():
+            yield from _leaves(child, helps.get(name, ""))
+
+
+def _arguments(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
+    for action in parser._actions:
+        if action.dest != "help":
+            words = " ".join(part for part in (", ".join(action.option_strings), _metavar(action)) if part)
+            yield f"`{words}`", (action.help or "").replace("%%", "%")
+
+
+def _metavar(action: argparse.Action) -> str:
+    return "" if action.nargs == 0 else str(action.metavar or action.dest)
 
 
 def slo_file() -> str:
@@ -195,4 +247,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "outcomes": outcomes,
     "fixtures": fixture_table,
     "slo-file": slo_file,
+    "reports": reports,
+    "commands": commands,
 }

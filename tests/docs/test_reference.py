@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pytest_llmperf import cli
 from pytest_llmperf.core.metric import KEYS, METRICS
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.slo import ARGUMENTS
+from pytest_llmperf.reports.write import REPORTS
 from pytest_llmperf.slo_schema import build
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -75,6 +77,20 @@ def test_every_fixture_that_pytest_offers_is_in_the_table(tables, pytester):
     assert "llm" in offered
     assert offered == set(rows)
     assert all(rows.values())
+
+
+def test_every_report_format_says_what_it_is(tables):
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| .* \| (.*) \|$", tables["reports"](), re.MULTILINE))
+    assert set(REPORTS) == set(rows)
+    assert all(rows.values())
+
+
+def test_every_command_that_llmperf_offers_is_in_the_reference(tables, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    offered = set(re.findall(r"^    (\w[\w-]*)", capsys.readouterr().out, re.MULTILINE))
+    assert "compare" in offered
+    assert offered == set(re.findall(r"^## `llmperf ([\w-]+)", tables["commands"](), re.MULTILINE))
 
 
 def test_every_page_uses_a_table_that_exists(tables):
