@@ -36,10 +36,10 @@ class Decision:
     p_beyond: float  #: p-value for "slower by no more than the limit"
     p_fine: float  #: p-value for "slower by twice the limit or more"
     mde: float | None  #: smallest regression that would be proven (0.21 is +21 %); None when decided
-    more: (
-        int | None
-    )  #: how many more samples would likely settle it; None when decided, or when no number would
+    #: How many more samples would likely settle it; None when decided, or when no number would.
+    more: int | None
     warnings: tuple[str, ...]  #: plain sentences
+    quantile: float | None = None  #: what was compared, which is 0.5 for few samples; None: a rate
 
 
 def looks(iterations: int, maximum: int) -> tuple[int, ...]:

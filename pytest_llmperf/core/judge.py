@@ -332,7 +332,7 @@ def _compare_times(
             run_effect=terms.run_effect,
             interleaved=terms.interleaved,
         )
-    return _compared(decision, key, slo, runs[-1].origin)
+    return _compared(decision, key, slo, _origin(runs))
 
 
 def _compare_rate(
@@ -345,7 +345,7 @@ def _compare_rate(
     decision = gate.decide_proportion(
         now.successes, now.trials, stored.successes, stored.trials, look=terms.look, looks=terms.looks
     )
-    return _compared(decision, key, slo, runs[-1].origin)
+    return _compared(decision, key, slo, _origin(runs))
 
 
 def _no_value(key: Key, slo: Slo, reason: str) -> _Judged:
@@ -353,11 +353,21 @@ def _no_value(key: Key, slo: Slo, reason: str) -> _Judged:
     return replace(judged, check=replace(judged.check, metric=key.metric, statistic=key.statistic))
 
 
+#: Few samples of p95 are compared at p50 instead.
+_NAMES: dict[float | None, str] = {quantile: name for name, quantile in QUANTILES.items()}
+
+
+def _origin(runs: Sequence[StoredRun]) -> str:
+    """``main@3f2c1a``, and how many older runs it was pooled with."""
+    older = len(runs) - 1
+    return runs[-1].origin + (f" and {older} more run{'s' if older > 1 else ''}" if older else "")
+
+
 def _compared(decision: gate.Decision, key: Key, slo: Slo, origin: str) -> _Judged:
     unit = METRICS[key.metric].unit
     check = Check(
         metric=key.metric,
-        statistic=key.statistic,
+        statistic=_NAMES.get(decision.quantile, key.statistic),
         kind=CheckKind.REGRESSION,
         unit=unit,
         limit=1 + slo.max_regression,
