@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -56,7 +57,7 @@ def running(name: str, *, port: int | None = None) -> Iterator[Server]:
     log = log_file(f"{name}-{port}")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            recipe.command(environment, port),
+            [*_die_with_us(), *recipe.command(environment, port)],
             cwd=MODELS,
             env={key: os.environ[key] for key in PASSED_ON if key in os.environ} | dict(recipe.environment),
             stdin=subprocess.DEVNULL,
@@ -77,6 +78,11 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def _die_with_us() -> list[str]:
+    """What ends a server whose starter was killed, where the system can do that (Linux)."""
+    return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 def _wait_until_ready(server: Server, start_s: float) -> None:
