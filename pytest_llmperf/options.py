@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_llmperf.core.duration import parse_duration
+from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.slo import parse_share
 
@@ -254,6 +255,13 @@ def _agreeing(options: Options) -> Options:
     if options.saves and (options.ab is not None or options.quick):
         other = "--llm-ab" if options.ab is not None else "--llm-quick"
         raise pytest.UsageError(f"{other} measures nothing that could be stored as a baseline")
+    if options.reports:
+        from pytest_llmperf.reports.write import check  # noqa: PLC0415 - only where a report is asked for
+
+        try:
+            check(options.reports)
+        except LlmPerfUsageError as error:
+            raise pytest.UsageError(str(error)) from None
     return options
 
 
