@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_llmperf.client.aio import AsyncClient
+from pytest_llmperf.client.attempt import Attempt
 from pytest_llmperf.client.recorder import Recording
 from pytest_llmperf.client.sync import Client
 from pytest_llmperf.core.backend import Backend, Timeouts
@@ -20,7 +21,7 @@ CLOSE, RESET, HOLD = "close", "reset", "hold"
 
 
 class Wire:
-    """A server that plays scripts on raw sockets: bytes to send, seconds to pause, and an end.
+    """A server that plays scripts on raw sockets: bytes to send, seconds to pause, functions, an end.
 
     The n-th request gets the n-th script; the last one is repeated. Without an end the connection
     stays open for another request.
@@ -111,6 +112,8 @@ class Wire:
         for step in script:
             if isinstance(step, bytes):
                 sock.sendall(step)
+            elif callable(step):
+                step()
             elif isinstance(step, float):
                 time.sleep(step)
             elif step == HOLD:
@@ -213,6 +216,24 @@ def client(request) -> Iterator[Callable[..., Asker]]:
     yield make
     for asker in askers:
         asker.close()
+
+
+@pytest.fixture
+def taken(monkeypatch) -> Callable[[], None]:
+    """A step of a script: waits until the client has taken in what was sent so far."""
+    event = threading.Event()
+    body = Attempt.body
+
+    def noted(self, *args):
+        body(self, *args)
+        event.set()
+
+    def wait():
+        assert event.wait(10)
+        event.clear()
+
+    monkeypatch.setattr(Attempt, "body", noted)
+    return wait
 
 
 SSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -26,25 +26,26 @@ def test_a_stream_is_recorded_once_with_its_stamps_in_order(wire, client, say):
     assert seen == reply.exchange
     assert seen.streamed
     assert seen.due_s <= seen.sent_s <= seen.first_byte_s <= seen.first_token_s <= seen.done_s
-    assert len(seen.chunk_s) == 2
+    first, second = seen.chunk_s
+    assert first < second
     assert seen.chunk_s[0] == seen.first_token_s == seen.first_answer_s
     assert seen.characters == len("hello world")
     assert reply.ttft_ms == seen.ttft_s * 1e3
     assert reply.latency_ms == seen.latency_s * 1e3
 
 
-def test_the_role_chunk_is_not_the_first_token(wire, client, say):
-    asker = client(wire([say.sse, say.role, 0.03, say.hello, say.stop, say.done, say.last]).url)
+def test_the_role_chunk_is_not_the_first_token(wire, client, say, taken):
+    asker = client(wire([say.sse + say.role, taken, say.hello, say.stop, say.done, say.last]).url)
     asker.chat("hi")
-    assert asker.exchange.first_token_s - asker.exchange.first_byte_s >= 0.02
+    assert asker.exchange.first_token_s > asker.exchange.first_byte_s
 
 
-def test_reasoning_is_the_first_token_but_not_the_first_answer(wire, client, say):
+def test_reasoning_is_the_first_token_but_not_the_first_answer(wire, client, say, taken):
     thought = say.event(delta={"reasoning_content": "hmm"})
-    asker = client(wire([say.sse + thought, 0.03, say.hello + say.stop + say.done + say.last]).url)
+    asker = client(wire([say.sse + thought, taken, say.hello + say.stop + say.done + say.last]).url)
     reply = asker.chat("hi")
     assert reply.reasoning == "hmm"
-    assert asker.exchange.first_answer_s - asker.exchange.first_token_s >= 0.02
+    assert asker.exchange.first_answer_s > asker.exchange.first_token_s
 
 
 def test_chunks_of_one_read_share_their_stamp(wire, client, say):
@@ -53,16 +54,16 @@ def test_chunks_of_one_read_share_their_stamp(wire, client, say):
     assert len(set(asker.exchange.chunk_s)) == 1
 
 
-def test_waiting_for_usage_and_the_end_belongs_to_the_latency(wire, client, say):
-    asker = client(wire([say.sse + say.hello + say.stop, 0.03, say.usage + say.done + say.last]).url)
+def test_waiting_for_usage_and_the_end_belongs_to_the_latency(wire, client, say, taken):
+    asker = client(wire([say.sse + say.hello + say.stop, taken, say.usage + say.done + say.last]).url)
     asker.chat("hi")
-    assert asker.exchange.done_s - asker.exchange.chunk_s[-1] >= 0.02
+    assert asker.exchange.done_s > asker.exchange.chunk_s[-1]
 
 
-def test_waiting_for_the_last_byte_alone_belongs_to_the_latency(wire, client, say):
-    asker = client(wire([say.whole.removesuffix(say.last), 0.03, say.last]).url)
+def test_waiting_for_the_last_byte_alone_belongs_to_the_latency(wire, client, say, taken):
+    asker = client(wire([say.whole.removesuffix(say.last), taken, say.last]).url)
     asker.chat("hi")
-    assert asker.exchange.done_s - asker.exchange.chunk_s[-1] >= 0.02
+    assert asker.exchange.done_s > asker.exchange.chunk_s[-1]
 
 
 def test_a_plain_answer_has_a_latency_and_no_ttft(wire, client, say):
@@ -186,12 +187,15 @@ def test_what_the_server_leaves_out_is_counted_by_who_can(wire, client, say):
 
 
 def test_counting_is_no_part_of_the_latency(wire, client, say):
+    began_s = []
+
     def count(_text):
-        time.sleep(0.05)
+        began_s.append(time.perf_counter())
         return TokenCount(1)
 
     silent = say.sse + say.hello + say.stop + say.done + say.last
-    assert client(wire([silent]).url, count=count).chat("hi").latency_ms < 50
+    seen = client(wire([silent]).url, count=count).chat("hi").exchange
+    assert seen.done_s < began_s[0]
 
 
 def test_the_servers_own_times_are_recorded(wire, client, say):
