@@ -116,6 +116,7 @@ _COMMON: dict[str, Check] = {
     "seed": _whole,
     "stop": _stop,
     "max_tokens": _whole,
+    "max_completion_tokens": _whole,
     "presence_penalty": _number,
     "frequency_penalty": _number,
     "response_format": _mapping,
@@ -125,7 +126,6 @@ _COMMON: dict[str, Check] = {
 CHAT: dict[str, Check] = {
     **_COMMON,
     "messages": _list,
-    "max_completion_tokens": _whole,
     "logprobs": _flag,
     "top_logprobs": _whole,
     "tools": _list,

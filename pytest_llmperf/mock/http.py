@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_body_bytes", "_call", "_closing", "_current", "_head_bytes", "_headers", "_parser", "_queue",
-        "_raw_head_bytes", "_refused", "_starting", "_target", "answered", "on_call", "on_finished", "peers", "refuse", "transport",
+        "_raw_head_bytes", "_refused", "_starting", "_target", "_unread", "answered", "on_call", "on_finished", "peers", "refuse", "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -121,6 +121,7 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._refused = 0
         self._starting = False
+        self._unread = 0  # bytes of a body that the parser has left to us
         self.answered = 0  #: requests on this connection
 
     # --- asyncio
@@ -136,15 +137,16 @@ class Connection(asyncio.Protocol):
         now_ns = perf_counter_ns()
         if self._closing:
             return
-        if self._call is None:
+        if self._unread:
+            data = self._take_body(data)
+        elif self._call is None:
             self._raw_head_bytes += len(data)
         while data:
             rest = b""
             try:
                 self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:  # h2c and friends are declined by ignoring them
-                rest = data[upgrade.args[0] :]
-                self._parser = httptools.HttpRequestParser(self)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = self._decline_upgrade(data[upgrade.args[0] :])
             except httptools.HttpParserError:
                 self._refuse(self._refused or 400)
                 return
@@ -153,7 +155,7 @@ class Connection(asyncio.Protocol):
             self._refused = 431
         if self._refused:
             self._refuse(self._refused)
-        elif self._queue:
+        elif self._queue and not self._unread:
             self._start(now_ns)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -269,6 +271,27 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
         elif not self._queue and not self.transport.is_closing() and not self.transport.is_reading():
             self.transport.resume_reading()
+
+    def _decline_upgrade(self, rest: bytes) -> bytes:
+        """Go on as if nothing had been asked (Java's client asks for h2c by default); what to parse next.
+
+        The parser leaves the body of such a request to whoever understands the new protocol.
+        """
+        self._parser = httptools.HttpRequestParser(self)
+        if not self._queue:
+            return rest
+        length = self._queue[-1].header(b"content-length")
+        self._unread = (
+            int(length) if length is not None and length.isdigit() and not self._queue[-1].body else 0
+        )
+        return self._take_body(rest) if self._unread else rest
+
+    def _take_body(self, data: bytes) -> bytes:
+        call = self._queue[-1]
+        call.body += data[: self._unread]
+        rest = data[self._unread :]
+        self._unread = max(0, self._unread - len(data))
+        return rest
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -40,14 +41,33 @@ _FORMATS = {
 }
 
 
+@dataclass(slots=True)
+class _Root:
+    """The whole schema, for references, and how many more values may be made."""
+
+    schema: Any
+    left: int = _MAX_SIZE
+
+
 def make_instance(schema: Any, rng: Random) -> Any:
     """Something that *schema* accepts.
 
-    Raises Refusal where no type of the schema is known, as constrained decoding does. Knows what
+    Raises Refusal where that cannot be made, as constrained decoding does. Knows what
     structured outputs use: types, enum, const, properties, items, bounds, patterns, formats,
     anyOf, oneOf, allOf and local references; not ``not`` and ``if``.
     """
-    return _make(schema, rng, schema, 0)
+    try:
+        return _make(schema, rng, _Root(schema), 0)
+    except (
+        TypeError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise _bad(f"Invalid schema ({type(error).__name__})") from None
 
 
 def check_schema(schema: Any) -> None:
@@ -55,13 +75,14 @@ def check_schema(schema: Any) -> None:
     make_instance(schema, Random(0))
 
 
-def _make(schema: Any, rng: Random, root: Any, depth: int) -> Any:  # noqa: PLR0911 - a case per keyword
+def _make(schema: Any, rng: Random, root: _Root, depth: int) -> Any:  # noqa: PLR0911 - a case per keyword
+    root.left -= 1
+    if depth > _MAX_DEPTH or root.left < 0:
+        raise _bad("Schema is too deep or too large")
     if schema is True or schema == {}:
         return rng.choice(_WORDS)
     if not isinstance(schema, dict):
         raise _bad(f"Invalid schema: {schema!r}")
-    if depth > _MAX_DEPTH:
-        raise _bad("Schema nests too deeply")
     if "$ref" in schema:
         return _make(_resolve(schema["$ref"], root), rng, root, depth + 1)
     if "const" in schema:
@@ -99,7 +120,7 @@ _HINTS = (
 )
 
 
-def _object(schema: dict[str, Any], rng: Random, root: Any, depth: int) -> dict[str, Any]:
+def _object(schema: dict[str, Any], rng: Random, root: _Root, depth: int) -> dict[str, Any]:
     properties = schema.get("properties") or {}
     required = schema.get("required") or []
     made: dict[str, Any] = {}
@@ -127,7 +148,7 @@ def _size(schema: dict[str, Any], key: str) -> int:
     return int(value)
 
 
-def _array(schema: dict[str, Any], rng: Random, root: Any, depth: int) -> list[Any]:
+def _array(schema: dict[str, Any], rng: Random, root: _Root, depth: int) -> list[Any]:
     prefix = schema.get("prefixItems") or []
     items = schema.get("items", True)
     low = _size(schema, "minItems")
@@ -144,7 +165,7 @@ def _array(schema: dict[str, Any], rng: Random, root: Any, depth: int) -> list[A
     return made
 
 
-def _string(schema: dict[str, Any], rng: Random, _root: Any, _depth: int) -> str:
+def _string(schema: dict[str, Any], rng: Random, _root: _Root, _depth: int) -> str:
     if "pattern" in schema:
         return make_match(str(schema["pattern"]), rng)
     if schema.get("format") in _FORMATS:
@@ -157,7 +178,7 @@ def _string(schema: dict[str, Any], rng: Random, _root: Any, _depth: int) -> str
     return text[:high] if len(text[:high]) >= low else (text + "x" * low)[:low]
 
 
-def _integer(schema: dict[str, Any], rng: Random, _root: Any, _depth: int) -> int:
+def _integer(schema: dict[str, Any], rng: Random, _root: _Root, _depth: int) -> int:
     step = schema.get("multipleOf", 1)
     low, high = _bounds(schema, 1)
     if isinstance(step, float) and not step.is_integer():
@@ -168,7 +189,7 @@ def _integer(schema: dict[str, Any], rng: Random, _root: Any, _depth: int) -> in
     return step * rng.randint(first, max(first, last))
 
 
-def _number(schema: dict[str, Any], rng: Random, root: Any, depth: int) -> float | int:
+def _number(schema: dict[str, Any], rng: Random, root: _Root, depth: int) -> float | int:
     if "multipleOf" in schema:
         step = float(schema["multipleOf"]) or 1.0
         low, high = _bounds(schema, step)
@@ -199,10 +220,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _resolve(reference: Any, root: Any) -> Any:
+def _resolve(reference: Any, root: _Root) -> Any:
     if not isinstance(reference, str) or not reference.startswith("#"):
         raise _bad(f"Only local references are supported: {reference!r}")
-    part = root
+    part = root.schema
     for name in reference[1:].strip("/").split("/") if len(reference) > 1 else ():
         key = name.replace("~1", "/").replace("~0", "~")
         if not isinstance(part, dict) or key not in part:
@@ -211,7 +232,7 @@ def _resolve(reference: Any, root: Any) -> Any:
     return part
 
 
-def _merge(schema: dict[str, Any], root: Any) -> dict[str, Any]:
+def _merge(schema: dict[str, Any], root: _Root) -> dict[str, Any]:
     merged = {key: value for key, value in schema.items() if key != "allOf"}
     for part in schema["allOf"]:
         if isinstance(part, dict) and "$ref" in part:
@@ -228,7 +249,7 @@ def _merge(schema: dict[str, Any], root: Any) -> dict[str, Any]:
     return merged
 
 
-def _pick(schema: dict[str, Any], key: str, rng: Random, root: Any, depth: int) -> dict[str, Any]:
+def _pick(schema: dict[str, Any], key: str, rng: Random, root: _Root, depth: int) -> dict[str, Any]:
     """One branch of anyOf or oneOf with what stands beside it; simple ones when deep down."""
     rest = {name: value for name, value in schema.items() if name != key}
     branches = schema[key]
@@ -248,7 +269,7 @@ def _bad(message: str) -> Refusal:
     return Refusal(status=400, message=f"Grammar error: {message}", shape="schema", value=message)
 
 
-_MAKERS: dict[str, Callable[[dict[str, Any], Random, Any, int], Any]] = {
+_MAKERS: dict[str, Callable[[dict[str, Any], Random, _Root, int], Any]] = {
     "object": _object,
     "array": _array,
     "string": _string,

@@ -475,7 +475,10 @@ class Mock:
         call.number = self.state.number
         ttft_ns, _ = self.state.draw_delays(1, call.arrived_ns)
         self.state.number += 1
-        self._timers.at(call.arrived_ns + ttft_ns, lambda _: self._send(call, 200, body))
+        if ttft_ns:
+            self._timers.at(call.arrived_ns + ttft_ns, lambda _: self._send(call, 200, body))
+        else:
+            self._send(call, 200, body)
 
     # --- sending
 
@@ -648,7 +651,7 @@ def _stream_options(request: dict[str, Any]) -> tuple[bool, bool]:
 def _prompt_text(messages: Any) -> str:
     return "\n".join(
         f"{message.get('role')}: {text_of(message.get('content'))}"
-        for message in messages
+        for message in messages or ()
         if isinstance(message, dict)
     )
 
