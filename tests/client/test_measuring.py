@@ -202,3 +202,10 @@ def test_the_servers_own_times_are_recorded(wire, client, say):
     last = b'{"message":{"content":"x"},"done":true,"load_duration":2000000000,"eval_duration":500000000}'
     seen = client(wire([say.plain(last)]).url, kind="ollama").chat("hi", stream=False).exchange
     assert (seen.server_load_s, seen.server_prompt_s, seen.server_generate_s) == (2.0, None, 0.5)
+
+
+def test_counts_from_two_sources_are_marked_by_the_less_certain_one(wire, client, say):
+    sources = iter([TokenSource.ESTIMATE, TokenSource.TOKENIZER])
+    silent = say.sse + say.hello + say.stop + say.done + say.last
+    asker = client(wire([silent]).url, count=lambda _: TokenCount(1, next(sources)))
+    assert asker.chat("hi").tokens.source is TokenSource.ESTIMATE
