@@ -103,8 +103,8 @@ def commands(folder: Path) -> dict[str, list[str]]:
         ]
     }
     others = {
-        "uvicorn": [python, "-m", "uvicorn", "speed_app:app", "--port", "{port}", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"],
-        "granian": [python, "-m", "granian", "--interface", "asgi", "--port", "{port}", "--no-access-log", "--log-level", "error", "speed_app:app"],
+        "uvicorn": [python, "-m", "uvicorn", "speed_app:app", "--port", "{port}", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"],  # noqa: E501
+        "granian": [python, "-m", "granian", "--interface", "asgi", "--port", "{port}", "--no-access-log", "--log-level", "error", "speed_app:app"],  # noqa: E501
         "aiohttp": [python, "speed_aiohttp.py", "{port}"],
     }  # fmt: skip
     return found | {name: command for name, command in others.items() if importlib.util.find_spec(name)}
@@ -134,7 +134,7 @@ class Client:
             self.selector.register(sock, selectors.EVENT_READ)
             self.received[sock.fileno()] = bytearray()
 
-    def run(self, seconds: float) -> tuple[int, float]:
+    def run(self, seconds: float) -> tuple[int, float]:  # noqa: D102
         done = 0
         for key in self.selector.get_map().values():
             key.fileobj.send(self.payload)
@@ -145,7 +145,7 @@ class Client:
         self.close()
         return done, now - start
 
-    def read(self, sock: socket.socket) -> int:
+    def read(self, sock: socket.socket) -> int:  # noqa: D102
         data = sock.recv(262144)
         if not data:
             raise SystemExit("the server closed a connection")
@@ -159,7 +159,7 @@ class Client:
         sock.send(self.payload)
         return 1
 
-    def complete(self, whole: bytearray) -> bool:
+    def complete(self, whole: bytearray) -> bool:  # noqa: D102
         if self.stream:
             return whole.endswith(b"0\r\n\r\n")
         if not self.expected:
@@ -168,7 +168,7 @@ class Client:
             self.expected = len(head) + 4 + int(length.split(b":")[1])
         return len(whole) >= self.expected
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: D102
         for key in list(self.selector.get_map().values()):
             key.fileobj.close()
         self.selector.close()

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = replace(config, seed=options.seed)
         listener = listen(options.port)
     except (LlmPerfUsageError, OSError, OverflowError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a command's error
+        print(error, file=sys.stderr)  # noqa: T201
         return 2
     asyncio.run(_serve(config, listener))
     return 0
@@ -42,7 +42,7 @@ def load_config(path: Path | None) -> MockConfig:
     """The ``mock:`` section of the slo.yaml at *path*; defaults when there is none."""
     if path is None:
         return parse_config({})
-    import yaml  # noqa: PLC0415 - not needed without a file
+    import yaml  # noqa: PLC0415
 
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -59,7 +59,7 @@ async def _serve(config: MockConfig, listener: socket.socket) -> None:
         if os.name == "posix":
             loop.add_signal_handler(name, stopped.set)
     service = await serve(config, listener, token=os.environ.get("LLMPERF_MOCK_TOKEN") or None)
-    print(f"http://127.0.0.1:{service.port}/v1", flush=True)  # noqa: T201 - what the command is asked for
+    print(f"http://127.0.0.1:{service.port}/v1", flush=True)  # noqa: T201
     await stopped.wait()
     service.close()
 

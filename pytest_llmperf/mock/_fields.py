@@ -91,7 +91,7 @@ class Fields:
                 value = None
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise LlmPerfUsageError(
-                f"{self.path(key)}: expected a number from {low:g} to {high:g}, not {_short(self.values[key])}"
+                f"{self.path(key)}: expected a number from {low:g} to {high:g}, not {_short(self.values[key])}"  # noqa: E501
             )
         return float(value)
 

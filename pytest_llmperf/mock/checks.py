@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass(kw_only=True, eq=False)
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a defect
+class Refusal(Exception):  # noqa: N818 - an answer, not a defect
     """A request that is answered with an error."""
 
     status: int
@@ -204,7 +204,7 @@ def _shown(value: Any) -> Any:
 
 
 def bad_parameter(name: str, message: str, value: Any) -> Refusal:
-    """vLLM's words for a value that its sampler does not take."""
+    """The words for a value that its sampler does not take."""
     return Refusal(
         status=400,
         message=f"{message} (parameter={name}, value={value})",

@@ -36,9 +36,19 @@ class Delivery:
     """
 
     __slots__ = (
-        "_at", "_drip_left", "_flat_gap", "_timers", "_watcher", "abandoned", "call", "made", "plan", "stolen_ns",
-        "timing", "tokens",
-    )  # fmt: skip
+        "_at",
+        "_drip_left",
+        "_flat_gap",
+        "_timers",
+        "_watcher",
+        "abandoned",
+        "call",
+        "made",
+        "plan",
+        "stolen_ns",
+        "timing",
+        "tokens",
+    )
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """What makes one server's answers different from another's."""
 
+# ruff: noqa: FBT001 - members of a Dialect are called by position
+
 from __future__ import annotations
 
 import json
@@ -29,7 +31,7 @@ def sse(payload: str) -> bytes:
     return b"data: " + payload.encode("utf-8", "replace") + b"\n\n"
 
 
-def no_end(_generation: Generation, _include_usage: bool, _timing: Timing) -> bytes:  # noqa: FBT001 - a Dialect member
+def no_end(_generation: Generation, _include_usage: bool, _timing: Timing) -> bytes:
     """Nothing after the events."""
     return b""
 

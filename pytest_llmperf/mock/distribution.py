@@ -16,7 +16,10 @@ _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(ns|us|µs|ms|s|mi
 _CALL = re.compile(r"\s*([a-z]+)\s*\((.*)\)\s*", re.DOTALL)
 _LONGEST_S = 24 * 3600.0
 
-SHAPES = "constant(D), uniform(LOW, HIGH), normal(MEAN, SD), lognormal(MEDIAN, SIGMA), gamma(MEAN, SD), exponential(MEAN) or empirical(FILE)"
+SHAPES = (
+    "constant(D), uniform(LOW, HIGH), normal(MEAN, SD), lognormal(MEDIAN, SIGMA), gamma(MEAN, SD), "
+    "exponential(MEAN) or empirical(FILE)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

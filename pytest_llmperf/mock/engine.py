@@ -54,9 +54,17 @@ class Engine:
     """The running and the waiting requests of one mock."""
 
     __slots__ = (
-        "_admitting", "_cached", "_running", "_stolen_ns", "_waiting", "capacity", "hits", "kv_used", "queries",
+        "_admitting",
+        "_cached",
+        "_running",
+        "_stolen_ns",
+        "_waiting",
+        "capacity",
+        "hits",
+        "kv_used",
+        "queries",
         "rejected",
-    )  # fmt: skip
+    )
 
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity

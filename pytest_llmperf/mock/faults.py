@@ -58,9 +58,25 @@ class Fault:
 
 
 _KEYS = (
-    "kind", "rate", "times", "skip", "every", "from", "until", "contains", "model", "role", "stream",
-    "status", "message", "after", "for", "retry_after", "factor", "bytes",
-)  # fmt: skip
+    "kind",
+    "rate",
+    "times",
+    "skip",
+    "every",
+    "from",
+    "until",
+    "contains",
+    "model",
+    "role",
+    "stream",
+    "status",
+    "message",
+    "after",
+    "for",
+    "retry_after",
+    "factor",
+    "bytes",
+)
 
 
 def parse_fault(section: Any, *, where: str) -> Fault:
@@ -144,7 +160,7 @@ class Playbook:
 
 # --- kinds that change the plan of an answer
 
-_BROKEN_EVENT = b'data: {"id":"chatcmpl-0","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"\n\n'
+_BROKEN_EVENT = b'data: {"id":"chatcmpl-0","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"\n\n'  # noqa: E501
 _CUT_CHARACTER = 'data: {"choices":[{"index":0,"delta":{"content":"ı'.encode()[:-1] + b'"}}]}\n\n'  # noqa: RUF001
 
 

@@ -4,6 +4,8 @@ vLLM and llama.cpp, which were recorded, have files of their own. These three fo
 documentation and sources (see docs/explanation/mock.md for what has been compared with what).
 """
 
+# ruff: noqa: FBT001 - members of a Dialect are called by position
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from time import time
 from typing import Any
 
 from pytest_llmperf.mock.checks import Refusal
-from pytest_llmperf.mock.dialect import Dialect, Frames, HeadWriter, encode_json, sse, to_bytes
+from pytest_llmperf.mock.dialect import Frames, HeadWriter, encode_json, sse, to_bytes
 from pytest_llmperf.mock.generation import Choice, Generation
 from pytest_llmperf.mock.pieces import split_pieces
 from pytest_llmperf.mock.plan import Timing
@@ -59,7 +61,7 @@ def chat(flavour: Flavour) -> Callable[[Generation, Timing], bytes]:
 def chat_events(flavour: Flavour) -> Callable[[Generation, bool], Frames]:
     """The writer of streamed chat answers."""
 
-    def write(generation: Generation, include_usage: bool) -> Frames:  # noqa: FBT001 - a Dialect member
+    def write(generation: Generation, include_usage: bool) -> Frames:
         base = {**_base(generation, "chat.completion.chunk"), **flavour.envelope(generation)}
         null = {"usage": None} if flavour.usage_null and include_usage else {}
         frames: Frames = []
@@ -78,7 +80,7 @@ def chat_events(flavour: Flavour) -> Callable[[Generation, bool], Frames]:
                 shown = logprobs((piece,), generation.ask.top_logprobs) if piece else None
                 if delta:
                     put(step, choice, {**flavour.every_delta, **delta}, flavour.going_on, shown)
-                step += 1
+                step += 1  # noqa: SIM113
             put(max(0, choice.tokens - 1), choice, flavour.last_delta, flavour.finish(choice))
         frames.sort(key=lambda frame: frame[0])
         if include_usage:
@@ -134,7 +136,7 @@ def completion(flavour: Flavour) -> Callable[[Generation, Timing], bytes]:
 def completion_events(flavour: Flavour) -> Callable[[Generation, bool], Frames]:
     """The writer of streamed text completions."""
 
-    def write(generation: Generation, include_usage: bool) -> Frames:  # noqa: FBT001 - a Dialect member
+    def write(generation: Generation, include_usage: bool) -> Frames:
         base = {**_base(generation, "text_completion"), **flavour.envelope(generation)}
         frames: Frames = []
         for choice in generation.choices:
@@ -225,7 +227,7 @@ def _openai_refusal(refused: Refusal) -> tuple[int, bytes]:
     message = refused.message
     if refused.shape.startswith("json"):
         message = (
-            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
+            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "  # noqa: E501
             "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"
         )
     elif refused.shape == "model":
@@ -298,9 +300,7 @@ _SGLANG = Flavour(
     reasoning_key="reasoning_content",
     finish=lambda choice: {
         "finish_reason": choice.finish,
-        "matched_stop": choice.stop_reason
-        if choice.stop_reason
-        else (151645 if choice.ends_by_token else None),
+        "matched_stop": choice.stop_reason or (151645 if choice.ends_by_token else None),
     },
     going_on={"finish_reason": None, "matched_stop": None},
     usage=lambda generation: {**_counts(generation), "prompt_tokens_details": None, "reasoning_tokens": 0},

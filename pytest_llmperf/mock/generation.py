@@ -1,5 +1,7 @@
 """From a question to the tokens of an answer: what is said, how it ends, what it counts."""
 
+# ruff: noqa: S311 - replies and delays, not secrets
+
 from __future__ import annotations
 
 import json
@@ -15,11 +17,79 @@ from pytest_llmperf.mock.instance import make_instance
 from pytest_llmperf.mock.pieces import split_pieces
 from pytest_llmperf.mock.rules import Answer
 
-_DEFAULT_WORDS = (
-    "the of a to and in that it is for on with as this are by be at from or an which one all can more has when who "
-    "will use time out about other into some then these two may her like now made over our most did after being only "
-    "same new work used well way any such good give our day even back see under also way its"
-).split()
+_DEFAULT_WORDS = [
+    "the",
+    "of",
+    "a",
+    "to",
+    "and",
+    "in",
+    "that",
+    "it",
+    "is",
+    "for",
+    "on",
+    "with",
+    "as",
+    "this",
+    "are",
+    "by",
+    "be",
+    "at",
+    "from",
+    "or",
+    "an",
+    "which",
+    "one",
+    "all",
+    "can",
+    "more",
+    "has",
+    "when",
+    "who",
+    "will",
+    "use",
+    "time",
+    "out",
+    "about",
+    "other",
+    "into",
+    "some",
+    "then",
+    "these",
+    "two",
+    "may",
+    "her",
+    "like",
+    "now",
+    "made",
+    "over",
+    "our",
+    "most",
+    "did",
+    "after",
+    "being",
+    "only",
+    "same",
+    "new",
+    "work",
+    "used",
+    "well",
+    "way",
+    "any",
+    "such",
+    "good",
+    "give",
+    "our",
+    "day",
+    "even",
+    "back",
+    "see",
+    "under",
+    "also",
+    "way",
+    "its",
+]
 _DEFAULT_TOKENS = 19  # 20 with the end-of-sequence token
 
 

@@ -27,9 +27,24 @@ class Call:
     """One request and the answer being written to it."""
 
     __slots__ = (
-        "arrived_ns", "body", "chunked", "connection", "delivery", "done", "fault", "first_byte_ns",
-        "first_token_ns", "headers", "keep_alive", "last_byte_ns", "method", "number", "on_gone", "status", "target",
-    )  # fmt: skip
+        "arrived_ns",
+        "body",
+        "chunked",
+        "connection",
+        "delivery",
+        "done",
+        "fault",
+        "first_byte_ns",
+        "first_token_ns",
+        "headers",
+        "keep_alive",
+        "last_byte_ns",
+        "method",
+        "number",
+        "on_gone",
+        "status",
+        "target",
+    )
 
     def __init__(
         self, connection: Connection, method: str, target: bytes, headers: list[tuple[bytes, bytes]]
@@ -90,9 +105,27 @@ class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_call", "_closing", "_current", "_head_bytes", "_headers", "_parser", "_queue",
-        "_raw_head_bytes", "_refused", "_starting", "_target", "_unread", "answered", "on_call", "on_finished", "peers", "refuse", "transport",
-    )  # fmt: skip
+        "_body",
+        "_body_bytes",
+        "_call",
+        "_closing",
+        "_current",
+        "_head_bytes",
+        "_headers",
+        "_parser",
+        "_queue",
+        "_raw_head_bytes",
+        "_refused",
+        "_starting",
+        "_target",
+        "_unread",
+        "answered",
+        "on_call",
+        "on_finished",
+        "peers",
+        "refuse",
+        "transport",
+    )
 
     transport: asyncio.Transport
 

@@ -1,5 +1,7 @@
 """llama.cpp's server, field by field as recorded from build 9999."""
 
+# ruff: noqa: FBT001 - members of a Dialect are called by position
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -105,7 +107,7 @@ def _one(choice: Choice, delta: dict[str, Any], finish: str | None = None, **mor
     return {"finish_reason": finish, "index": choice.index, "delta": delta, **more}
 
 
-def _chat_events(generation: Generation, _include_usage: bool) -> Frames:  # noqa: FBT001 - a Dialect member
+def _chat_events(generation: Generation, _include_usage: bool) -> Frames:
     frames: Frames = []
     for choice in generation.choices:
         frames.append((0, _chunk(generation, [_one(choice, {"role": "assistant", "content": None})])))
@@ -135,7 +137,7 @@ def _chat_events(generation: Generation, _include_usage: bool) -> Frames:  # noq
     return frames
 
 
-def _chat_end(generation: Generation, include_usage: bool, timing: Timing) -> bytes:  # noqa: FBT001 - a Dialect member
+def _chat_end(generation: Generation, include_usage: bool, timing: Timing) -> bytes:
     timings = _timings(generation, timing)
     *others, last = generation.choices
     ends = [_chunk(generation, [_one(choice, {}, choice.finish)]) for choice in others]
@@ -155,7 +157,7 @@ def _completion(generation: Generation, timing: Timing) -> bytes:
     return to_bytes({**_completion_base(generation, choices), **_completion_tail(generation, timing)})
 
 
-def _completion_events(generation: Generation, _include_usage: bool) -> Frames:  # noqa: FBT001 - a Dialect member
+def _completion_events(generation: Generation, _include_usage: bool) -> Frames:
     frames: Frames = []
     for choice in generation.choices:
         for step, piece in enumerate(choice.pieces):
@@ -166,7 +168,7 @@ def _completion_events(generation: Generation, _include_usage: bool) -> Frames: 
     return frames
 
 
-def _completion_end(generation: Generation, _include_usage: bool, timing: Timing) -> bytes:  # noqa: FBT001 - a Dialect member
+def _completion_end(generation: Generation, _include_usage: bool, timing: Timing) -> bytes:
     choices = [_text(choice, "", choice.finish) for choice in generation.choices]
     return sse(encode_json({**_completion_base(generation, choices), **_completion_tail(generation, timing)}))
 
@@ -204,7 +206,7 @@ def _refusal(refused: Refusal) -> tuple[int, bytes]:
     elif shape.startswith("validation:") and shape.partition(":")[2] in _TYPES:
         field = (refused.param or "").removeprefix("body.")
         wanted = _TYPES[shape.partition(":")[2]]
-        message = f"Field '{field}': [json.exception.type_error.302] type must be {wanted}, but is {_json_type(refused.value)}"
+        message = f"Field '{field}': [json.exception.type_error.302] type must be {wanted}, but is {_json_type(refused.value)}"  # noqa: E501
     elif shape == "schema":
         reason = str(refused.value or refused.message).replace("Invalid type: ", "unrecognized type ")
         message = (
@@ -214,7 +216,7 @@ def _refusal(refused: Refusal) -> tuple[int, bytes]:
     elif shape == "context":
         window, tokens = refused.value
         kind = "exceed_context_size_error"
-        message = f"request ({tokens} tokens) exceeds the available context size ({window} tokens), try increasing it"
+        message = f"request ({tokens} tokens) exceeds the available context size ({window} tokens), try increasing it"  # noqa: E501
         more = {"n_prompt_tokens": tokens, "n_ctx": window}
     elif status == 503:
         kind, message = "unavailable_error", "Loading model"
@@ -240,27 +242,54 @@ def _json_type(value: Any) -> str:
 
 def _models(names: tuple[str, ...], max_model_len: int) -> dict[str, Any]:
     now = int(time())
-    blank = {"parent_model": "", "format": "gguf", "family": "", "families": [""], "parameter_size": "", "quantization_level": ""}  # fmt: skip
+    blank = {
+        "parent_model": "",
+        "format": "gguf",
+        "family": "",
+        "families": [""],
+        "parameter_size": "",
+        "quantization_level": "",
+    }
     return {
         "models": [
             {
-                "name": name, "model": name, "modified_at": "", "size": "", "digest": "", "type": "model",
-                "description": "", "tags": [""], "capabilities": ["completion"], "parameters": "", "details": blank,
+                "name": name,
+                "model": name,
+                "modified_at": "",
+                "size": "",
+                "digest": "",
+                "type": "model",
+                "description": "",
+                "tags": [""],
+                "capabilities": ["completion"],
+                "parameters": "",
+                "details": blank,
             }
             for name in names
         ],
         "object": "list",
         "data": [
             {
-                "id": name, "aliases": [name], "tags": [], "object": "model", "created": now, "owned_by": "llamacpp",
+                "id": name,
+                "aliases": [name],
+                "tags": [],
+                "object": "model",
+                "created": now,
+                "owned_by": "llamacpp",
                 "meta": {
-                    "vocab_type": 2, "n_vocab": 151936, "n_ctx": max_model_len, "n_ctx_train": max_model_len,
-                    "n_embd": 2048, "n_params": 3085938688, "size": 1924530176, "ftype": "Q4_K - Medium",
+                    "vocab_type": 2,
+                    "n_vocab": 151936,
+                    "n_ctx": max_model_len,
+                    "n_ctx_train": max_model_len,
+                    "n_embd": 2048,
+                    "n_params": 3085938688,
+                    "size": 1924530176,
+                    "ftype": "Q4_K - Medium",
                 },
             }
             for name in names
         ],
-    }  # fmt: skip
+    }
 
 
 def _new_id(bits: int) -> str:

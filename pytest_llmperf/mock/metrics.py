@@ -55,9 +55,28 @@ _ITL = (
     80.0,
 )
 _REQUEST = (
-    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0,
-    1920.0, 7680.0,
-)  # fmt: skip
+    0.3,
+    0.5,
+    0.8,
+    1.0,
+    1.5,
+    2.0,
+    2.5,
+    5.0,
+    10.0,
+    15.0,
+    20.0,
+    30.0,
+    40.0,
+    50.0,
+    60.0,
+    120.0,
+    240.0,
+    480.0,
+    960.0,
+    1920.0,
+    7680.0,
+)
 _TOKENS = tuple(float(m * 10**e) for e in range(6) for m in (1, 2, 5))
 _REASONS = ("stop", "length", "abort", "error", "repetition")
 
@@ -100,7 +119,8 @@ class Histogram:
         for bound, count in zip((*self.bounds, None), self.counts, strict=True):
             total += count
             shown = "+Inf" if bound is None else repr(float(bound))
-            yield f"{name}_bucket{{{labels.replace('model_name', f'le={chr(34)}{shown}{chr(34)},model_name')}}} {float(total)}"
+            own = labels.replace("model_name=", f'le="{shown}",model_name=', 1)
+            yield f"{name}_bucket{{{own}}} {float(total)}"
         yield f"{name}_count{{{labels}}} {float(self.count)}"
         yield f"{name}_sum{{{labels}}} {self.sum!r}"
 

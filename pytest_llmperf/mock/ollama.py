@@ -20,9 +20,15 @@ VERSION = "0.12.6"
 NDJSON = b"application/x-ndjson"
 JSON = b"application/json; charset=utf-8"
 _TYPES: dict[str, tuple[type, ...]] = {
-    "model": (str,), "stream": (bool,), "messages": (list,), "options": (dict,), "prompt": (str,), "system": (str,),
-    "tools": (list,), "raw": (bool,),
-}  # fmt: skip
+    "model": (str,),
+    "stream": (bool,),
+    "messages": (list,),
+    "options": (dict,),
+    "prompt": (str,),
+    "system": (str,),
+    "tools": (list,),
+    "raw": (bool,),
+}
 _GO_NAMES = {str: "string", bool: "bool", list: "slice", dict: "map[string]interface {}"}
 
 
@@ -70,7 +76,7 @@ def is_load(request: Any) -> bool:
     return not (request.get("messages") or request.get("prompt"))
 
 
-def chat_line(generation: Generation, choice: Choice, text: str, key: str = "content") -> dict[str, Any]:
+def chat_line(generation: Generation, text: str, key: str = "content") -> dict[str, Any]:
     """One line of a streamed /api/chat answer."""
     message: dict[str, Any] = {"role": "assistant", "content": ""}
     message[key] = text
@@ -83,16 +89,16 @@ def chat_events(generation: Generation) -> Frames:
     frames: Frames = []
     step = 0
     for piece in choice.reasoning:
-        frames.append((step, _line(chat_line(generation, choice, piece, "thinking"))))
+        frames.append((step, _line(chat_line(generation, piece, "thinking"))))
         step += 1
     if choice.tool_calls:  # whole calls, in one line
-        line = chat_line(generation, choice, "")
+        line = chat_line(generation, "")
         line["message"]["tool_calls"] = _calls(choice)
         frames.append((max(0, choice.tokens - 2), _line(line)))
         return frames
     for piece in choice.pieces:
         if piece:
-            frames.append((step, _line(chat_line(generation, choice, piece))))
+            frames.append((step, _line(chat_line(generation, piece))))
         step += 1
     return frames
 

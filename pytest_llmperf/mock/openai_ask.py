@@ -1,5 +1,7 @@
 """OpenAI-style requests, checked as vLLM checks them, in terms that every dialect shares."""
 
+# ruff: noqa: S311 - replies and delays, not secrets
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -22,7 +24,6 @@ from pytest_llmperf.mock.generation import Ask
 from pytest_llmperf.mock.instance import check_schema
 from pytest_llmperf.mock.pattern import make_match
 from pytest_llmperf.mock.pieces import count_tokens
-
 
 MAX_PROMPTS = 256  #: prompts in one text completion
 
@@ -155,7 +156,7 @@ def room(wanted: Any, prompt_tokens: int, limits: Limits) -> int:
         limit = int(wanted)
         raise Refusal(
             status=400,
-            message=f"max_tokens={limit} cannot be greater than max_model_len={max_model_len}. Please request fewer output "
+            message=f"max_tokens={limit} cannot be greater than max_model_len={max_model_len}. Please request fewer output "  # noqa: E501
             f"tokens. (parameter=max_tokens, value={limit})",
             param="max_tokens",
             shape="max_tokens",
@@ -165,8 +166,8 @@ def room(wanted: Any, prompt_tokens: int, limits: Limits) -> int:
         least = max_model_len + 1
         raise Refusal(
             status=400,
-            message=f"This model's maximum context length is {max_model_len} tokens. However, your prompt contains at least "
-            f"{least} input tokens, which exceeds this limit even without any output tokens. Please reduce the length of "
+            message=f"This model's maximum context length is {max_model_len} tokens. However, your prompt contains at least "  # noqa: E501
+            f"{least} input tokens, which exceeds this limit even without any output tokens. Please reduce the length of "  # noqa: E501
             f"the input prompt. (parameter=input_tokens, value={least})",
             param="input_tokens",
             shape="context",
@@ -178,8 +179,8 @@ def room(wanted: Any, prompt_tokens: int, limits: Limits) -> int:
         total = int(wanted) + prompt_tokens
         raise Refusal(
             status=400,
-            message=f"This model's maximum context length is {max_model_len} tokens. However, you requested {int(wanted)} "
-            f"output tokens and your prompt contains {prompt_tokens} input tokens, for a total of {total} tokens. Please "
+            message=f"This model's maximum context length is {max_model_len} tokens. However, you requested {int(wanted)} "  # noqa: E501
+            f"output tokens and your prompt contains {prompt_tokens} input tokens, for a total of {total} tokens. Please "  # noqa: E501
             "reduce the length of the input prompt or the number of requested output tokens. "
             f"(parameter=input_tokens, value={prompt_tokens})",
             param="input_tokens",
@@ -221,7 +222,7 @@ def _stops(request: dict[str, Any]) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop)
 
 
-def _format(request: dict[str, Any]) -> tuple[bool, Any, tuple[str, ...]]:
+def _format(request: dict[str, Any]) -> tuple[bool, Any, tuple[str, ...]]:  # noqa: C901, PLR0911
     """(any JSON object, JSON Schema, options) that the answer is constrained to."""
     structured = request.get("structured_outputs")
     if isinstance(structured, dict):
@@ -280,7 +281,7 @@ def _tool_choice(request: dict[str, Any], tools: tuple[dict[str, Any], ...]) -> 
     if name not in [tool["name"] for tool in tools]:
         raise Refusal(
             status=400,
-            message=f"The tool specified in `tool_choice` does not match any of the specified `tools`: {name}",
+            message=f"The tool specified in `tool_choice` does not match any of the specified `tools`: {name}",  # noqa: E501
             param="tool_choice",
             shape="tools",
         )

@@ -35,7 +35,7 @@ def _sequence(parsed: Any, rng: Random, groups: dict[int, str]) -> str:
     return "".join(_one(str(operation), argument, rng, groups) for operation, argument in parsed)
 
 
-def _one(operation: str, argument: Any, rng: Random, groups: dict[int, str]) -> str:  # noqa: PLR0911 - a case per node
+def _one(operation: str, argument: Any, rng: Random, groups: dict[int, str]) -> str:  # noqa: C901, PLR0911, PLR0912
     if operation == "LITERAL":
         return chr(argument)
     if operation == "NOT_LITERAL":

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.config import MockConfig, parse_config
@@ -26,7 +26,7 @@ from pytest_llmperf.mock.rules import parse_rule
 _START_S = 20.0
 _STOP_S = 2.0
 _PACKAGE = Path(__file__).resolve().parents[1]
-# The package's own __init__ offers pytest marks; the server has no use for pytest, so a bare package stands in.
+# The package's own __init__ brings pytest along, which the server has no use for: a bare package stands in.
 _PROGRAM = (
     "import sys, types; package = types.ModuleType('pytest_llmperf'); "
     f"package.__path__ = [{str(_PACKAGE)!r}]; sys.modules['pytest_llmperf'] = package; "
@@ -78,7 +78,7 @@ class MockServer:
         state = "running" if self._process.poll() is None else "stopped"
         return f"<MockServer {self.url} {state}>"
 
-    def __enter__(self) -> MockServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,7 +185,7 @@ class MockServer:
         try:
             said = self._functions[asked["callback"]](asked["request"])
             return said if isinstance(said, str) else {"json": said}
-        except Exception as error:  # noqa: BLE001 - the test's own function; the client must get an answer
+        except Exception as error:  # noqa: BLE001 - the test's own function
             return f"the reply function raised {type(error).__name__}: {error}"
 
     def _post(self, path: str, value: Any) -> Any:

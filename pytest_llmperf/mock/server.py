@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping
+from struct import pack
 from time import time
 from typing import Any
 from zlib import crc32
@@ -344,7 +346,7 @@ class Mock:
             extra |= {
                 "x-ratelimit-limit-requests": "60",
                 "x-ratelimit-remaining-requests": "0",
-                "x-ratelimit-reset-requests": f"{1.0 if fault.retry_after_s is None else fault.retry_after_s:g}s",
+                "x-ratelimit-reset-requests": f"{1.0 if fault.retry_after_s is None else fault.retry_after_s:g}s",  # noqa: E501
             }
         elif fault.status < 500:
             kind = "BadRequestError"
@@ -701,9 +703,6 @@ def _inputs(given: Any) -> list[str]:
 
 def _vector(text: str, width: int, form: Any) -> Any:
     """A unit vector that depends on the text alone."""
-    from base64 import b64encode  # noqa: PLC0415 - seldom needed
-    from struct import pack  # noqa: PLC0415 - seldom needed
-
     data = text.encode("utf-8", "replace")
     raw = [crc32(data, at) % (2 * _WEIGHT) - _WEIGHT for at in range(width)]
     length = sum(one * one for one in raw) ** 0.5 or 1.0

@@ -1,8 +1,10 @@
 """What one mock server remembers between requests."""
 
+# ruff: noqa: S311 - replies and delays, not secrets
+
 from __future__ import annotations
 
-from random import Random  # noqa: S311 - delays, not secrets
+from random import Random
 from time import perf_counter_ns
 
 from pytest_llmperf.mock.config import DEFAULT_MODEL, Latency, MockConfig
@@ -19,22 +21,34 @@ class State:
     """Everything that ``reset()`` sets back."""
 
     __slots__ = (
-        "_itl_rng", "_ttft_rng", "config", "engine", "id_rng", "journal", "latency", "metrics", "models", "number",
-        "playbook", "rulebook", "running", "started_ns",
-    )  # fmt: skip
+        "_itl_rng",
+        "_ttft_rng",
+        "config",
+        "engine",
+        "id_rng",
+        "journal",
+        "latency",
+        "metrics",
+        "models",
+        "number",
+        "playbook",
+        "rulebook",
+        "running",
+        "started_ns",
+    )
 
     def __init__(self, config: MockConfig) -> None:
         self.config = config
         self.latency: Latency = config.latency
         self.models = config.models or (DEFAULT_MODEL,)
         self.rulebook = Rulebook(list(config.replies))
-        self.playbook = Playbook(list(config.faults), Random(f"faults {config.seed}"))  # noqa: S311 - not a secret
+        self.playbook = Playbook(list(config.faults), Random(f"faults {config.seed}"))
         self.engine = Engine(config.capacity or Capacity())
         self.journal = Journal(config.log_size)
         self.metrics = Metrics(config.max_model_len)
-        self._ttft_rng = Random(f"ttft {config.seed}")  # noqa: S311 - not a secret
-        self._itl_rng = Random(f"itl {config.seed}")  # noqa: S311 - not a secret
-        self.id_rng = Random(f"id {config.seed}")  # noqa: S311 - not a secret
+        self._ttft_rng = Random(f"ttft {config.seed}")
+        self._itl_rng = Random(f"itl {config.seed}")
+        self.id_rng = Random(f"id {config.seed}")
         self.number = 0  #: requests to the model so far
         self.running = 0  #: answers on their way
         self.started_ns = perf_counter_ns()

@@ -1,5 +1,7 @@
 """vLLM's bytes, field by field as recorded from vLLM 0.32."""
 
+# ruff: noqa: FBT001 - members of a Dialect are called by position
+
 from __future__ import annotations
 
 from time import time
@@ -16,18 +18,19 @@ VERSION = "0.32.0"
 FINGERPRINT = "vllm-0.32.0-9f35d8f8"
 
 HEAD = HeadWriter(
-    "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{more}{length}{type}\r\nvary: Origin{close}{chunked}"
+    "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{more}{length}{type}\r\n"
+    "vary: Origin{close}{chunked}"
 )
 
 
 def refusal(refused: Refusal) -> tuple[int, bytes]:
-    """vLLM's error object."""
+    """The error object."""
     error = {"message": refused.message, "type": refused.type, "param": refused.param, "code": refused.status}
     return refused.status, to_bytes({"error": error})
 
 
 def usage(generation: Generation, *, stream: bool, chat: bool = True) -> dict[str, Any]:
-    """Token counts; a stream's lack two fields that the plain answer has, and a text completion's one more."""
+    """Token counts; those of streams, and of text completions, have fewer fields."""
     prompt, completion = generation.ask.prompt_tokens, generation.completion_tokens
     cached: dict[str, Any] = {"cached_tokens": generation.cached_tokens}
     if chat:
@@ -95,10 +98,9 @@ def chat(generation: Generation, _: Timing) -> bytes:
     ).encode("utf-8", "replace")
 
 
-def chat_events(generation: Generation, include_usage: bool) -> Frames:  # noqa: FBT001 - a Dialect member
+def chat_events(generation: Generation, include_usage: bool) -> Frames:
     """The events of a streamed chat answer."""
-    model = encode_json(generation.ask.said.model)
-    start = f'{{"id":"{generation.id}","object":"chat.completion.chunk","created":{generation.created},"model":{model},"choices":['
+    start = _start(generation, "chat.completion.chunk")
     frames: Frames = []
     many = len(generation.choices) > 1
     for choice in generation.choices:
@@ -122,6 +124,11 @@ def chat_events(generation: Generation, include_usage: bool) -> Frames:  # noqa:
         last = f'{start}],"usage":{counts},"system_fingerprint":"{FINGERPRINT}"}}'
         frames.append((generation.steps - 1, sse(last)))
     return frames
+
+
+def _start(generation: Generation, kind: str) -> str:
+    model = encode_json(generation.ask.said.model)
+    return f'{{"id":"{generation.id}","object":"{kind}","created":{generation.created},"model":{model},"choices":['  # noqa: E501
 
 
 def _deltas(generation: Generation, choice: Choice, head: str, signed: str) -> Frames:
@@ -215,10 +222,9 @@ def completion(generation: Generation, _: Timing) -> bytes:
     ).encode("utf-8", "replace")
 
 
-def completion_events(generation: Generation, include_usage: bool) -> Frames:  # noqa: FBT001 - a Dialect member
+def completion_events(generation: Generation, include_usage: bool) -> Frames:
     """The events of a streamed text completion."""
-    model = encode_json(generation.ask.said.model)
-    start = f'{{"id":"{generation.id}","object":"text_completion","created":{generation.created},"model":{model},"choices":['
+    start = _start(generation, "text_completion")
     frames: Frames = []
     for choice in generation.choices:
         offset = 0

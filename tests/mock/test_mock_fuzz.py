@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,8 +25,8 @@ PATHS = {
     "tgi": ["/v1/chat/completions"],
 }
 FIELDS = [
-    "messages", "prompt", "input", "model", "stream", "stream_options", "temperature", "top_p", "n", "max_tokens",
-    "max_completion_tokens", "stop", "seed", "logprobs", "top_logprobs", "tools", "tool_choice", "response_format",
+    "messages", "prompt", "input", "model", "stream", "stream_options", "temperature", "top_p", "n", "max_tokens",  # noqa: E501
+    "max_completion_tokens", "stop", "seed", "logprobs", "top_logprobs", "tools", "tool_choice", "response_format",  # noqa: E501
     "structured_outputs", "options", "format", "content", "dimensions", "encoding_format", "echo", "system",
 ]  # fmt: skip
 SCALAR = st.one_of(
@@ -33,8 +34,8 @@ SCALAR = st.one_of(
     st.sampled_from(["user", "auto", "required", "json_object", "json_schema", "\ud800", "float"]),
 )  # fmt: skip
 KEYS = st.sampled_from(
-    ["role", "content", "type", "function", "name", "parameters", "json_schema", "schema", "properties", "items", "enum",
-     "anyOf", "$ref", "pattern", "minLength", "minItems", "required", "text", "num_predict", "stop", "json", "choice"]
+    ["role", "content", "type", "function", "name", "parameters", "json_schema", "schema", "properties", "items", "enum",  # noqa: E501
+     "anyOf", "$ref", "pattern", "minLength", "minItems", "required", "text", "num_predict", "stop", "json", "choice"]  # noqa: E501
 )  # fmt: skip
 VALUE = st.recursive(
     SCALAR,
@@ -69,7 +70,7 @@ class Transport(asyncio.Transport):
     def can_write_eof(self):
         return False
 
-    def get_extra_info(self, name, default=None):
+    def get_extra_info(self, name, default=None):  # noqa: ARG002
         return default
 
 
@@ -133,7 +134,7 @@ def test_a_request_may_come_in_any_pieces(cuts):
         "/tokenize", b'{"prompt": "a b"}'
     )
     at = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    found = answer("vllm", *(data[start:end] for start, end in zip(at, at[1:], strict=False) if start < end))
+    found = answer("vllm", *(data[start:end] for start, end in pairwise(at) if start < end))
     assert statuses(found) == [200, 200]
     assert found.count(b"[DONE]") == 1
 
@@ -165,7 +166,7 @@ def test_no_control_value_brings_it_down(path, value):
         {"$ref": "#"},
         {"enum": []},
         {"type": "integer", "minimum": 5, "maximum": 1},
-        {"type": "array", "items": {"type": "array", "items": {"type": "array", "minItems": 9999}, "minItems": 9999}, "minItems": 9999},
+        {"type": "array", "items": {"type": "array", "items": {"type": "array", "minItems": 9999}, "minItems": 9999}, "minItems": 9999},  # noqa: E501
     ],
 )  # fmt: skip
 def test_no_schema_eats_the_memory(schema):

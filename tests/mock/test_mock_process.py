@@ -39,7 +39,7 @@ def test_it_ends_with_its_block(chat):
 @pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_dies_with_its_parent_whatever_ends_the_parent(number):
-    program = "from pytest_llmperf.mock.process import start_mock; import time; print(start_mock().pid, flush=True); time.sleep(60)"
+    program = "from pytest_llmperf.mock.process import start_mock; import time; print(start_mock().pid, flush=True); time.sleep(60)"  # noqa: E501
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     child = int(parent.stdout.readline())
     assert not gone(child, 0.1)
@@ -155,11 +155,11 @@ def test_control_needs_the_token(mock, ask):
 
 
 def test_a_mistake_in_control_is_told(mock):
-    with pytest.raises(LlmPerfUsageError, match="llm_mock.faults"):
+    with pytest.raises(LlmPerfUsageError, match=r"llm_mock\.faults"):
         mock.faults("explode")
-    with pytest.raises(LlmPerfUsageError, match="llm_mock.latency.ttft"):
+    with pytest.raises(LlmPerfUsageError, match=r"llm_mock\.latency.ttft"):
         mock.latency(ttft="soon")
-    with pytest.raises(LlmPerfUsageError, match="llm_mock.reply"):
+    with pytest.raises(LlmPerfUsageError, match=r"llm_mock\.reply"):
         mock.reply("x", contain="y")
 
 
@@ -239,7 +239,7 @@ def test_the_schema_accepts_what_the_server_accepts(tmp_path):
             "steps": [{"after": 100, "factor": 1.2}, {"after": "1min", "factor": 2}],
             "drift": {"per": "1min", "rate": "5%"},
         },
-        "capacity": {"running": 8, "waiting": 64, "slowdown": "2%", "kv_tokens": 10000, "prefix_cache": True, "block": 16, "prefill_steals": False},
+        "capacity": {"running": 8, "waiting": 64, "slowdown": "2%", "kv_tokens": 10000, "prefix_cache": True, "block": 16, "prefill_steals": False},  # noqa: E501
         "replies": [
             {"contains": ["a"], "json": {"x": 1}},
             {"regex": "x", "sequence": ["a", {"text": "b"}], "cycle": True, "times": 3},
@@ -251,7 +251,7 @@ def test_the_schema_accepts_what_the_server_accepts(tmp_path):
             "cut",
             {"kind": "rate_limit", "retry_after": "2s", "times": 2, "skip": 1, "every": 3},
             {"kind": "status", "status": 503, "rate": "30%", "from": "10s", "until": "20s", "message": "x"},
-            {"kind": "stall", "after": 3, "for": "1s", "contains": "x", "stream": True, "model": "m", "role": "r"},
+            {"kind": "stall", "after": 3, "for": "1s", "contains": "x", "stream": True, "model": "m", "role": "r"},  # noqa: E501
             {"kind": "slow_loris", "bytes": 3}, {"kind": "slow", "factor": 1.5},
         ],
     }  # fmt: skip

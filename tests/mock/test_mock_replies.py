@@ -110,8 +110,8 @@ def test_a_rule_may_be_used_up(start, chat):
     ("condition", "messages", "headers"),
     [
         ({"turn": 2}, [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}], {}),
-        ({"history": "adım Ali"}, [{"role": "user", "content": "ADIM ALİ"}, {"role": "user", "content": "kim"}], {}),
-        ({"system": "yönlendirici"}, [{"role": "system", "content": "Sen YÖNLENDİRİCİSİN"}, {"role": "user", "content": "x"}], {}),
+        ({"history": "adım Ali"}, [{"role": "user", "content": "ADIM ALİ"}, {"role": "user", "content": "kim"}], {}),  # noqa: E501
+        ({"system": "yönlendirici"}, [{"role": "system", "content": "Sen YÖNLENDİRİCİSİN"}, {"role": "user", "content": "x"}], {}),  # noqa: E501
         ({"role": "router"}, [{"role": "user", "content": "x"}], {"x_llmperf_role": "router"}),
         ({"contains_all": ["bir", "iki"]}, [{"role": "user", "content": "iki bir"}], {}),
         ({"equals": "MERHABA"}, [{"role": "user", "content": " merhaba "}], {}),
@@ -225,7 +225,7 @@ def test_an_instance_of_the_schema_is_made_when_no_rule_answers(mock, chat):
         },
         "required": ["route", "when", "code", "people", "score", "note"],
         "additionalProperties": False,
-        "$defs": {"person": {"type": "object", "properties": {"age": {"type": "integer", "minimum": 18}}, "required": ["age"]}},
+        "$defs": {"person": {"type": "object", "properties": {"age": {"type": "integer", "minimum": 18}}, "required": ["age"]}},  # noqa: E501
     }  # fmt: skip
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     for number in range(10):
@@ -233,7 +233,7 @@ def test_an_instance_of_the_schema_is_made_when_no_rule_answers(mock, chat):
 
 
 def test_a_recursive_schema_comes_to_an_end(mock, chat):
-    node = {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}}, "required": ["next"]}  # fmt: skip
+    node = {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}}, "required": ["next"]}  # fmt: skip  # noqa: E501
     schema = {"$ref": "#/$defs/node", "$defs": {"node": node}}
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     jsonschema.validate(json.loads(content(chat(mock, response_format=form))), schema)
