@@ -8,12 +8,18 @@ from enum import StrEnum
 from random import Random
 from typing import Protocol
 
+from pytest_llmperf.client.redact import safe_url
 from pytest_llmperf.core.baseline import History, StoredRun
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.measurement import Measurement
 
 #: What starts the name of a revision.
 GIT = "git:"
+
+
+def label_of(name: str) -> str:
+    """What ``--llm-ab`` names, as people may see it: a URL without its credentials."""
+    return safe_url(name) if "://" in name else name
 
 
 class Arm(StrEnum):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from pytest_llmperf.ab import label_of
 from pytest_llmperf.core.duration import show_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.slo import Slo
@@ -20,17 +21,19 @@ UNKNOWN_S = 0.5
 def sentence(items: Sequence[pytest.Item], rig: Rig) -> str:
     """``llm performance: 20 scenarios on vllm, about 4 min, at most 18 min``."""
     about_s = most_s = 0.0
+    arms = 1 if rig.options.ab is None else 2
     for item in items:
         try:
             slo = slo_of(item, rig)
         except LlmPerfUsageError:
             continue  # a mark from a pytest.param or a hook that cannot be read: the test itself will say so
-        each_s = _iteration_s(slo, rig, slo.scenario or item.nodeid)
+        each_s = arms * _iteration_s(slo, rig, slo.scenario or item.nodeid)
         about_s += each_s * (slo.warmup + slo.iterations)
         most_s += each_s * (slo.warmup + (slo.iterations if slo.scenario else slo.max_iterations))
     most_s = min(most_s, max(about_s, rig.options.max_time_s))
     count = f"{len(items)} scenario{'s' if len(items) != 1 else ''}"
-    text = f"llm performance: {count} on {rig.options.backend}, about {show_duration(about_s)}"
+    against = "" if rig.options.ab is None else f" against {label_of(rig.options.ab)}"
+    text = f"llm performance: {count} on {rig.options.backend}{against}, about {show_duration(about_s)}"
     return text if most_s <= 1.1 * about_s else f"{text}, at most {show_duration(most_s)}"
 
 

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from pytest_llmperf.ab import GIT, Arm
+from pytest_llmperf.ab import GIT, Arm, label_of
 from pytest_llmperf.backends import connect, entry_of
 from pytest_llmperf.cases import load_cases, shuffled
-from pytest_llmperf.client.redact import safe_url
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.errors import LlmPerfUsageError
@@ -215,7 +214,7 @@ class Rig:
         if "://" in name:
             # Another server of the same kind, so that only the server differs.
             entry = replace(self.entry, url=name, model=self.options.model)
-            return connect(safe_url(name), entry, own_key=False)
+            return connect(label_of(name), entry, own_key=False)
         entry = entry_of(name, self.slo_file)
         if entry.kind == "mock" and entry.url is None:
             entry = replace(entry, url=self.mock.url)

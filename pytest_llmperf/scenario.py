@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.ab import Arm, Base, Lead, Switch
+from pytest_llmperf.ab import Arm, Base, Lead, Switch, label_of
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.measurement import Measurement
@@ -137,5 +137,5 @@ def _base(item: pytest.Function, rig: Rig) -> Base | None:
     if rig.revision is not None:
         return rig.revision.base(item.nodeid)
     if not asks_backend(item):
-        return Base(label=rig.options.ab, missing="the test asks no backend, so both arms would be the same")
+        return Base(label=label_of(rig.options.ab), missing="the test asks no backend, so both arms would be the same")
     return Base(label=rig.arms[Arm.BASE].name)
