@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import time
 
+import httpx
 import pytest
 
 from pytest_llmperf.client.aio import AsyncClient
@@ -196,6 +199,37 @@ def test_the_token_counter_agrees_with_the_servers_usage(server):
     else:
         assert counted.source is TokenSource.SERVER
         assert counted == used
+
+
+def test_the_servers_own_clock_never_says_more_than_ours(asked, server):
+    if server.name == "transformers":
+        pytest.skip("it does not tell its times")
+    before = vllm_e2e(server) if server.name == "vllm" else None
+    [reply] = asked.chat(PROMPT, max_tokens=64, temperature=0)
+    if before is None:
+        timings = reply.raw[-1]["timings"]
+        server_ms = timings["prompt_ms"] + timings["predicted_ms"]
+        assert timings["prompt_ms"] <= reply.ttft_ms
+    else:
+        server_ms = (vllm_e2e(server, after=before) - before[1]) * 1e3
+    assert 0 < server_ms <= reply.latency_ms
+
+
+def vllm_e2e(server, *, after=None):
+    """Number and sum of the seconds of its requests; with *after* the sum once there is one more."""
+    until_s = time.monotonic() + 10
+    while time.monotonic() < until_s:
+        text = httpx.get(f"{server.url}/metrics").text
+        count, total = (
+            float(re.search(rf"^vllm:e2e_request_latency_seconds_{name}{{.*}} (\S+)$", text, re.MULTILINE)[1])
+            for name in ("count", "sum")
+        )
+        if after is None:
+            return count, total
+        if count == after[0] + 1:
+            return total
+        time.sleep(0.05)
+    raise AssertionError("the request is not in /metrics")
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
