@@ -137,5 +137,6 @@ def _base(item: pytest.Function, rig: Rig) -> Base | None:
     if rig.revision is not None:
         return rig.revision.base(item.nodeid)
     if not asks_backend(item):
-        return Base(label=label_of(rig.options.ab), missing="the test asks no backend: both arms would be one")
+        same = "the test asks no backend, so both arms would be the same"
+        return Base(label=label_of(rig.options.ab), missing=same)
     return Base(label=rig.arms[Arm.BASE].name)
