@@ -1,0 +1,163 @@
+"""``llmperf``: the functions of the plugin on files."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from pytest_llmperf.cli import main
+from pytest_llmperf.core.baseline import StoredRun
+from pytest_llmperf.stores.directory import DirectoryStore
+
+
+def times(median_s: float, n: int = 100, *, seed: int = 1) -> list[float]:
+    rng = random.Random(seed)
+    return [median_s * rng.lognormvariate(0, 0.05) for _ in range(n)]
+
+
+def scenario(name: str, latency_s: list[float]) -> dict:
+    """Nothing but the fields that other programs may rely on."""
+    return {
+        "id": f"tests/test_chat.py::{name}",
+        "name": name,
+        "backend": "vllm",
+        "model": "qwen",
+        "outcome": "passed",
+        "checks": [],
+        "series": {"latency_s": latency_s},
+        "requests": {"sent": len(latency_s), "failed": 0},
+        "tokens": {},
+    }
+
+
+@pytest.fixture
+def run_json(tmp_path):
+    def write(name: str, **latencies: list[float]):
+        document = {
+            "schema": "pytest-llmperf/run/1",
+            "outcome": "passed",
+            "environment": {},
+            "scenarios": [scenario(test, values) for test, values in latencies.items()],
+        }
+        path = tmp_path / name
+        path.write_text(json.dumps(document), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def test_a_proven_regression_exits_with_1_and_is_named(run_json, capsys):
+    base, head = run_json("base.json", chat=times(0.1)), run_json("head.json", chat=times(0.15, seed=2))
+    assert main(["compare", base, head]) == 1
+    printed = capsys.readouterr().out
+    assert "regressed" in printed
+    assert "baseline" in printed
+    assert "base.json" in printed
+
+
+def test_an_unchanged_run_exits_with_0(run_json):
+    runs = [run_json(f"{seed}.json", chat=times(0.1, seed=seed)) for seed in range(4)]
+    assert main(["compare", *runs]) == 0
+
+
+def test_several_earlier_runs_are_several_runs_of_the_baseline(run_json, capsys):
+    runs = [run_json(f"{seed}.json", chat=times(0.1, seed=seed)) for seed in range(3)]
+    assert main(["compare", *runs, run_json("head.json", chat=times(0.2))]) == 1
+    assert "2.json and 2 more runs" in capsys.readouterr().out
+
+
+def test_a_larger_allowance_lets_the_same_run_pass(run_json):
+    base, head = run_json("base.json", chat=times(0.1)), run_json("head.json", chat=times(0.13, seed=2))
+    assert main(["compare", base, head]) == 1
+    assert main(["compare", "--max-regression=100%", base, head]) == 0
+
+
+def test_strict_fails_what_has_no_baseline(run_json, capsys):
+    base, head = run_json("base.json", other=times(0.1)), run_json("head.json", chat=times(0.1))
+    assert main(["compare", base, head]) == 0
+    assert main(["compare", "--strict=no_baseline", base, head]) == 1
+    assert "was measured before and is missing now" in capsys.readouterr().out
+
+
+def test_an_unknown_strict_word_is_refused_with_the_known_ones(run_json, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "--strict=everything", "a.json", "b.json"])
+    assert stopped.value.code == 2
+    assert "unproven" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "pytest-llmperf/run/99"}'])
+def test_a_file_that_is_no_run_exits_with_2_and_is_named(tmp_path, capsys, text):
+    path = tmp_path / "odd.json"
+    path.write_text(text)
+    assert main(["report", str(path)]) == 2
+    printed = capsys.readouterr().err
+    assert "odd.json" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_missing_file_exits_with_2(capsys):
+    assert main(["report", "no-such.json"]) == 2
+    assert "no-such.json" in capsys.readouterr().err
+
+
+def test_report_writes_other_formats(run_json, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = run_json("run.json", chat=times(0.1))
+    assert main(["report", run, "--report=out.md", "--report=out.csv"]) == 0
+    assert "chat" in (tmp_path / "out.md").read_text("utf-8")
+    assert "chat" in (tmp_path / "out.csv").read_text("utf-8")
+    assert "report written: out.md" in capsys.readouterr().out
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A baseline of an anchor and three more runs, each slower."""
+    store = DirectoryStore(tmp_path / "baselines")
+    for day in range(4):
+        run = StoredRun(
+            scenario="tests/test_chat.py::test_chat",
+            saved=f"2026-01-0{day + 1}T00:00:00+00:00",
+            commit=f"abc000{day}",
+            branch="main",
+            anchor=day == 0,
+            facts={"backend kind": "openai"},
+            series={"latency_s": tuple(times(0.1 + 0.01 * day))},
+        )
+        store.save(run, append=day > 0)
+    return f"--baseline={store.root}"
+
+
+def test_baseline_list_shows_each_scenario_with_its_runs(stored, capsys):
+    assert main(["baseline", "list", stored]) == 0
+    assert "tests/test_chat.py::test_chat  4 runs, 400 samples, newest 2026-01-04" in capsys.readouterr().out
+
+
+def test_baseline_show_marks_the_anchor(stored, capsys):
+    assert main(["baseline", "show", "chat", stored]) == 0
+    anchors = [line for line in capsys.readouterr().out.splitlines() if "anchor" in line]
+    assert len(anchors) == 1
+    assert "main@abc0000" in anchors[0]
+
+
+def test_baseline_diff_compares_the_newest_run_with_the_anchor(stored, capsys):
+    assert main(["baseline", "diff", stored]) == 0
+    assert "(main@abc0000) -> " in (printed := capsys.readouterr().out)
+    assert "+30.0 %" in printed
+
+
+def test_baseline_prune_keeps_the_newest_runs_and_the_anchor(stored, capsys):
+    assert main(["baseline", "prune", "--keep=1", stored]) == 0
+    assert capsys.readouterr().out.count("removed") == 2
+    main(["baseline", "show", stored])
+    kept = capsys.readouterr().out
+    assert "abc0000" in kept
+    assert "abc0003" in kept
+    assert "abc0001" not in kept
+
+
+def test_a_baseline_that_is_not_there_exits_with_2(tmp_path, capsys):
+    assert main(["baseline", "list", f"--baseline={tmp_path}"]) == 2
+    assert "no baseline" in capsys.readouterr().err
