@@ -115,7 +115,4 @@ def _usage_errors() -> Iterator[None]:
     try:
         yield
     except LlmPerfUsageError as error:
-        message = str(error)
-    else:
-        return
-    pytest.fail(message, pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None

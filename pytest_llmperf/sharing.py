@@ -113,10 +113,20 @@ def attached(report: pytest.TestReport) -> str | None:
 def give_up(session: pytest.Session, reason: str) -> None:
     """End the session before its first test, for *reason*."""
     if is_worker(session.config):
-        # pytest.exit in a worker reads as a crash; this ends the controller with the reason.
+        # pytest.exit in a worker reads as a crash; this ends the controller with the reason, but
+        # each worker would run one test before.
         session.shouldstop = reason
+        session.config.pluginmanager.register(_RunNothing())
     else:
         pytest.exit(reason, returncode=pytest.ExitCode.INTERRUPTED)
+
+
+class _RunNothing:
+    """Passes over every test without a report."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self) -> bool:
+        return True
 
 
 def problems_of(config: pytest.Config) -> list[str]:
