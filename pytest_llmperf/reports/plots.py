@@ -45,10 +45,13 @@ def plot_data(scenario: Scenario) -> dict[str, object]:
 
 
 def earlier(scenario: Scenario, series: str) -> tuple[str, tuple[float, ...]]:
-    """Where the newest values come from that this scenario was held against, and all of them."""
-    parts = compared_with(scenario)
-    values = tuple(value for _, run in parts for value in run.get(series, ()))
-    return (parts[-1][0] if values else ""), values
+    """Where the values come from that this scenario was held against, and all of them."""
+    parts = [(origin, values) for origin, run in compared_with(scenario) if (values := run.get(series))]
+    if not parts:
+        return "", ()
+    newest, others = parts[-1][0], len(parts) - 1
+    origin = f"{newest} and {others} more run{'s' * (others > 1)}" if others else newest
+    return origin, tuple(value for _, values in parts for value in values)
 
 
 def steps(values: Sequence[float]) -> list[float]:

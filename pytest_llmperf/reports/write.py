@@ -63,7 +63,7 @@ def write(run: Run, targets: Sequence[str], *, directory: Path) -> list[str]:
 
     A target is ``FORMAT=PATH`` or ``PATH`` with a known suffix, from *directory*; folders are made.
     A file is replaced in one step, so that no reader sees half of it. Raises LlmPerfUsageError for
-    what `check` finds and, after every other target was written, for files that cannot be.
+    what `check` finds and, after every other target was written, for what could not be.
     """
     check(targets)
     lines, problems = [], []
@@ -74,6 +74,11 @@ def write(run: Run, targets: Sequence[str], *, directory: Path) -> list[str]:
             put(directory / target.path, render(run))
         except OSError as error:
             problems.append(f"--llm-report {target.path} was not written: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - a bug in one report must not cost the verdict or the others
+            problems.append(
+                f"--llm-report {target.path} was not written, which is a bug of the {target.format} report: "
+                f"{type(error).__name__}: {error}"
+            )
         else:
             lines.append(f"report written: {target.path}")
     if problems:

@@ -62,7 +62,7 @@ def test_the_plot_knows_limit_and_percentiles(runs):
 
 def test_the_samples_of_every_stored_run_are_compared_with(runs):
     origin, values = earlier(runs.scenario("passed"), "latency_s")
-    assert (origin, len(values)) == ("main@3f2c1a9", 600)
+    assert (origin, len(values)) == ("main@3f2c1a9 and 2 more runs", 600)
 
 
 def test_the_other_arm_is_compared_with_where_there_is_one(runs):

@@ -258,3 +258,13 @@ def test_one_scenario_on_two_models_is_told_apart_by_the_model(runs):
     one = runs.scenario("passed")
     other = dataclasses.replace(one, measurement=dataclasses.replace(one.measurement, model="gemma"))
     assert "(vllm gemma)" in table(runs.run_of(one, other), width=160)[2]
+
+
+def test_the_baseline_column_shows_the_comparison_that_came_out_worst(runs):
+    measured = runs.measured("test_ttft", n=200)
+    slow_start = tuple(1.5 * value for value in measured.series["ttft_s"])
+    series = {**measured.series, "ttft_s": slow_start}
+    scenario = runs.judged(
+        dataclasses.replace(measured, series=series), runs.slo(p95_ms=900), runs.stored(n=1000, runs=5)
+    )
+    assert row(runs.run_of(scenario), "test_ttft", width=120)["baseline"] == "x1.50"

@@ -95,6 +95,15 @@ def test_a_file_that_cannot_be_written_is_named_and_the_others_are_written(runs,
     assert (tmp_path / "run.json").exists()
 
 
+def test_a_bug_in_one_report_is_named_and_the_others_are_written(runs, tmp_path, monkeypatch):
+    monkeypatch.setitem(REPORTS, "csv", "builtins:int")
+    with pytest.raises(
+        LlmPerfUsageError, match=r"run.csv was not written, which is a bug of the csv report: Type"
+    ):
+        write(runs.of("passed"), ["run.csv", "run.json"], directory=tmp_path)
+    assert (tmp_path / "run.json").exists()
+
+
 def test_a_directory_in_the_place_of_the_report_is_named(runs, tmp_path):
     (tmp_path / "run.json").mkdir()
     with pytest.raises(LlmPerfUsageError, match="Is a directory"):
