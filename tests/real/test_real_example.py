@@ -42,7 +42,7 @@ def start_example(server, report, *options):
     return subprocess.Popen(
         [*command, "--llm-report", str(report), *options],
         cwd=REPOSITORY,
-        env=os.environ | {"VLLM_API_KEY": "unused", "COLUMNS": "80"},
+        env=os.environ | {"COLUMNS": "80"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
