@@ -243,6 +243,59 @@ def _interleaved(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[bool, 
     return decision.outcome is Outcome.REGRESSED, n
 
 
+def bulk_only(trials: int) -> None:
+    """Print how often interleaved arms fail when only requests below p90 got slower, by 30 %."""
+    rng = np.random.default_rng(29)
+    print("\ninterleaved arms, bulk slower by 30 % and tail as before: % that fail")
+    for sigma in (0.1, 0.3, 0.6):
+        top = 1.2816 * sigma
+        failed = 0
+        for _ in range(trials):
+            a, b = rng.normal(0, sigma, CAP), rng.normal(0, sigma, CAP)
+            a = np.where(a < top, np.minimum(a + np.log(1.3), top), a)
+            failed += _interleaved(np.exp(a), np.exp(b))[0]
+        print(f"lognormal {sigma}   {100 * failed / trials:.1f}", flush=True)
+
+
+def limits(trials: int) -> None:
+    """Print how often an absolute limit is called broken, by where the truth lies."""
+    rng = np.random.default_rng(31)
+    print("\na limit of 150 ms for p95, lognormal 0.3: % called broken (requests)")
+    for p95 in (75, 120, 140, 150, 160, 180, 300):
+        rows = np.exp(rng.normal(0, 0.3, (trials, CAP)) - 1.6449 * 0.3) * p95
+        cells = ""
+        for cap in (FIRST, CAP):
+            results = [_limit(row, 150, gate.looks(FIRST, cap)) for row in rows]
+            broken, spent = np.mean(results, axis=0)
+            cells += f"   cap {cap}: {100 * broken:5.1f} ({spent:3.0f})"
+        print(f"true p95 {p95:3} ms{cells}", flush=True)
+    print("\na limit of 0.98 for a share: % called broken (requests)")
+    for share in (0.999, 0.99, 0.98, 0.95, 0.9):
+        rows = rng.random((trials, CAP)) < share
+        cells = ""
+        for cap in (FIRST, CAP):
+            results = [_share(row, 0.98, gate.looks(FIRST, cap)) for row in rows]
+            broken, spent = np.mean(results, axis=0)
+            cells += f"   cap {cap}: {100 * broken:5.1f} ({spent:3.0f})"
+        print(f"true share {share:5}{cells}", flush=True)
+
+
+def _limit(row: NDArray[np.float64], bound: float, looks: tuple[int, ...]) -> tuple[bool, int]:
+    for look, n in enumerate(looks):
+        decision = gate.decide_limit(row[:n].tolist(), bound, quantile=Q, look=look, looks=looks)
+        if decision.final:
+            break
+    return decision.side is gate.Side.BROKEN, n
+
+
+def _share(row: NDArray[np.bool_], bound: float, looks: tuple[int, ...]) -> tuple[bool, int]:
+    for look, n in enumerate(looks):
+        decision = gate.decide_limit_proportion(int(row[:n].sum()), n, bound, look=look, looks=looks)
+        if decision.final:
+            break
+    return decision.side is gate.Side.BROKEN, n
+
+
 def _wandering(rng: np.random.Generator, trials: int, n: int) -> Rows:
     steps = rng.normal(0, 0.1 * np.sqrt(1 - 0.99**2), (trials, n))
     rows = np.empty((trials, n))
@@ -274,6 +327,8 @@ def main() -> None:
     few_runs(options.sessions)
     rivals(options.sessions)
     interleaved(options.trials)
+    bulk_only(options.trials)
+    limits(10 * options.trials)
 
 
 if __name__ == "__main__":

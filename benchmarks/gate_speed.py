@@ -32,9 +32,7 @@ def main() -> None:
         now, base = (np.exp(rng.normal(0, 0.3, (GATES, n))) for _ in range(2))
         gate.decide_many(now[:1], [base[:1]])  # the weights of this shape are computed once
         took = min(seconds(partial(gate.decide_many, now, [base])) for _ in range(3))
-        print(
-            f"{GATES} gates at n = m = {n:4}: {took:6.2f} s, {took / promised:.2f} of the {promised:.0f} s promised"
-        )
+        print(f"{GATES} gates at n = m = {n:4}: {took:6.2f} s; promised: {promised:.0f} s")
     for n, m, interleaved in ((30, 200, False), (480, 1000, False), (480, 480, True)):
         arms = np.exp(rng.normal(0.2, 0.3, n)).tolist(), [np.exp(rng.normal(0, 0.3, m)).tolist()]
         took = min(seconds(partial(gate.decide, *arms, interleaved=interleaved)) for _ in range(5))
