@@ -30,7 +30,8 @@ def llm(request: pytest.FixtureRequest) -> Iterator[Llm]:
 
     with _usage_errors():
         rig = rig_of(request.config)
-        clients = {arm: Client(backend, log_of(request.node)) for arm, backend in rig.arms.items()}
+        log, count = log_of(request.node), rig.counter
+        clients = {arm: Client(backend, log, count=count) for arm, backend in rig.arms.items()}
         shared = _shared(request, rig)
     switch = switch_of(request.node)
     yield Llm(lambda: clients[switch.arm], **shared)
@@ -47,7 +48,8 @@ def async_llm(request: pytest.FixtureRequest) -> AsyncLlm:
 
     with _usage_errors():
         rig = rig_of(request.config)
-        clients = {arm: AsyncClient(backend, log_of(request.node)) for arm, backend in rig.arms.items()}
+        log, count = log_of(request.node), rig.counter
+        clients = {arm: AsyncClient(backend, log, count=count) for arm, backend in rig.arms.items()}
         shared = _shared(request, rig)
     request.node.stash.setdefault(ASYNC_CLOSERS, []).extend(client.aclose for client in clients.values())
     switch = switch_of(request.node)
@@ -76,10 +78,8 @@ def llm_mock(request: pytest.FixtureRequest) -> Iterator[MockServer]:
 @pytest.fixture
 def llm_tokens(request: pytest.FixtureRequest) -> TokenCounter:
     """A token counter: call it with a text or messages; the count knows who counted (.source)."""
-    from pytest_llmperf.tokens import TokenCounter
-
     with _usage_errors():
-        return TokenCounter(rig_of(request.config).backend)
+        return rig_of(request.config).counter
 
 
 def _shared(request: pytest.FixtureRequest, rig: Rig) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from pytest_llmperf.stores.directory import DirectoryStore
 if TYPE_CHECKING:
     from pytest_llmperf.mock.process import MockServer
     from pytest_llmperf.revision import Revision
+    from pytest_llmperf.tokens import TokenCounter
 
 
 @dataclass(kw_only=True)
@@ -227,6 +228,15 @@ class Rig:
         given = self.slo_file.backends.get(name)
         return connect(name, entry, own_key=given is not None and given.api_key_env is not None)
 
+    @cached_property
+    def counter(self) -> TokenCounter:
+        """Counts what a server's usage leaves out. Raises LlmPerfUsageError for a bad tokenizer.json."""
+        from pytest_llmperf.tokens import TokenCounter  # noqa: PLC0415 - only when it is used
+
+        name = self.entry.tokenizer
+        beside = self.root if self.options.slo_file is None else self.options.slo_file.parent
+        return TokenCounter(self.backend, tokenizer=None if name is None else beside / name)
+
     @property
     def facts(self) -> dict[str, str]:
         """What must match for two measurements on this rig to be comparable; the rest is measured."""
@@ -276,6 +286,8 @@ class Rig:
 
     def close(self) -> None:
         """Stop what was started."""
+        if "counter" in vars(self):
+            self.counter.close()
         if self.revision is not None:
             self.revision.close()
         if self._mock is not None:

@@ -34,6 +34,7 @@ class BackendEntry:
     model: str | None = None
     api_key_env: str | None = None
     hardware: str | None = None
+    tokenizer: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     slo: Mapping[str, Layer] = field(default_factory=dict)
 
@@ -215,7 +216,11 @@ def _read(document: _Document, today: dt.date) -> SloFile:
 
 def _backend(name: str, entry: Mapping[str, Any], layer: Any) -> BackendEntry:
     timeouts = {f"{key}_s": parse_duration(value) for key, value in entry.get("timeouts", {}).items()}
-    plain = {key: entry[key] for key in ("kind", "url", "model", "api_key_env", "hardware") if key in entry}
+    plain = {
+        key: entry[key]
+        for key in ("kind", "url", "model", "api_key_env", "hardware", "tokenizer")
+        if key in entry
+    }
     slo = {
         target: layer(limits, "backends", name, "slo", target)
         for target, limits in entry.get("slo", {}).items()

@@ -67,6 +67,10 @@ def build() -> dict[str, Any]:
             "model": _NAME,
             "api_key_env": {**_NAME, "description": "the environment variable that holds the API key"},
             "hardware": {**_NAME, "description": "a label; baselines of different hardware are not compared"},
+            "tokenizer": {
+                **_NAME,
+                "description": "a tokenizer.json, beside slo.yaml, for a server that cannot count",
+            },
             "timeouts": _object(dict.fromkeys(("connect", "first_token", "stall", "total"), _DURATION)),
             "slo": {
                 **_map(promised),
