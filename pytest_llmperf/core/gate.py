@@ -6,6 +6,7 @@ only when there is something to judge.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from pytest_llmperf.core import remarks
 from pytest_llmperf.core.decision import ALPHA, BEYOND, FINE, TAIL, Decision, looks, ratio
 from pytest_llmperf.core.evidence import Evidence, Reach, z
 from pytest_llmperf.core.limit import LimitDecision, Side, decide_limit, decide_limit_proportion
-from pytest_llmperf.core.noise import ASSUMED, Noise, between, run_effect
+from pytest_llmperf.core.noise import Noise, between, run_effect
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.permutation import p_values
 from pytest_llmperf.core.proportion import decide_proportion
@@ -38,7 +39,9 @@ __all__ = [
     "decide_plain",
     "decide_proportion",
     "looks",
+    "plain_alarms",
     "run_effect",
+    "sight",
 ]
 
 _logs, _run_effect = logs, run_effect  # arguments below carry the same words
@@ -163,9 +166,9 @@ def decide(
     undecided = outcome in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}
     blind = reach.blind() if undecided else None
     warnings = [
-        _few(min(now.size, base.size), quantile) if few else None,
-        None if interleaved else _unknown_noise(noise, len(stored), effect),
-        _blind(blind) if blind is not None else None,
+        remarks.too_few(min(now.size, base.size), quantile) if few else None,
+        remarks.assumed(float(noise.lasting[0]), len(stored)) if effect is None else None,
+        remarks.too_noisy(blind) if blind is not None else None,
         remarks.drift(x),
         remarks.mode_gap(x, q),
     ]
@@ -201,26 +204,36 @@ def _variances(noise: Noise, interval: tuple[float, float], *, interleaved: bool
     }
 
 
-def _few(n: int, q: float) -> str:
-    return f"only {n} samples, and p{q * 100:g} takes {needed(q)}: p50 was compared instead"
+def sight(
+    runs: Sequence[Sequence[float]],
+    *,
+    looks: tuple[int, ...],
+    quantile: float = 0.95,
+    max_regression: float = 0.10,
+    run_effect: float | None = None,
+) -> float:
+    """The smallest regression (0.21: +21 %) that requests like those of *runs* would prove against them.
 
-
-def _unknown_noise(noise: Noise, runs: int, effect: float | None) -> str | None:
-    """What had to be assumed about run-to-run noise, if anything."""
-    spread = math.sqrt(float(noise.lasting[0]) / (1 + 1 / runs))
-    if effect is not None:
-        return None
-    told = "one stored run" if runs == 1 else f"{runs} stored runs"
-    if spread > 1.1 * ASSUMED:
-        return f"{told}, and requests slow down together: {spread * 100:.0f} % run-to-run noise assumed"
-    return f"{told}: assumed {ASSUMED * 100:.0f} % run-to-run noise"
-
-
-def _blind(smallest: float) -> str:
-    return (
-        f"this machine is too noisy for a stored baseline: only regressions above +{smallest * 100:.0f} % "
-        "would be proven; compare with --llm-ab, or store more runs"
+    95 times in 100, at the last of *looks*. Raises ValueError as `decide` does.
+    """
+    stored = [checked(run, f"stored run {number}") for number, run in enumerate(runs, 1)]
+    if not stored:
+        raise ValueError("runs: no stored run")
+    q = 0.5 if min(looks[-1], sum(run.size for run in stored)) < needed(quantile) else quantile
+    effect = _run_effect([runs], quantile=q) if run_effect is None else run_effect
+    series = [_logs(run)[None, :] for run in stored]
+    noise = between(series[-1], series, q=q, run_effect=effect)
+    reach = Reach(
+        n=stored[-1].size,
+        falling=float(noise.current[0]),
+        base=float(noise.base[0]),
+        lasting=float(noise.lasting[0]),
+        alpha=ALPHA,
+        looks=looks,
+        margin=math.log1p(max_regression),
+        twice=math.log1p(2 * max_regression),
     )
+    return reach.smallest_seen(looks[-1])
 
 
 def decide_plain(
@@ -247,6 +260,21 @@ def decide_plain(
         mde=None,
         more=None,
     )
+
+
+def plain_alarms(
+    runs: Sequence[Sequence[float]], *, quantile: float = 0.95, max_regression: float = 0.10
+) -> float | None:
+    """How often the bare rule fails code that did not change: the share of pairs of stored runs it fails.
+
+    None with fewer than two runs.
+    """
+    found = [
+        float(np.quantile(checked(run, f"stored run {number}"), quantile))
+        for number, run in enumerate(runs, 1)
+    ]
+    failed = [ratio(now, base) > 1 + max_regression for now, base in itertools.permutations(found, 2)]
+    return sum(failed) / len(failed) if failed else None
 
 
 def decide_many(

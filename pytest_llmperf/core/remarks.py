@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_llmperf.core.noise import memory, normal_scores
+from pytest_llmperf.core.noise import ASSUMED, memory, normal_scores
 from pytest_llmperf.core.permutation import TIE
-from pytest_llmperf.core.quantile import rank
+from pytest_llmperf.core.quantile import needed, rank
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,4 +64,26 @@ def mode_gap(series: NDArray[np.float64], q: float) -> str | None:
     return (
         f"p{q * 100:g} sits at a gap between two groups of requests ({math.exp(widest):.1f} times apart): "
         "split them into two scenarios"
+    )
+
+
+def too_few(n: int, q: float) -> str:
+    """A sentence for samples of which the quantile is simply the largest."""
+    return f"only {n} samples, and p{q * 100:g} takes {needed(q)}: p50 was compared instead"
+
+
+def assumed(lasting: float, runs: int) -> str:
+    """What had to be assumed about run-to-run noise; *lasting* is its variance in the comparison."""
+    spread = math.sqrt(lasting / (1 + 1 / runs))
+    told = "one stored run" if runs == 1 else f"{runs} stored runs"
+    if spread > 1.1 * ASSUMED:
+        return f"{told}, and requests slow down together: {spread * 100:.0f} % run-to-run noise assumed"
+    return f"{told}: assumed {ASSUMED * 100:.0f} % run-to-run noise"
+
+
+def too_noisy(smallest: float) -> str:
+    """A sentence for runs that differ so much that no number of requests would help."""
+    return (
+        f"this machine is too noisy for a stored baseline: only regressions above +{smallest * 100:.0f} % "
+        "would be proven; compare with --llm-ab, or store more runs"
     )

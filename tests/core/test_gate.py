@@ -213,6 +213,13 @@ def test_the_plain_rule_is_the_observed_ratio_and_nothing_else():
     assert gate.decide_plain([1.0] * 4 + [1.2], [[1.0] * 5], max_regression=0.2).outcome is Outcome.PASSED
 
 
+def test_the_plain_rule_is_told_how_often_it_fails_unchanged_code():
+    runs = [[1.0] * 5, [1.05] * 5, [1.3] * 5]
+    assert gate.plain_alarms(runs) == pytest.approx(2 / 6)
+    assert gate.plain_alarms(runs, max_regression=0.5) == 0
+    assert gate.plain_alarms(runs[:1]) is None
+
+
 @pytest.mark.parametrize("n", [15, 30, 120])
 @pytest.mark.parametrize("look", [0, 2])
 def test_many_gates_at_once_decide_as_one_by_one(n, look):
