@@ -4,7 +4,8 @@
 
 uvicorn (uvloop, httptools), granian and aiohttp are measured where they are installed. They get the easier
 task: parse the request's JSON, answer with bytes that were made before. The mock does everything it
-does for a user: rules, tokens, usage, the log. All run on one core, one after another in
+does for a user: rules, tokens, usage, the log. It may reuse what it wrote for the same request before;
+"new prompts" asks it something else every time. All run on one core, one after another in
 every round; the client runs on another. The client can be the bottleneck, so the CPU time that
 the server spent per request is the number to compare; requests/s is what was seen.
 """
@@ -21,9 +22,11 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import cycle
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+NEW_PROMPTS = 2000  # more than the mock remembers
 ANSWER = {
     "id": "chatcmpl-0123456789abcdef",
     "object": "chat.completion",
@@ -91,17 +94,16 @@ def commands(folder: Path) -> dict[str, list[str]]:
     (folder / "speed_aiohttp.py").write_text(AIOHTTP, encoding="utf-8")
     (folder / "speed.yaml").write_text(json.dumps({"mock": MOCK}), encoding="utf-8")
     python = sys.executable
-    found = {
-        "mock": [
-            python,
-            "-m",
-            "pytest_llmperf.mock",
-            "--config",
-            str(folder / "speed.yaml"),
-            "--port",
-            "{port}",
-        ]
-    }
+    mock = [
+        python,
+        "-m",
+        "pytest_llmperf.mock",
+        "--config",
+        str(folder / "speed.yaml"),
+        "--port",
+        "{port}",
+    ]
+    found = {"mock": mock, "new prompts": mock}
     others = {
         "uvicorn": [python, "-m", "uvicorn", "speed_app:app", "--port", "{port}", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"],  # noqa: E501
         "granian": [python, "-m", "granian", "--interface", "asgi", "--port", "{port}", "--no-access-log", "--log-level", "error", "speed_app:app"],  # noqa: E501
@@ -110,8 +112,11 @@ def commands(folder: Path) -> dict[str, list[str]]:
     return found | {name: command for name, command in others.items() if importlib.util.find_spec(name)}
 
 
-def request(*, stream: bool) -> bytes:
-    body = {"model": "mock", "messages": [{"role": "user", "content": "how fast are you, on one core"}]}
+def request(number: int, *, stream: bool) -> bytes:
+    body = {
+        "model": "mock",
+        "messages": [{"role": "user", "content": f"how fast are you, on one core {number:5d}"}],
+    }
     data = json.dumps(body | ({"stream": True} if stream else {})).encode()
     return (
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
@@ -122,8 +127,8 @@ def request(*, stream: bool) -> bytes:
 class Client:
     """Closed loop on raw sockets: the next request of a connection follows its answer."""
 
-    def __init__(self, port: int, connections: int, *, stream: bool) -> None:
-        self.payload = request(stream=stream)
+    def __init__(self, port: int, connections: int, *, stream: bool, prompts: int) -> None:
+        self.payloads = cycle([request(number, stream=stream) for number in range(prompts)])
         self.stream = stream
         self.selector = selectors.DefaultSelector()
         self.received: dict[int, bytearray] = {}
@@ -137,7 +142,7 @@ class Client:
     def run(self, seconds: float) -> tuple[int, float]:  # noqa: D102
         done = 0
         for key in self.selector.get_map().values():
-            key.fileobj.send(self.payload)
+            key.fileobj.send(next(self.payloads))
         start = time.perf_counter()
         while (now := time.perf_counter()) < start + seconds:
             for key, _ in self.selector.select(0.1):
@@ -156,7 +161,7 @@ class Client:
         if not whole.startswith(b"HTTP/1.1 200"):
             raise SystemExit(f"not an answer: {bytes(whole[:300])!r}")
         whole.clear()
-        sock.send(self.payload)
+        sock.send(next(self.payloads))
         return 1
 
     def complete(self, whole: bytearray) -> bool:  # noqa: D102
@@ -192,7 +197,7 @@ def cpu_s(pid: int) -> float:
 
 
 def measure(
-    command: list[str], folder: Path, *, stream: bool, seconds: float, connections: int
+    command: list[str], folder: Path, *, stream: bool, seconds: float, connections: int, prompts: int
 ) -> tuple[float, float]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -210,9 +215,9 @@ def measure(
     os.sched_setaffinity(0, {cores[0]})
     try:
         wait_for(port)
-        Client(port, connections, stream=stream).run(0.5)  # warm up
+        Client(port, connections, stream=stream, prompts=prompts).run(0.5)  # warm up
         before = cpu_s(server.pid)
-        done, wall_s = Client(port, connections, stream=stream).run(seconds)
+        done, wall_s = Client(port, connections, stream=stream, prompts=prompts).run(seconds)
         return done / wall_s, (cpu_s(server.pid) - before) / max(1, done)
     finally:
         os.sched_setaffinity(0, cores)
@@ -251,14 +256,15 @@ def main() -> None:
                         stream=stream,
                         seconds=options.seconds,
                         connections=options.connections,
+                        prompts=NEW_PROMPTS if name == "new prompts" else 1,
                     )
                 )
         print(f"\n{'32-chunk stream' if stream else 'plain answer'}, {options.connections} connections")
-        print(f"{'server':10} {'requests/s':>12} {'CPU us/request':>16} {'requests per CPU second':>25}")
+        print(f"{'server':12} {'requests/s':>12} {'CPU us/request':>16} {'requests per CPU second':>25}")
         for name, pairs in results.items():
             rate = statistics.median(pair[0] for pair in pairs)
             cost = statistics.median(pair[1] for pair in pairs)
-            print(f"{name:10} {rate:12,.0f} {cost * 1e6:16.1f} {1 / cost:25,.0f}")
+            print(f"{name:12} {rate:12,.0f} {cost * 1e6:16.1f} {1 / cost:25,.0f}")
 
 
 if __name__ == "__main__":

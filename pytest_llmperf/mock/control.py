@@ -97,7 +97,9 @@ class Control:
         return {"total": journal.total, "requests": journal.entries()}
 
     def _reply(self, section: Any) -> None:
-        self._state().rulebook.add(parse_rule(section, where="reply"))
+        state = self._state()
+        state.rulebook.add(parse_rule(section, where="reply"))
+        state.reuse.clear()
 
     def _latency(self, section: Any) -> None:
         state = self._state()

@@ -42,6 +42,7 @@ class Call:
         "method",
         "number",
         "on_gone",
+        "reusable",
         "status",
         "target",
     )
@@ -60,6 +61,7 @@ class Call:
         self.last_byte_ns = 0
         self.keep_alive = True
         self.done = False  #: answered, or the client is gone
+        self.reusable = False  #: its answer may serve the same request again
         self.number = -1  #: order of arrival at the model, from 0; -1: not a request to the model
         self.status = 0
         self.chunked = True  #: the client takes the chunked transfer coding

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from time import time
+from typing import NamedTuple
 
 _KEPT = 4096  # finished requests that wait to be counted
 
@@ -81,8 +81,7 @@ _TOKENS = tuple(float(m * 10**e) for e in range(6) for m in (1, 2, 5))
 _REASONS = ("stop", "length", "abort", "error", "repetition")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(NamedTuple):
     """One request that was answered, or that its client left."""
 
     reason: str  #: stop, length, abort

@@ -67,6 +67,12 @@ class Rule:
             and (not self.history or _any_in(self.history, said.history))
         )
 
+    @property
+    def steady(self) -> bool:
+        """Whether the same question always gets the same answer."""
+        only = self.answers[0]
+        return self.times is None and len(self.answers) == 1 and not only.template and only.callback is None
+
     def answer(self, number: int) -> Answer:
         """The answer of the rule's *number*-th match, from 0."""
         if self.cycle:
@@ -80,9 +86,11 @@ class Rulebook:
 
     rules: list[Rule]
     used: list[int] = field(init=False)
+    steady: bool = field(init=False)  #: the same question always gets the same answer
 
     def __post_init__(self) -> None:
         self.used = [0] * len(self.rules)
+        self.steady = all(rule.steady for rule in self.rules)
 
     def first(self, said: Conversation) -> Answer | None:
         """The answer of the first rule that matches and is not used up; None: no rule answers."""
@@ -96,6 +104,7 @@ class Rulebook:
         """Put *rule* before all others, so that a test can override the file."""
         self.rules.insert(0, rule)
         self.used.insert(0, 0)
+        self.steady = self.steady and rule.steady
 
 
 def parse_rule(section: Any, *, where: str) -> Rule:

@@ -27,6 +27,7 @@ from pytest_llmperf.mock.metrics import Finished
 from pytest_llmperf.mock.openai_ask import Limits, chat_ask, check_model, completion_asks, message_tokens
 from pytest_llmperf.mock.pieces import count_tokens, split_pieces
 from pytest_llmperf.mock.plan import Late, Plan, Timing
+from pytest_llmperf.mock.reuse import Written
 from pytest_llmperf.mock.rules import Answer, fill_in
 from pytest_llmperf.mock.spoil import spoil
 from pytest_llmperf.mock.state import State
@@ -201,17 +202,31 @@ class Mock:
     # --- the model's routes
 
     def _chat(self, call: Call) -> None:
-        request = parse_body(call.body)
         role, one_off = _headers(call)
+        state = self.state
+        call.reusable = (
+            role is None
+            and one_off is None
+            and self._plain_engine
+            and call.chunked
+            and not self.dialect.tells_times
+            and not state.playbook.faults
+            and state.rulebook.steady
+        )
+        if call.reusable:
+            written = state.reuse.get(call.body)
+            if written is not None:
+                self._send_again(call, written)
+                return
+        request = parse_body(call.body)
         ask = chat_ask(request, self.limits, role=role)
         stream, usage = _stream_options(request)
 
         def go_on(answer: Answer | None) -> None:
             nonlocal usage
             usage = usage and not _is(call, "no_usage")
-            made = self._generation(
-                call, "chatcmpl", ask, generate(ask, answer), _prompt_text(request["messages"])
-            )
+            prompt = "" if self._plain_engine else _prompt_text(request["messages"])
+            made = self._generation(call, "chatcmpl", ask, generate(ask, answer), prompt)
             if stream:
                 frames = self.dialect.chat_events(made, usage)
                 end = (
@@ -224,6 +239,23 @@ class Mock:
                 self._whole(call, made, lambda timing: self.dialect.chat(made, timing))
 
         self._run(call, ask, stream=stream, one_off=one_off, go_on=go_on)
+
+    def _send_again(self, call: Call, written: Written) -> None:
+        """An answer that was written down before, under a new id."""
+        state = self.state
+        call.reusable = False
+        call.number = state.number
+        new_id = f"chatcmpl-{self.dialect.new_id(state.id_rng.getrandbits(64))}"
+        parts = written.again(new_id, int(time()))
+        dialect = self.dialect
+        if written.stream:
+            head = self._head(call, 200, dialect.stream_type, None, dialect.stream_extra)
+        else:
+            head = self._head(call, 200, dialect.json_type, len(parts[-1]))
+        plan = Plan(
+            head=head, parts=parts, stream=written.stream, frame=chunked, head_late=not written.stream
+        )
+        self._deliver(call, written.made, plan)
 
     def _completion(self, call: Call) -> None:
         request = parse_body(call.body)
@@ -580,6 +612,8 @@ class Mock:
 
     def _deliver(self, call: Call, made: Generation, plan: Plan) -> None:
         state = self.state
+        if call.reusable:
+            state.reuse.put(call.body, made, plan)
         call.status = plan.status
         plan.ttft_ns, plan.gaps = state.draw_delays(made.steps, call.arrived_ns)
         latency = state.latency

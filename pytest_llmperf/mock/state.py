@@ -14,6 +14,7 @@ from pytest_llmperf.mock.faults import Playbook
 from pytest_llmperf.mock.journal import Journal
 from pytest_llmperf.mock.metrics import Metrics
 from pytest_llmperf.mock.plan import Gaps
+from pytest_llmperf.mock.reuse import Reuse
 from pytest_llmperf.mock.rules import Rulebook
 
 
@@ -32,6 +33,7 @@ class State:
         "models",
         "number",
         "playbook",
+        "reuse",
         "rulebook",
         "running",
         "started_ns",
@@ -49,6 +51,7 @@ class State:
         self._ttft_rng = Random(f"ttft {config.seed}")
         self._itl_rng = Random(f"itl {config.seed}")
         self.id_rng = Random(f"id {config.seed}")
+        self.reuse = Reuse()
         self.number = 0  #: requests to the model so far
         self.running = 0  #: answers on their way
         self.started_ns = perf_counter_ns()

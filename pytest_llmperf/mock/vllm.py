@@ -45,8 +45,29 @@ def usage(generation: Generation, *, stream: bool, chat: bool = True) -> dict[st
     }
 
 
-def chat(generation: Generation, _: Timing) -> bytes:
+def chat(generation: Generation, timing: Timing) -> bytes:
     """The body of a chat answer."""
+    ask, choice = generation.ask, generation.choices[0]
+    if ask.n > 1 or choice.tool_calls or ask.top_logprobs is not None:
+        return chat_in_full(generation, timing)
+    prompt, made = ask.prompt_tokens, generation.completion_tokens
+    reasoning = encode_json("".join(choice.reasoning) or None)
+    return (
+        f'{{"id":"{generation.id}","object":"chat.completion","created":{generation.created},'
+        f'"model":{encode_json(ask.said.model)},"choices":[{{"index":0,"message":{{"role":"assistant",'
+        f'"content":{encode_json(choice.text)},"refusal":null,"annotations":null,"audio":null,'
+        f'"function_call":null,"reasoning":{reasoning}}},"logprobs":null,"finish_reason":"{choice.finish}",'
+        f'"stop_reason":{encode_json(choice.stop_reason)},"token_ids":null,"routed_experts":null}}],'
+        f'"service_tier":null,"system_fingerprint":"{FINGERPRINT}","usage":{{"prompt_tokens":{prompt},'
+        f'"total_tokens":{prompt + made},"completion_tokens":{made},"prompt_tokens_details":{{'
+        f'"cached_tokens":{generation.cached_tokens},"created_cache_tokens":0,"multimodal_tokens":null}},'
+        '"completion_tokens_details":null},"prompt_logprobs":null,"prompt_token_ids":null,"prompt_text":null,'
+        '"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}'
+    ).encode("utf-8", "replace")
+
+
+def chat_in_full(generation: Generation, _: Timing) -> bytes:
+    """The same for every kind of answer; several times slower."""
     choices = []
     for choice in generation.choices:
         message: dict[str, Any] = {

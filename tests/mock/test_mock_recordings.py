@@ -243,3 +243,23 @@ def test_metrics_have_vllms_names_and_types(vllm, raw_exchange):
             for one in (body, recorded)
         ]
         assert bounds[0] == bounds[1]
+
+
+def test_the_short_cut_for_usual_answers_writes_the_same_bytes():
+    from random import Random
+
+    from pytest_llmperf.mock.conversation import Conversation
+    from pytest_llmperf.mock.generation import Ask, Generation, generate
+    from pytest_llmperf.mock.plan import Timing
+    from pytest_llmperf.mock.rules import Answer
+    from pytest_llmperf.mock.vllm import chat, chat_in_full
+
+    rng = Random(0)
+    for text in ("", "evet", 'tırnak " ters \\ satır\n 🌳', "bir iki üç dört"):
+        for stop in ((), ("ev", "ik")):
+            said = Conversation(model='m "x"', user="a", system="", history=())
+            ask = Ask(said=said, prompt_tokens=rng.randrange(100), max_tokens=rng.randrange(1, 9), stop=stop)
+            choices = generate(ask, Answer(text=text, reasoning=rng.choice(["", "hmm"])))
+            made = Generation(ask=ask, choices=choices, id="chatcmpl-1", created=7, cached_tokens=3)
+            timing = Timing(arrived_ns=0, started_ns=0)
+            assert chat(made, timing) == chat_in_full(made, timing)

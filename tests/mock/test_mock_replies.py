@@ -282,6 +282,20 @@ def test_a_megabyte_of_prompt_is_answered(start, chat):
     assert (answer.status, answer.json["usage"]["prompt_tokens"]) == (200, 500_000)
 
 
+def test_a_reused_answer_has_an_id_of_its_own_and_follows_new_rules(mock, chat):
+    first, second = chat(mock), chat(mock)
+    assert first.json["id"] != second.json["id"]
+    assert content(first) == content(second)
+    streams = [chat(mock, stream=True).events for _ in range(2)]
+    ids = [{event["id"] for event in events[:-1]} for events in streams]
+    assert len(ids[0]) == len(ids[1]) == 1
+    assert ids[0] != ids[1]
+    assert len(streams[0]) == len(streams[1])
+    mock.reply("yeni")
+    assert content(chat(mock)) == "yeni"
+    assert len(mock.requests) == 5
+
+
 def test_unicode_survives_the_stream(mock, chat):
     text = 'ağaç 🌳 \u2028 \u0085 tırnak " ters \\ bitti'
     mock.reply(text)
