@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_llmperf.ab import Base, as_history
-from pytest_llmperf.core import codec
+from pytest_llmperf.core import codec, gate
 from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.judge import judge, quick
@@ -25,6 +25,7 @@ from pytest_llmperf.probes.machine import machine
 from pytest_llmperf.reports.write import write
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.sharing import CUT_SHORT, INTERRUPTED, RUN, ledger_of, rig_of
+from pytest_llmperf.stores.directory import DirectoryStore
 from pytest_llmperf.version import VERSION
 
 
@@ -153,10 +154,23 @@ def _save(run: Run, rig: Rig) -> tuple[list[str], list[str]]:
         except (LlmPerfUsageError, OSError) as error:
             refused.append(f"{measurement.name}: the baseline was not saved: {error}")
         else:
-            saved.append(
+            what = (
                 f"{measurement.name}: saved {measurement.iterations} iterations in {_shown(path, rig.root)}"
             )
+            saved.append(what + _sight(scenario, store))
     return saved, refused
+
+
+def _sight(scenario: Scenario, store: DirectoryStore) -> str:
+    """What the runs that are stored now will be able to see."""
+    measurement = scenario.measurement
+    runs = store.history(measurement.scenario).comparable(measurement)
+    series = [run.series["latency_s"] for run in runs if run.series.get("latency_s")]
+    if not series:
+        return ""
+    looks = gate.looks(Slo().iterations, Slo().max_iterations)
+    smallest = gate.sight(series, looks=looks, max_regression=scenario.slo.max_regression)
+    return f"; with up to {looks[-1]} requests it proves a p95 that is {smallest:.0%} worse"
 
 
 def _shown(path: Path, root: Path) -> Path:
