@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -47,14 +48,17 @@ class Progress:
         self._write(f" {self._name} {done}/{size}, {rate:.1f}/s, {show_duration((size - done) / rate)} left")
 
     def clear(self) -> None:
-        """Take the line away."""
-        self._write("")
+        """Take the line away, if it was ever there."""
+        if self._shown_s > self._started_s:
+            self._write("")
 
     def _write(self, text: str) -> None:
         writer = self._reporter.config.get_terminal_writer()
         room = max(0, writer.fullwidth - writer.width_of_current_line - 1)
-        # pytest captures a test's output at the file descriptor; its own writer goes past that.
-        writer.write(f"{_SAVE_CURSOR}{_CLEAR_TO_END}{text[:room]}{_RESTORE_CURSOR}", flush=True)
+        capture = self._reporter.config.pluginmanager.getplugin("capturemanager")
+        # pytest captures at the file descriptor, to which its own writer writes too.
+        with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+            writer.write(f"{_SAVE_CURSOR}{_CLEAR_TO_END}{text[:room]}{_RESTORE_CURSOR}", flush=True)
 
 
 def progress_of(config: pytest.Config, name: str) -> Progress | None:

@@ -204,7 +204,8 @@ def add_options(parser: pytest.Parser) -> None:
         else:
             action = "append" if spec.repeats else "store"
             group.addoption(flag, action=action, metavar=spec.metavar, **words)
-        parser.addini(f"llm_{name}", spec.help, type=spec.ini, default=None)  # type: ignore[arg-type]  # a literal
+        # argparse reads % signs, ini files do not
+        parser.addini(f"llm_{name}", spec.help.replace("%%", "%"), type=spec.ini, default=None)  # type: ignore[arg-type]  # a literal
 
 
 def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) -> Options:

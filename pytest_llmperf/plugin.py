@@ -45,7 +45,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
     """How many scenarios there are, and how long they may take."""
     scenarios = [item for item in items if markers.is_scenario(item)]
-    if not scenarios or config.option.collectonly:
+    if not scenarios or config.option.collectonly or config.get_verbosity() < 0:
         return None
     from pytest_llmperf import estimate
 
