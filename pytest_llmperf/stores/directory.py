@@ -136,7 +136,8 @@ def _digest(text: str) -> str:
 
 def _environment(facts: Mapping[str, str], names: tuple[str, ...]) -> str:
     matched = [f"{name}={facts[name]}" for name in names if name in facts]
-    return f"{_slug(' '.join(facts[name] for name in names if name in facts))}-{_digest('|'.join(matched))}"
+    first = " ".join(facts[name] for name in names[:2] if name in facts)  # the name is for people: kept short
+    return f"{_slug(first)}-{_digest('|'.join(matched))}"
 
 
 def _text(run: StoredRun) -> str:
