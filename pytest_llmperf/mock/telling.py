@@ -1,0 +1,170 @@
+"""The routes that tell about the server or turn texts into numbers."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from struct import pack
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from pytest_llmperf.mock import ollama
+from pytest_llmperf.mock.checks import TOKENIZE, Refusal, check_fields, flag, parse_body
+from pytest_llmperf.mock.conversation import text_of
+from pytest_llmperf.mock.dialect import to_bytes
+from pytest_llmperf.mock.http import Call
+from pytest_llmperf.mock.openai_ask import check_model, message_tokens
+from pytest_llmperf.mock.pieces import count_tokens, split_pieces
+
+if TYPE_CHECKING:
+    from pytest_llmperf.mock.server import Mock
+
+_WEIGHT = 1024  # components of an embedding are whole numbers below it, before it is made a unit vector
+
+
+class Telling:
+    """Models, health, version, metrics, tokens, embeddings."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, server: Mock) -> None:
+        self._server = server
+
+    def models(self, call: Call) -> None:
+        """/v1/models."""
+        body = to_bytes(
+            self._server.dialect.models(self._server.state.models, self._server.config.max_model_len)
+        )
+        self._server.send(call, 200, body, content_type=self._server.dialect.json_type)
+
+    def health(self, call: Call) -> None:
+        """/health."""
+        if self._server.dialect.name == "llamacpp":
+            self._server.send(call, 200, b'{"status":"ok"}', content_type=self._server.dialect.json_type)
+        else:
+            self._server.send(call, 200, b"", content_type=b"")
+
+    def version(self, call: Call) -> None:
+        """/version."""
+        self._server.send(call, 200, to_bytes({"version": self._server.config.version}))
+
+    def reset_prefix_cache(self, call: Call) -> None:
+        """/reset_prefix_cache."""
+        self._server.state.engine.reset_prefix_cache()
+        self._server.send(call, 200, b"", content_type=b"")
+
+    def metrics(self, call: Call) -> None:
+        """/metrics."""
+        state = self._server.state
+        engine = state.engine
+        running = state.running if self._server.plain_engine else engine.running
+        body = state.metrics.render(
+            model=state.models[0],
+            running=running,
+            waiting=engine.waiting,
+            kv_usage=engine.kv_usage,
+            queries=engine.queries,
+            hits=engine.hits,
+            rejected=engine.rejected,
+        )
+        self._server.send(call, 200, body, content_type=b"text/plain; version=1.0.0; charset=utf-8")
+
+    def tokenize(self, call: Call) -> None:
+        """/tokenize."""
+        request = parse_body(call.body)
+        if self._server.dialect.name == "llamacpp":
+            text = request.get("content") if isinstance(request, dict) else ""
+            self._server.send(
+                call,
+                200,
+                to_bytes({"tokens": _token_ids(str(text or ""))}),
+                content_type=self._server.dialect.json_type,
+            )
+            return
+        checked = check_fields(request, TOKENIZE, required=())
+        check_model(checked, self._server.limits)
+        messages = checked.get("messages")
+        if messages is not None:
+            kept = [message for message in messages if isinstance(message, dict)]
+            text = "\n".join(text_of(message.get("content")) for message in kept)
+            count = sum(map(message_tokens, kept))
+        else:
+            text = str(checked.get("prompt") or "")
+            count = count_tokens(text)
+        pieces = list(split_pieces(text)) if text else []
+        answer = {
+            "count": count,
+            "max_model_len": self._server.config.max_model_len,
+            "tokens": [*_token_ids(text), *([0] * (count - len(pieces)))][:count],
+            "token_strs": pieces if flag(checked.get("return_token_strs")) else None,
+        }
+        self._server.send(call, 200, to_bytes(answer))
+
+    def embeddings(self, call: Call) -> None:
+        """/v1/embeddings."""
+        request = parse_body(call.body)
+        if not isinstance(request, dict) or "input" not in request:
+            raise Refusal(
+                status=400, message="Missing required parameter: 'input'.", param="input", shape="prompt"
+            )
+        model = check_model(request, self._server.limits)
+        texts = _inputs(request["input"])
+        width = request.get("dimensions")
+        width = width if isinstance(width, int) and 0 < width <= 8192 else 16
+        data = [
+            {
+                "object": "embedding",
+                "index": at,
+                "embedding": _vector(text, width, request.get("encoding_format")),
+            }
+            for at, text in enumerate(texts)
+        ]
+        tokens = sum(map(count_tokens, texts))
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        self._late(call, to_bytes({"object": "list", "data": data, "model": model, "usage": usage}))
+
+    def ollama_embed(self, call: Call) -> None:
+        """/api/embed and its predecessor /api/embeddings."""
+        request = parse_body(call.body)
+        ollama.show(
+            request, models=self._server.limits.models, max_model_len=1
+        )  # the same checks of the model's name
+        texts = _inputs(request.get("input") or request.get("prompt") or "")
+        vectors = [_vector(text, 16, None) for text in texts]
+        body: dict[str, Any] = {"model": request["model"], "embeddings": vectors}
+        if call.target.startswith(b"/api/embeddings"):
+            body = {"embedding": vectors[0]}
+        self._late(call, to_bytes(body))
+
+    def _late(self, call: Call, body: bytes) -> None:
+        """A whole answer after the time to first token."""
+        call.number = self._server.state.number
+        ttft_ns, _ = self._server.state.draw_delays(1, call.arrived_ns)
+        self._server.state.number += 1
+        if ttft_ns:
+            self._server.timers.at(call.arrived_ns + ttft_ns, lambda _: self._server.send(call, 200, body))
+        else:
+            self._server.send(call, 200, body)
+
+
+def _token_ids(text: str) -> list[int]:
+    return [crc32(piece.encode("utf-8", "replace")) % 151_643 for piece in split_pieces(text)] if text else []
+
+
+def _inputs(given: Any) -> list[str]:
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given, list) and given and all(isinstance(item, int) for item in given):
+        return [" ".join(map(str, given))]
+    if isinstance(given, list) and 0 < len(given) <= 2048:
+        return [item if isinstance(item, str) else json.dumps(item) for item in given]
+    raise Refusal(status=400, message="'input' is a text or a list of texts.", param="input", shape="prompt")
+
+
+def _vector(text: str, width: int, form: Any) -> Any:
+    """A unit vector that depends on the text alone."""
+    data = text.encode("utf-8", "replace")
+    raw = [crc32(data, at) % (2 * _WEIGHT) - _WEIGHT for at in range(width)]
+    length = sum(one * one for one in raw) ** 0.5 or 1.0
+    vector = [one / length for one in raw]
+    return b64encode(pack(f"<{width}f", *vector)).decode() if form == "base64" else vector
