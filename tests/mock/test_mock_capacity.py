@@ -118,11 +118,12 @@ def test_throughput_stops_growing_at_the_places_of_the_engine(start, chat):
     assert twelve <= 4 / 0.020
 
 
-def test_the_cache_limits_who_runs_together(start, chat):
+def test_the_cache_limits_who_runs_together(start, chat, ask):
     server = engine(start, kv_tokens=30)
     together(chat, server, 4, stream=True)  # 12 tokens each: two at a time
     by_first = sorted(spans(server), key=lambda span: span[1])
     assert by_first[2][1] >= by_first[0][2]
+    assert metrics(ask, server)["kv_cache_usage_perc"] == 0
 
 
 def test_a_request_larger_than_the_cache_runs_alone(start, chat):

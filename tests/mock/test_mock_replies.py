@@ -184,6 +184,12 @@ def test_max_tokens_cuts_the_answer(mock, chat):
     assert answer["usage"]["completion_tokens"] == 3
 
 
+def test_an_answer_as_long_as_max_tokens_has_no_room_for_its_end(mock, chat):
+    mock.reply("bir iki üç")
+    assert chat(mock, max_tokens=3).json["choices"][0]["finish_reason"] == "length"
+    assert chat(mock, max_tokens=4).json["choices"][0]["finish_reason"] == "stop"
+
+
 def test_max_completion_tokens_wins_over_max_tokens(mock, chat):
     assert chat(mock, max_tokens=9, max_completion_tokens=2).json["usage"]["completion_tokens"] == 2
 
