@@ -10,7 +10,7 @@ import pytest
 from pytest_llmperf.core.duration import show_duration
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.run import Run
-from pytest_llmperf.reports import terminal
+from pytest_llmperf.reports import histogram, terminal
 
 #: Seconds between two updates of the progress line, and before the first.
 _EVERY_S = 0.5
@@ -18,8 +18,8 @@ _EVERY_S = 0.5
 _SAVE_CURSOR, _RESTORE_CURSOR, _CLEAR_TO_END = "\x1b7", "\x1b8", "\x1b[K"
 
 
-def show(reporter: pytest.TerminalReporter, run: Run) -> None:
-    """Write the section ``llm performance``."""
+def show(reporter: pytest.TerminalReporter, run: Run, *, histograms: bool) -> None:
+    """Write the section ``llm performance``, with a histogram of every scenario when asked for."""
     if reporter.verbosity >= 0:
         bad = run.outcome in {Outcome.FAILED, Outcome.REGRESSED}
         reporter.section("llm performance", red=bad, bold=bad)
@@ -28,6 +28,8 @@ def show(reporter: pytest.TerminalReporter, run: Run) -> None:
         for text, markup in line:
             reporter.write(text, **markup)
         reporter.write_line("")
+    for text in histogram.render(run, width=width) if histograms else []:
+        reporter.write_line(text)
 
 
 class Progress:

@@ -52,6 +52,7 @@ class Options:
     reports: tuple[str, ...] = ()
     slo_file: Path | None = None  #: None: slo.yaml in the root directory, if there is one
     show_replies: bool = False
+    histogram: bool = False
     seed: int = 0
     #: ``llm_slo`` arguments from the command line or the environment, stronger than any marker ...
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -187,6 +188,7 @@ SPECS: dict[str, _Spec] = {
     ),
     "slo_file": _Spec(metavar="PATH", help="slo.yaml to use (default: slo.yaml in the root directory)"),
     "show_replies": _Spec(ini="bool", help="print prompts and replies"),
+    "histogram": _Spec(ini="bool", help="print a small histogram of every scenario's latency"),
     "seed": _Spec(
         metavar="N", parse=_whole(0), ini="int", help="the mock's and the cases' randomness (default: 0)"
     ),
@@ -242,6 +244,7 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
         reports=tuple(given.get("report", ())),
         slo_file=_path(config, given.get("slo_file")),
         show_replies=given.get("show_replies", False),
+        histogram=given.get("histogram", False),
         seed=given.get("seed", 0),
         overrides=overrides,
         defaults=defaults,

@@ -134,4 +134,4 @@ class Controller:
         if (run := self._config.stash.get(sharing.RUN, None)) is not None:
             from pytest_llmperf import display
 
-            display.show(terminalreporter, run)
+            display.show(terminalreporter, run, histograms=self._config.stash[sharing.OPTIONS].histogram)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import unittest
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,11 +19,12 @@ from pytest_llmperf.display import progress_of
 from pytest_llmperf.iteration_log import IterationLog
 from pytest_llmperf.markers import asks_backend, is_scenario, marks_of
 from pytest_llmperf.repetition import Repetition
+from pytest_llmperf.reports.junit import properties
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.sharing import INTERRUPTED, RESULT
 
-#: Coroutine functions that close what async fixtures opened, run in the test's own event loop.
-ASYNC_CLOSERS = pytest.StashKey[list[Callable[[], Awaitable[None]]]]()
+#: Functions that close what async fixtures opened in the test's event loop.
+ASYNC_CLOSERS = pytest.StashKey[list[Callable[[], None]]]()
 
 #: Marks with which an async plugin claims a coroutine function that it runs itself.
 _CLAIMED = ("anyio", "trio")
@@ -96,7 +97,9 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
         item.obj = body
         if repetition.progress is not None:
             repetition.progress.clear()
-        item.stash[RESULT] = codec.dumps(repetition.result)
+        result = repetition.result
+        item.stash[RESULT] = codec.dumps(result)
+        item.user_properties += properties(result)  # for --junitxml
 
 
 def _repetition(item: pytest.Function, rig: Rig) -> Repetition:

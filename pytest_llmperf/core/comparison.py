@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-
-import numpy as np
 
 from pytest_llmperf.core import gate
 from pytest_llmperf.core.baseline import History, StoredRun
@@ -107,7 +104,6 @@ def _compare_times(
         decision = gate.decide_plain(
             current, stored, quantile=QUANTILES[key.statistic], max_regression=slo.max_regression
         )
-        decision = replace(decision, warnings=(*decision.warnings, *_false_alarms(key, stored, slo)))
     else:
         decision = gate.decide(
             current,
@@ -119,17 +115,7 @@ def _compare_times(
             run_effect=terms.run_effect,
             interleaved=terms.interleaved,
         )
-    return _compared(decision, key, slo, _origin(runs))
-
-
-def _false_alarms(key: Key, stored: Sequence[Sequence[float]], slo: Slo) -> list[str]:
-    """How often the bare rule would have failed a stored run against another one that differs in nothing."""
-    seen = [np.quantile(values, QUANTILES[key.statistic]) for values in stored]
-    pairs = list(itertools.permutations(seen, 2))
-    alarms = sum(now > (1 + slo.max_regression) * then for now, then in pairs)
-    if not pairs:
-        return []
-    return [f"the bare rule fails {alarms} of {len(pairs)} pairs of stored runs that differ in nothing"]
+    return _compared(decision, key, slo, _origin(runs), terms)
 
 
 def _compare_rate(
@@ -142,7 +128,7 @@ def _compare_rate(
     decision = gate.decide_proportion(
         now.successes, now.trials, stored.successes, stored.trials, look=terms.look, looks=terms.looks
     )
-    return _compared(decision, key, slo, _origin(runs))
+    return _compared(decision, key, slo, _origin(runs), terms)
 
 
 def _no_value(key: Key, slo: Slo, reason: str) -> Judged:
@@ -160,14 +146,14 @@ def _origin(runs: Sequence[StoredRun]) -> str:
     return runs[-1].origin + (f" and {older} more run{'s' if older > 1 else ''}" if older else "")
 
 
-def _compared(decision: gate.Decision, key: Key, slo: Slo, origin: str) -> Judged:
+def _compared(decision: gate.Decision, key: Key, slo: Slo, origin: str, terms: Terms) -> Judged:
     unit = METRICS[key.metric].unit
     check = Check(
         metric=key.metric,
         statistic=_NAMES.get(decision.quantile, key.statistic),
         kind=CheckKind.REGRESSION,
         unit=unit,
-        limit=1 + slo.max_regression,
+        limit=1 + slo.max_regression if unit == "s" else None,
         observed=decision.observed,
         low=finite(decision.low),
         high=finite(decision.high),
@@ -179,13 +165,13 @@ def _compared(decision: gate.Decision, key: Key, slo: Slo, origin: str) -> Judge
         more=decision.more,
     )
     return Judged(
-        check=replace(check, reason=_comparison(check, decision, origin)),
+        check=replace(check, reason=_comparison(check, decision, origin, terms)),
         settled=decision.final,
         warnings=decision.warnings,
     )
 
 
-def _comparison(check: Check, decision: gate.Decision, origin: str) -> str:
+def _comparison(check: Check, decision: gate.Decision, origin: str, terms: Terms) -> str:
     """``p95 212 ms, baseline 141 ms (main@3f2c1a), x1.50, limit x1.10``, and what the samples say."""
     facts = (
         f"{check.label} {show(check.observed, check.unit)} (n={check.n}), "
@@ -195,16 +181,24 @@ def _comparison(check: Check, decision: gate.Decision, origin: str) -> str:
         facts += (
             f", {show_ratio(decision.ratio)}, limit {show_ratio(1.0 if check.limit is None else check.limit)}"
         )
-    return facts + _doubt(check, decision)
+    return facts + _doubt(check, decision, terms)
 
 
-def _doubt(check: Check, decision: gate.Decision) -> str:
+def _doubt(check: Check, decision: gate.Decision, terms: Terms) -> str:
     if check.outcome is Outcome.REGRESSED:
         return ": proven"
     if check.outcome not in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}:
         return ""
     change = f"{100 * (decision.ratio - 1):+.0f} %, " if check.unit == "s" else ""
-    seen = "" if decision.mde is None else f"; only more than {100 * decision.mde:+.0f} % would be seen"
-    if decision.more is not None:
-        return f": {change}not proven{seen}; needs about {decision.more} more requests, or more stored runs"
-    return f": {change}not proven{seen}; more stored runs would tell"
+    ways = [] if decision.more is None else [f"about {decision.more} more requests"]
+    if not terms.interleaved:
+        ways += ["more stored runs", "--llm-ab"]
+    way = f": takes {_either(ways)}" if ways else ", and no number of requests would settle it"
+    kind = "a rise" if check.unit == "s" else "a fall"
+    seen = "" if decision.mde is None else f" (only {kind} of more than {100 * decision.mde:.0f} % shows yet)"
+    return f": {change}not proven{way}{seen}"
+
+
+def _either(ways: Sequence[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    return " or ".join([", ".join(ways[:-1]), ways[-1]] if len(ways) > 1 else ways)

@@ -69,7 +69,8 @@ def decide_proportion(
 
     Higher is better. regressed: Fisher's exact test proves a fall, and Agresti and Caffo's
     interval is past the margin at 90 %. improved: the mirror image. passed: a fall of twice the
-    margin is ruled out at 95 %, and the fall seen is within the margin. The ratio, its interval
+    margin is ruled out at 95 %, and the fall seen is within the margin; or nothing failed, so that
+    nothing fell. The ratio, its interval
     and the smallest regression seen are of the shares, relative to the base's.
     """
     if not 0 < margin < 1:
@@ -87,7 +88,8 @@ def decide_proportion(
     elif base - share > margin:
         outcome = Outcome.UNPROVEN
     else:
-        outcome = Outcome.PASSED if p_fine <= FINE else Outcome.INCONCLUSIVE
+        fine = p_fine <= FINE or successes == trials
+        outcome = Outcome.PASSED if fine else Outcome.INCONCLUSIVE
     undecided = outcome in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}
     z = [-float(ndtri(p)) * error for p in (level, BEYOND, FINE, TAIL)]
     return Decision(
