@@ -76,6 +76,8 @@ def _at_least(high: NDArray[np.float64], low: NDArray[np.float64], k: int, dista
     a = candidates[mass > _NEGLIGIBLE]
     b = a - distance
     rest = max(0.0, 1.0 - float(mass[mass > _NEGLIGIBLE].sum()))
+    counted = high > b.min(initial=np.inf)  # the others lie below every threshold, wherever they go
+    high, low = high[counted], low[counted]
     at_least = _joint(high, low, a, b, above, strict=False)
     more = _joint(high, low, a, b, above, strict=True)
     return float((at_least - more).sum()) + rest
