@@ -255,6 +255,11 @@ def test_github_benchmark_names_every_entry_differently(runs):
     assert len(names) == len(set(names))
 
 
+def test_github_benchmark_s_times_are_in_milliseconds(runs):
+    entries = json.loads(github_benchmark.render_smaller(runs.of("passed")))
+    assert [entry["value"] for entry in entries if entry["name"] == "test_chat: p95"] == [125.8626368]
+
+
 def test_github_benchmark_shows_the_interval(runs):
     entries = json.loads(github_benchmark.render_smaller(runs.of("passed")))
     assert next(entry["range"] for entry in entries if entry["name"] == "test_chat: p95") == "122-130 ms"
