@@ -74,6 +74,7 @@ class Reply:
     @property
     def json(self) -> Any:  # Any: what it holds is between the user and the model
         """The text as JSON, matching the schema if one was given. Raises InvalidJson; both are counted."""
+        __tracebackhide__ = True  # pytest shows the line that asked
         if self._reading is None:
             self._reading = read_json(self.text, loads)
             self.exchange = replace(self.exchange, json_valid=self._reading.reason is None)

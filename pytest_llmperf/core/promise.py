@@ -26,20 +26,23 @@ def promised(measurement: Measurement, slo: Slo) -> list[Limit]:
     implied = [
         Limit(key=name, metric=name, statistic="rate", bound=1.0)
         for name in IMPLIED
-        if slo.limit(name, "rate") is None and name in measurement.proportions
+        if slo.limit(name, "rate") is None and _count(measurement, name).trials
     ]
     return [*slo.limits, *implied]
+
+
+def _count(measurement: Measurement, name: str) -> Count:
+    """How often a proportion held; replies that failed their iteration count there, and not twice."""
+    count = measurement.proportions.get(name, Count())
+    twice = measurement.json_failed if name == "json_valid" else 0
+    return Count(successes=count.successes, trials=count.trials - twice)
 
 
 def judge_limit(measurement: Measurement, limit: Limit, terms: Terms) -> Judged:
     """One limit."""
     metric = METRICS[limit.metric]
     if metric.shape is Shape.PROPORTION:
-        count = measurement.proportions.get(limit.metric)
-        if count is not None and limit.metric == "json_valid":
-            # A reply that failed its iteration is counted there, and not twice.
-            count = Count(successes=count.successes, trials=count.trials - measurement.json_failed)
-        return _judge_rate(measurement, _Subject.of(limit), count, terms)
+        return _judge_rate(measurement, _Subject.of(limit), _count(measurement, limit.metric), terms)
     if metric.shape is Shape.THROUGHPUT:
         return _judge_point(measurement, limit, measurement.throughput.get(limit.metric), _sent(measurement))
     values = measurement.series.get(series_name(limit.metric), ())
