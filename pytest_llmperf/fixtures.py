@@ -51,9 +51,10 @@ def async_llm(request: pytest.FixtureRequest) -> AsyncLlm:
         log, count = log_of(request.node), rig.counter
         clients = {arm: AsyncClient(backend, log, count=count) for arm, backend in rig.arms.items()}
         shared = _shared(request, rig)
-    request.node.stash.setdefault(ASYNC_CLOSERS, []).extend(client.aclose for client in clients.values())
+    request.node.stash.setdefault(ASYNC_CLOSERS, []).extend(client.close for client in clients.values())
     switch = switch_of(request.node)
-    return AsyncLlm(lambda: clients[switch.arm], **shared)
+    # Nobody tells when the event loop of an ordinary test is about to end.
+    return AsyncLlm(lambda: clients[switch.arm], keeps_connections=is_scenario(request.node), **shared)
 
 
 @pytest.fixture
@@ -71,6 +72,7 @@ def llm_mock(request: pytest.FixtureRequest) -> Iterator[MockServer]:
     """The mock model server, a real HTTP server on loopback; what a test changes is undone after it."""
     with _usage_errors():
         server = rig_of(request.config).mock
+    server.reset()  # of requests too: a test sees its own only
     yield server
     server.reset()
 

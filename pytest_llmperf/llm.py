@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from pytest_llmperf.client.aio import AsyncClient
@@ -112,7 +114,14 @@ class Llm(_Backend[Client]):
 
 
 class AsyncLlm(_Backend[AsyncClient]):
-    """The selected backend, awaitable."""
+    """The selected backend, awaitable.
+
+    *keeps_connections* leaves them open for the next call; who asks for it closes them.
+    """
+
+    def __init__(self, current: Callable[[], AsyncClient], *, keeps_connections: bool, **shared: Any) -> None:
+        super().__init__(current, **shared)
+        self._keeps_connections = keeps_connections
 
     async def chat(
         self,
@@ -127,14 +136,26 @@ class AsyncLlm(_Backend[AsyncClient]):
     ) -> Reply:
         """Ask, and wait for the whole answer. Arguments and errors as in `Llm.chat`."""
         fields = self._params(role, params)
-        reply = await self._current().chat(
-            prompt, system=system, schema=schema, tools=tools, stream=stream, **fields
-        )
+        async with self._client() as client:
+            reply = await client.chat(
+                prompt, system=system, schema=schema, tools=tools, stream=stream, **fields
+            )
         return self._shown(prompt, reply)
 
     async def complete(
         self, prompt: str, *, stream: bool = True, role: str | None = None, **params: Any
     ) -> Reply:
         """Let the model continue *prompt*. Arguments and errors as in `Llm.chat`."""
-        reply = await self._current().complete(prompt, stream=stream, **self._params(role, params))
+        async with self._client() as client:
+            reply = await client.complete(prompt, stream=stream, **self._params(role, params))
         return self._shown(prompt, reply)
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[AsyncClient]:
+        client = self._current()
+        try:
+            yield client
+        finally:
+            if not self._keeps_connections:
+                client.close()
+                await asyncio.sleep(0)  # lets the transports close

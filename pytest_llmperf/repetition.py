@@ -62,7 +62,7 @@ class Repetition:
     cases: Iterator[Any] | None = None
     stop_at_once: bool = False  #: --pdb: the debugger is wanted where the first iteration fails
     progress: Progress | None = None
-    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    closers: list[Callable[[], None]] = field(default_factory=list)  #: of what was opened in the event loop
     iterations: list[Iteration] = field(default_factory=list)
     first_error: BaseException | None = None
     verdict: Verdict | None = None
@@ -92,9 +92,12 @@ class Repetition:
         @functools.wraps(original)
         def repeating(**arguments: Any) -> None:
             __tracebackhide__ = True
-            for step in self._steps():
-                with _Running(self, step):
-                    original(**{**arguments, **step.arguments})
+            try:
+                for step in self._steps():
+                    with _Running(self, step):
+                        original(**{**arguments, **step.arguments})
+            finally:
+                self._close()  # where pytest-asyncio made the body synchronous, its loop runs once more
             self._conclude()
 
         return repeating
@@ -108,11 +111,15 @@ class Repetition:
                     with _Running(self, step):
                         await original(**{**arguments, **step.arguments})
             finally:
-                for close in self.closers:
-                    await close()
+                self._close()
+                await asyncio.sleep(0)  # lets the transports close
             self._conclude()
 
         return repeating
+
+    def _close(self) -> None:
+        for close in self.closers:
+            close()
 
     def _steps(self) -> Iterator[_Step]:
         if self.lead is not None:

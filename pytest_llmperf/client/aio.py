@@ -84,9 +84,13 @@ class AsyncClient:
         model = self._model or await self._look_up()
         return await self._run(self._calls.completion(model, prompt, stream=stream, params=params), None)
 
+    def close(self) -> None:
+        """Close the idle connections; they are gone when their event loop has run once more."""
+        self._pool.close()
+
     async def aclose(self) -> None:
         """Close the connections."""
-        self._pool.close()
+        self.close()
         if self._proxied is not None:
             await self._proxied.aclose()
         await asyncio.sleep(0)  # lets the transports close
