@@ -19,6 +19,7 @@ from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Run, Scenario, drift
 from pytest_llmperf.core.slo import parse_share
 from pytest_llmperf.core.terms import Terms
+from pytest_llmperf.mock.__main__ import main as serve_mock
 from pytest_llmperf.options import STRICT, strict_outcomes
 from pytest_llmperf.reports import terminal
 from pytest_llmperf.reports.parse import parse
@@ -64,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_reports(compare)
     compare.set_defaults(command=_compare)
 
+    mock = commands.add_parser(
+        "mock", help="serve the mock model server; its options are shown by mock --help"
+    )
+    mock.add_argument("arguments", nargs=argparse.REMAINDER)
+    mock.set_defaults(command=_mock)
+
     report = commands.add_parser("report", help="show a run.json, or write it in other formats")
     report.add_argument("run", type=Path, metavar="RUN.json")
     _add_reports(report)
@@ -86,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
             action.add_argument("--keep", type=int, default=5, metavar="N", help="runs to keep (default: 5)")
         action.set_defaults(command=command)
     return parser
+
+
+def _mock(parsed: argparse.Namespace) -> int:
+    return serve_mock(parsed.arguments)
 
 
 def _add_reports(parser: argparse.ArgumentParser) -> None:

@@ -60,7 +60,7 @@ class Ledger:
             environment={
                 "llmperf": VERSION,
                 "backend": rig.options.backend,
-                "seed": str(rig.options.seed),
+                "seed": str(rig.seed),
                 **machine(),
                 **revision(rig.root),
             },

@@ -53,7 +53,7 @@ class Options:
     slo_file: Path | None = None  #: None: slo.yaml in the root directory, if there is one
     show_replies: bool = False
     histogram: bool = False
-    seed: int = 0
+    seed: int | None = None  #: None: the file's, for the mock; 0 for everything else
     #: ``llm_slo`` arguments from the command line or the environment, stronger than any marker ...
     overrides: Mapping[str, Any] = field(default_factory=dict)
     #: ... and from the ini file, weaker than any marker.
@@ -245,7 +245,7 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
         slo_file=_path(config, given.get("slo_file")),
         show_replies=given.get("show_replies", False),
         histogram=given.get("histogram", False),
-        seed=given.get("seed", 0),
+        seed=given.get("seed"),
         overrides=overrides,
         defaults=defaults,
     )

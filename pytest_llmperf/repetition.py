@@ -132,7 +132,7 @@ class Repetition:
         self.abandon("the base arm of another session")
 
     def _own_steps(self) -> Iterator[_Step]:
-        rng = Random(f"{self.rig.options.seed} {self.about.scenario} arms")  # noqa: S311 - an order, no secret
+        rng = Random(f"{self.rig.seed} {self.about.scenario} arms")  # noqa: S311 - an order, no secret
         for _ in range(self.slo.warmup):
             yield from self._pair(rng, measured=False)
         self._gone = 0

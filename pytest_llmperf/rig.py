@@ -27,6 +27,7 @@ from pytest_llmperf.slo_file import BackendEntry, Role, SloFile, load, matches
 from pytest_llmperf.stores.directory import DirectoryStore
 
 if TYPE_CHECKING:
+    from pytest_llmperf.mock.config import MockConfig
     from pytest_llmperf.mock.process import MockServer
     from pytest_llmperf.revision import Revision
     from pytest_llmperf.tokens import TokenCounter
@@ -134,7 +135,7 @@ class Rig:
         if slo.cases is None:
             return None
         cases = slo.cases if isinstance(slo.cases, tuple) else load_cases(self._beside(directory, slo.cases))
-        return shuffled(cases, seed=self.options.seed, scenario=scenario)
+        return shuffled(cases, seed=self.seed, scenario=scenario)
 
     def _beside(self, directory: Path, name: str) -> Path:
         beside = directory / name
@@ -157,8 +158,20 @@ class Rig:
         if self._mock is None:
             from pytest_llmperf.mock.process import start_mock  # noqa: PLC0415 - only when it is used
 
-            self._mock = start_mock(self.slo_file.mock, seed=self.options.seed)
+            self._mock = start_mock(self._mock_config(), seed=self.options.seed)
         return self._mock
+
+    def _mock_config(self) -> MockConfig:
+        """The mock's settings. Raises LlmPerfUsageError for a bad one."""
+        from pytest_llmperf.mock.config import parse_config  # noqa: PLC0415 - only when it is used
+
+        path = self.options.slo_file or self.root / "slo.yaml"
+        return parse_config(self.slo_file.mock, where=f"{path.name}  mock", folder=path.parent)
+
+    @property
+    def seed(self) -> int:
+        """What the order of cases and of arms is drawn from."""
+        return self.options.seed or 0
 
     @property
     def backend(self) -> Backend:
