@@ -1,4 +1,4 @@
-"""What was measured against the stored runs, or against the other arm of the same run."""
+"""How a scenario stands against what is stored of it."""
 
 from __future__ import annotations
 
@@ -11,54 +11,55 @@ from pytest_llmperf.core.judged import Judged, finite
 from pytest_llmperf.core.measurement import Count, Measurement
 from pytest_llmperf.core.metric import METRICS, QUANTILES, Key, Shape, series_name
 from pytest_llmperf.core.outcome import Outcome
-from pytest_llmperf.core.quantity import show, show_ratio
+from pytest_llmperf.core.promise import came_to_nothing
+from pytest_llmperf.core.quantity import show, show_ratios_apart
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.terms import Rule, Terms
 from pytest_llmperf.core.verdict import Check, CheckKind
 
 
 def compare(measurement: Measurement, slo: Slo, history: History, terms: Terms) -> list[Judged]:
-    """One check for each gated value, or one that says why nothing is compared."""
+    """One check for every metric that *slo* gates and that was measured, or why there is none."""
+    if not slo.gates:
+        return []
     if history.problem is not None:
-        return [_no_comparison(slo, Outcome.FAILED, history.problem)]
+        return [_missing(slo.gates[0], slo, Outcome.FAILED, history.problem)]
     if history.incomparable is not None:
-        return [_no_comparison(slo, Outcome.NOT_COMPARABLE, history.incomparable)]
+        return [_missing(slo.gates[0], slo, Outcome.NOT_COMPARABLE, history.incomparable)]
     if not history.runs:
-        return [_no_comparison(slo, Outcome.NO_BASELINE, history.absent)]
+        return [_missing(slo.gates[0], slo, Outcome.NO_BASELINE, history.absent)]
     runs = history.comparable(measurement)
     if not runs:
         reason = (
-            f"the stored baseline is not comparable ({history.differs(measurement)}): pytest --save-baseline"
+            f"the stored baseline is not comparable ({history.differs(measurement)}): "
+            "pytest --save-baseline stores one that is"
         )
-        return [_no_comparison(slo, Outcome.NOT_COMPARABLE, reason)]
-    judged = []
-    for key in slo.gates:
-        if METRICS[key.metric].shape is Shape.PROPORTION:
-            each = _compare_rate(measurement, key, runs, slo, terms)
-        else:
-            each = _compare_times(measurement, key, runs, slo, terms)
-        if each is not None:
-            judged.append(each)
-    anchor = next((run for run in runs if run.anchor), None)
-    if anchor is not None and len(runs) > 1 and terms.rule is Rule.PROVEN:
-        seen = {
-            (each.check.metric, each.check.statistic)
-            for each in judged
-            if each.check.outcome is Outcome.REGRESSED
-        }
-        judged += [
-            each
-            for each in _since_anchor(measurement, anchor, slo, terms)
-            if (each.check.metric, each.check.statistic) not in seen
-        ]
-    return judged
+        return [_missing(slo.gates[0], slo, Outcome.NOT_COMPARABLE, reason)]
+    compared = [_compare(measurement, key, runs, slo, terms) for key in slo.gates]
+    judged = [each for each in compared if each is not None]
+    return judged + _since_anchor(measurement, runs, slo, terms, known=judged)
 
 
-def _since_anchor(measurement: Measurement, anchor: StoredRun, slo: Slo, terms: Terms) -> list[Judged]:
+def _compare(
+    measurement: Measurement, key: Key, runs: Sequence[StoredRun], slo: Slo, terms: Terms
+) -> Judged | None:
+    if METRICS[key.metric].shape is Shape.PROPORTION:
+        return _compare_rate(measurement, key, runs, slo, terms)
+    return _compare_times(measurement, key, runs, slo, terms)
+
+
+def _since_anchor(
+    measurement: Measurement, runs: Sequence[StoredRun], slo: Slo, terms: Terms, *, known: Sequence[Judged]
+) -> list[Judged]:
     """What is proven to have crept: small steps, each within the limit, and together past it.
 
-    Only a proof counts here: the newest runs decide everything else.
+    Only a proof counts here, and only of what is not *known* to have regressed: the newest runs
+    decide everything else.
     """
+    anchor = next((run for run in reversed(runs) if run.anchor), None)
+    if anchor is None or len(runs) == 1 or terms.rule is not Rule.PROVEN:
+        return []
+    told = {each.check.label for each in known if each.check.outcome is Outcome.REGRESSED}
     compared = [
         _compare_times(measurement, key, [anchor], slo, terms)
         for key in slo.gates
@@ -67,55 +68,61 @@ def _since_anchor(measurement: Measurement, anchor: StoredRun, slo: Slo, terms: 
     return [
         replace(each, check=replace(each.check, reason=f"since the anchor: {each.check.reason}"), warnings=())
         for each in compared
-        if each is not None and each.check.outcome is Outcome.REGRESSED
+        if each is not None and each.check.outcome is Outcome.REGRESSED and each.check.label not in told
     ]
 
 
-def _no_comparison(slo: Slo, outcome: Outcome, reason: str) -> Judged:
-    key = slo.gates[0] if slo.gates else Key(metric="latency", statistic="p95", scale=1.0)
-    return Judged(
-        check=Check(
-            metric=key.metric,
-            statistic=key.statistic,
-            kind=CheckKind.REGRESSION,
-            unit=METRICS[key.metric].unit,
-            limit=1 + slo.max_regression,
-            observed=None,
-            outcome=outcome,
-            reason=reason,
-        )
+def _missing(key: Key, slo: Slo, outcome: Outcome, reason: str, *, excusable: bool = False) -> Judged:
+    check = Check(
+        metric=key.metric,
+        statistic=key.statistic,
+        kind=CheckKind.REGRESSION,
+        unit=METRICS[key.metric].unit,
+        limit=1 + slo.max_regression,
+        observed=None,
+        outcome=outcome,
+        reason=reason,
     )
+    return Judged(check=check, excusable=excusable)
 
 
 def _compare_times(
     measurement: Measurement, key: Key, runs: Sequence[StoredRun], slo: Slo, terms: Terms
 ) -> Judged | None:
-    name = series_name(key.metric)
+    name, quantile = series_name(key.metric), QUANTILES[key.statistic]
     current = measurement.series.get(name, ())
     stored = [run.series[name] for run in runs if run.series.get(name)]
     if not stored:
-        return None  # never measured then: a metric that is new, or a scenario that does not stream
-    if not current and measurement.sent and measurement.failed == measurement.sent:
-        return None  # which success_rate says already
+        return _new(key, slo) if current else None
     if not current:
-        reason = f"{name.removesuffix('_s')} {key.statistic} was measured for the baseline and is missing now"
-        return _no_value(key, slo, reason)
+        nothing = came_to_nothing(measurement, key.metric)
+        reason = f"{_label(key)} was measured for the baseline and is missing now"
+        return _missing(key, slo, Outcome.FAILED, reason, excusable=nothing is not None)
     if terms.rule is Rule.PLAIN:
-        decision = gate.decide_plain(
-            current, stored, quantile=QUANTILES[key.statistic], max_regression=slo.max_regression
-        )
-    else:
-        decision = gate.decide(
-            current,
-            stored,
-            quantile=QUANTILES[key.statistic],
-            max_regression=slo.max_regression,
-            look=terms.look,
-            looks=terms.looks,
-            run_effect=terms.run_effect,
-            interleaved=terms.interleaved,
-        )
+        decision = gate.decide_plain(current, stored, quantile=quantile, max_regression=slo.max_regression)
+        return _compared(decision, key, slo, _origin(runs), terms)
+    decision = gate.decide(
+        current,
+        stored,
+        quantile=quantile,
+        max_regression=slo.max_regression,
+        look=terms.look,
+        looks=terms.looks,
+        run_effect=terms.run_effect,
+        interleaved=terms.interleaved,
+    )
     return _compared(decision, key, slo, _origin(runs), terms)
+
+
+def _origin(runs: Sequence[StoredRun]) -> str:
+    """``main@3f2c1a``, and how many older runs it was pooled with."""
+    older = len(runs) - 1
+    return runs[-1].origin + (f" and {older} more run{'s' if older > 1 else ''}" if older else "")
+
+
+def _new(key: Key, slo: Slo) -> Judged:
+    reason = f"{_label(key)} is not in the stored baseline: pytest --save-baseline adds it"
+    return _missing(key, slo, Outcome.NO_BASELINE, reason)
 
 
 def _compare_rate(
@@ -131,29 +138,21 @@ def _compare_rate(
     return _compared(decision, key, slo, _origin(runs), terms)
 
 
-def _no_value(key: Key, slo: Slo, reason: str) -> Judged:
-    judged = _no_comparison(slo, Outcome.FAILED, reason)
-    return replace(judged, check=replace(judged.check, metric=key.metric, statistic=key.statistic))
+def _label(key: Key) -> str:
+    return _missing(key, Slo(), Outcome.PASSED, "").check.label
 
 
 #: Few samples of p95 are compared at p50 instead.
 _NAMES: dict[float | None, str] = {quantile: name for name, quantile in QUANTILES.items()}
 
 
-def _origin(runs: Sequence[StoredRun]) -> str:
-    """``main@3f2c1a``, and how many older runs it was pooled with."""
-    older = len(runs) - 1
-    return runs[-1].origin + (f" and {older} more run{'s' if older > 1 else ''}" if older else "")
-
-
 def _compared(decision: gate.Decision, key: Key, slo: Slo, origin: str, terms: Terms) -> Judged:
-    unit = METRICS[key.metric].unit
     check = Check(
         metric=key.metric,
         statistic=_NAMES.get(decision.quantile, key.statistic),
         kind=CheckKind.REGRESSION,
-        unit=unit,
-        limit=1 + slo.max_regression if unit == "s" else None,
+        unit=METRICS[key.metric].unit,
+        limit=1 + slo.max_regression if METRICS[key.metric].unit == "s" else None,
         observed=decision.observed,
         low=finite(decision.low),
         high=finite(decision.high),
@@ -164,28 +163,33 @@ def _compared(decision: gate.Decision, key: Key, slo: Slo, origin: str, terms: T
         reason="",
         more=decision.more,
     )
+    baseline = f"baseline {show(check.baseline, check.unit)} ({origin}, n={decision.m})"
+    reason = f"{observed(check)}, {baseline}{_ratio(check, decision)}{_doubt(check, decision, terms)}"
     return Judged(
-        check=replace(check, reason=_comparison(check, decision, origin, terms)),
+        check=replace(check, reason=reason),
         settled=decision.final,
         warnings=decision.warnings,
     )
 
 
-def _comparison(check: Check, decision: gate.Decision, origin: str, terms: Terms) -> str:
-    """``p95 212 ms, baseline 141 ms (main@3f2c1a), x1.50, limit x1.10``, and what the samples say."""
-    facts = (
-        f"{check.label} {show(check.observed, check.unit)} (n={check.n}), "
-        f"baseline {show(check.baseline, check.unit)} ({origin}, n={decision.m})"
-    )
-    if check.unit == "s":
-        facts += (
-            f", {show_ratio(decision.ratio)}, limit {show_ratio(1.0 if check.limit is None else check.limit)}"
-        )
-    return facts + _doubt(check, decision, terms)
+def observed(check: Check) -> str:
+    """How the reason of a comparison begins: ``p95 212 ms (n=40)``."""
+    return f"{check.label} {show(check.observed, check.unit)} (n={check.n})"
+
+
+def _ratio(check: Check, decision: gate.Decision) -> str:
+    """``, x1.50, limit x1.10``; a share is not allowed to fall by a ratio."""
+    if check.limit is None:
+        return ""
+    ratio, limit = show_ratios_apart(decision.ratio, check.limit)
+    return f", {ratio}, limit {limit}"
 
 
 def _doubt(check: Check, decision: gate.Decision, terms: Terms) -> str:
-    if check.outcome is Outcome.REGRESSED:
+    """What the samples say about it, and what would settle it."""
+    if terms.rule is Rule.PLAIN:
+        return ""
+    if check.outcome in {Outcome.REGRESSED, Outcome.IMPROVED}:
         return ": proven"
     if check.outcome not in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}:
         return ""
@@ -194,9 +198,11 @@ def _doubt(check: Check, decision: gate.Decision, terms: Terms) -> str:
     if not terms.interleaved:
         ways += ["more stored runs", "--llm-ab"]
     way = f": takes {_either(ways)}" if ways else ", and no number of requests would settle it"
-    kind = "a rise" if check.unit == "s" else "a fall"
-    seen = "" if decision.mde is None else f" (only {kind} of more than {100 * decision.mde:.0f} % shows yet)"
-    return f": {change}not proven{way}{seen}"
+    size = 100 * (decision.mde or 0.0)  # known of everything undecided
+    seen = (
+        f"a rise of more than {size:.0f} %" if check.unit == "s" else f"a fall of more than {size:.0f} points"
+    )
+    return f": {change}not proven{way} (only {seen} shows yet)"
 
 
 def _either(ways: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_llmperf.core.comparison import observed
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.verdict import Check
@@ -19,7 +20,8 @@ def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -
         if check.outcome in failing:
             about.setdefault((check.metric, check.statistic), []).append(check)
     lines = [
-        f"{measurement.name}  {' · '.join(check.reason for check in checks)}" for checks in about.values()
+        f"{measurement.name}  {' · '.join([checks[0].reason, *map(_briefly, checks[1:])])}"
+        for checks in about.values()
     ]
     lines += [
         f"{measurement.name}  {failure.count} of {measurement.sent} requests failed "
@@ -29,3 +31,8 @@ def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -
     if measurement.stopped:
         lines.append(f"{measurement.name}  {measurement.stopped}")
     return "\n".join(lines) or f"{measurement.name}  {verdict.reason}"
+
+
+def _briefly(check: Check) -> str:
+    """The reason of a comparison after another sentence has said what was observed."""
+    return check.reason.replace(f"{observed(check)}, ", "", 1)

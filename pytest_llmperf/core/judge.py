@@ -1,15 +1,17 @@
-"""The verdict on one scenario: its promises first, then the comparison with what is stored."""
+"""The verdict on one scenario: limits first, then the comparison with what is stored."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.comparison import compare
+from pytest_llmperf.core.judged import Judged
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.metric import METRICS, Shape
 from pytest_llmperf.core.outcome import Outcome, worst
-from pytest_llmperf.core.promise import judge_accuracy, judge_limit, promised
+from pytest_llmperf.core.promise import IMPLIED, judge_accuracy, judge_limit, promised
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.terms import ONE_LOOK, Rule, Terms
 from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
@@ -20,15 +22,20 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
 
     Pure: the same arguments give the same verdict.
     """
-    limits = [judge_limit(measurement, limit, terms) for limit in promised(measurement, slo)]
-    limits += [judge_accuracy(measurement, name, share, terms) for name, share in slo.accuracy]
-    judged = [*limits]
+    judged = [judge_limit(measurement, limit, terms) for limit in promised(measurement, slo)]
+    judged += [judge_accuracy(measurement, name, share, terms) for name, share in slo.accuracy]
     if terms.rule is not Rule.NONE:
         judged += compare(measurement, slo, history, terms)
+    judged = _counted_once(judged)
     checks = tuple(each.check for each in judged)
     outcome = worst([check.outcome for check in checks])
     warnings = dict.fromkeys(
-        (*slo.notes, *measurement.warnings, *(warning for each in judged for warning in each.warnings))
+        (
+            *slo.notes,
+            *measurement.warnings,
+            *(warning for each in judged for warning in each.warnings),
+            *(() if terms.rule is Rule.NONE else history.changed(measurement)),
+        )
     )
     return Verdict(
         outcome=outcome,
@@ -47,20 +54,36 @@ def quick(measurement: Measurement, slo: Slo) -> Verdict:
     limits = [
         limit for limit in promised(measurement, slo) if METRICS[limit.metric].shape is Shape.PROPORTION
     ]
-    checks = tuple(judge_limit(measurement, limit, ONE_LOOK).check for limit in limits)
-    broken = [check.outcome for check in checks if check.outcome is Outcome.FAILED]
-    outcome = worst(broken)
+    judged = _counted_once([judge_limit(measurement, limit, ONE_LOOK) for limit in limits])
+    checks = tuple(each.check for each in judged)
+    outcome = worst([check.outcome for check in checks if check.outcome is Outcome.FAILED])
+    broken = outcome is Outcome.FAILED
     reason = _reason(checks, outcome) if broken else "quick look: asserts hold, percentiles are not judged"
     return Verdict(outcome=outcome, reason=reason, checks=checks)
 
 
+def _counted_once(judged: Sequence[Judged]) -> list[Judged]:
+    """*judged*, where what is missing for want of successes is left to the rate that says so."""
+    told = {Outcome.FAILED, Outcome.INCONCLUSIVE}
+    if not any(
+        each.check.metric in IMPLIED and each.check.outcome in told and not each.excusable for each in judged
+    ):
+        return list(judged)
+    return [
+        replace(each, check=replace(each.check, outcome=Outcome.SKIPPED)) if each.excusable else each
+        for each in judged
+    ]
+
+
 def _reason(checks: Sequence[Check], outcome: Outcome) -> str:
-    """One sentence: the worst checks, those about the same value joined."""
-    if outcome in {Outcome.PASSED, Outcome.IMPROVED}:
-        better = [check for check in checks if check.outcome is Outcome.IMPROVED]
-        return better[0].reason if better else "every limit holds" + _compared_with(checks)
-    return " · ".join(check.reason for check in checks if check.outcome is outcome)
-
-
-def _compared_with(checks: Sequence[Check]) -> str:
-    return ", no regression" if any(check.kind is CheckKind.REGRESSION for check in checks) else ""
+    """One sentence: what is broken, or the first thing in doubt, or that all is well."""
+    if not checks:
+        return "nothing was measured that could be judged"
+    worst_ones = [check for check in checks if check.outcome is outcome]
+    if outcome in {Outcome.FAILED, Outcome.REGRESSED}:
+        return " · ".join(check.reason for check in worst_ones)
+    if outcome is Outcome.PASSED:
+        compared = any(check.kind is CheckKind.REGRESSION for check in checks)
+        return "every limit holds, no regression" if compared else "every limit holds"
+    others = ", ".join(check.label for check in worst_ones[1:])
+    return worst_ones[0].reason + (f" · likewise {others}" if others else "")

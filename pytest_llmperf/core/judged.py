@@ -15,6 +15,7 @@ class Judged:
     check: Check
     settled: bool = True
     warnings: tuple[str, ...] = ()
+    excusable: bool = False  #: fails for want of samples, because no request or iteration came through
 
 
 def finite(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Promises: what was measured against the limits of ``llm_slo`` and slo.yaml."""
+"""Whether a scenario keeps what it promises: each limit on its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_llmperf.core.judged import Judged, finite
 from pytest_llmperf.core.measurement import Count, Measurement
 from pytest_llmperf.core.metric import METRICS, QUANTILES, Shape, series_name
 from pytest_llmperf.core.outcome import Outcome
-from pytest_llmperf.core.quantity import show, show_range
+from pytest_llmperf.core.quantity import show_apart, show_range
 from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.core.terms import Terms
 from pytest_llmperf.core.verdict import Check, CheckKind
@@ -26,44 +26,44 @@ def promised(measurement: Measurement, slo: Slo) -> list[Limit]:
     implied = [
         Limit(key=name, metric=name, statistic="rate", bound=1.0)
         for name in IMPLIED
-        if slo.limit(name, "rate") is None and _count(measurement, name).trials
+        if slo.limit(name, "rate") is None and _rate(measurement, name).trials
     ]
     return [*slo.limits, *implied]
 
 
-def _count(measurement: Measurement, name: str) -> Count:
-    """How often a proportion held; replies that failed their iteration count there, and not twice."""
+def _rate(measurement: Measurement, name: str) -> Count:
+    """How often it was so; a reply that failed its iteration is counted there, and not twice."""
     count = measurement.proportions.get(name, Count())
-    twice = measurement.json_failed if name == "json_valid" else 0
-    return Count(successes=count.successes, trials=count.trials - twice)
+    if name != "json_valid":
+        return count
+    return Count(successes=count.successes, trials=count.trials - measurement.json_failed)
 
 
 def judge_limit(measurement: Measurement, limit: Limit, terms: Terms) -> Judged:
-    """One limit."""
-    metric = METRICS[limit.metric]
-    if metric.shape is Shape.PROPORTION:
-        return _judge_rate(measurement, _Subject.of(limit), _count(measurement, limit.metric), terms)
-    if metric.shape is Shape.THROUGHPUT:
-        return _judge_point(measurement, limit, measurement.throughput.get(limit.metric), _sent(measurement))
+    """Whether *limit* holds."""
+    promise = _Promise.of(limit)
+    shape = METRICS[limit.metric].shape
+    if shape is Shape.PROPORTION:
+        return _judge_rate(measurement, promise, _rate(measurement, limit.metric), terms)
+    if shape is Shape.THROUGHPUT:
+        n = measurement.sent - measurement.failed
+        return _judge_point(measurement, promise, measurement.throughput.get(limit.metric), n)
     values = measurement.series.get(series_name(limit.metric), ())
-    if not values:
-        return _judge_point(measurement, limit, None, 0)
-    if limit.statistic not in QUANTILES:
-        return _judge_point(
-            measurement,
-            limit,
-            float(np.max(values) if limit.statistic == "max" else np.mean(values)),
-            len(values),
-        )
-    return _judge_quantile(limit, values, terms)
+    if values and limit.statistic in QUANTILES:
+        return _judge_quantile(promise, values, terms)
+    summary = np.max if limit.statistic == "max" else np.mean
+    return _judge_point(measurement, promise, float(summary(values)) if values else None, len(values))
 
 
-def _sent(measurement: Measurement) -> int:
-    return measurement.sent - measurement.failed
+def judge_accuracy(measurement: Measurement, name: str, share: float, terms: Terms) -> Judged:
+    """Whether the named check *name* passed often enough, all labels together."""
+    promise = _Promise(metric=f"accuracy:{name}", statistic="rate", unit="", bound=share)
+    count = sum((check.count for check in measurement.checks if check.name == name), Count())
+    return _judge_rate(measurement, promise, count, terms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Subject:
+class _Promise:
     """What a check is about."""
 
     metric: str
@@ -72,12 +72,12 @@ class _Subject:
     bound: float
 
     @classmethod
-    def of(cls, limit: Limit) -> _Subject:
-        return cls(
-            metric=limit.metric, statistic=limit.statistic, unit=METRICS[limit.metric].unit, bound=limit.bound
-        )
+    def of(cls, limit: Limit) -> _Promise:
+        metric = METRICS[limit.metric]
+        return cls(metric=limit.metric, statistic=limit.statistic, unit=metric.unit, bound=limit.bound)
 
-    def check(self, outcome: Outcome, reason: str, observed: float | None, n: int) -> Check:
+    def check(self, outcome: Outcome, observed: float | None, n: int) -> Check:
+        """The check without its reason."""
         return Check(
             metric=self.metric,
             statistic=self.statistic,
@@ -87,52 +87,37 @@ class _Subject:
             observed=observed,
             n=n,
             outcome=outcome,
-            reason=reason,
+            reason="",
         )
 
+    @property
+    def higher_is_better(self) -> bool:
+        return self.metric not in METRICS or METRICS[self.metric].higher_is_better
 
-def judge_accuracy(measurement: Measurement, name: str, share: float, terms: Terms) -> Judged:
-    """The least share of passes of one named check."""
-    counts = [check.count for check in measurement.checks if check.name == name]
-    subject = _Subject(metric=f"accuracy:{name}", statistic="rate", unit="", bound=share)
-    return _judge_rate(measurement, subject, sum(counts, Count()) if counts else None, terms)
+    def sentence(self, check: Check, details: str) -> str:
+        """``p95 212 ms > 150 ms (n=40)``."""
+        observed, bound = show_apart(check.observed, self.bound, self.unit)
+        above = (check.observed or 0.0) >= self.bound
+        sign = ("≥" if above else "<") if self.higher_is_better else (">" if above else "≤")
+        if check.observed == self.bound:
+            sign = "="
+        return f"{check.label} {observed} {sign} {bound} ({details})"
 
 
-def _judge_rate(measurement: Measurement, subject: _Subject, count: Count | None, terms: Terms) -> Judged:
-    if count is None or not count.trials:
-        return _unmeasured(subject, measurement)
+def _judge_rate(measurement: Measurement, promise: _Promise, count: Count, terms: Terms) -> Judged:
+    if not count.trials:
+        return _unmeasured(promise, measurement)
     decision = gate.decide_limit_proportion(
-        count.successes, count.trials, subject.bound, look=terms.look, looks=terms.looks
+        count.successes, count.trials, promise.bound, look=terms.look, looks=terms.looks
     )
-    sign = "<" if decision.side is gate.Side.BROKEN else "≥"
-    reason = (
-        f"{_label(subject)} {show(count.rate, '')} {sign} {show(subject.bound, '')} "
-        f"({count.successes} of {count.trials}, 95 % interval {show_range(decision.low, decision.high, '')})"
-    )
-    check = subject.check(_OUTCOMES[decision.side], reason, count.rate, count.trials)
-    return Judged(
-        check=replace(check, low=finite(decision.low), high=finite(decision.high)),
-        settled=decision.final,
-        warnings=decision.warnings,
-    )
+    return _judged(promise, decision, f"{count.successes} of {count.trials}")
 
 
-def _judge_quantile(limit: Limit, values: Sequence[float], terms: Terms) -> Judged:
+def _judge_quantile(promise: _Promise, values: Sequence[float], terms: Terms) -> Judged:
     decision = gate.decide_limit(
-        values, limit.bound, quantile=QUANTILES[limit.statistic], look=terms.look, looks=terms.looks
+        values, promise.bound, quantile=QUANTILES[promise.statistic], look=terms.look, looks=terms.looks
     )
-    subject = _Subject.of(limit)
-    sign = ">" if decision.side is gate.Side.BROKEN else "≤"
-    reason = (
-        f"{_label(subject)} {show(decision.observed, 's')} {sign} {show(limit.bound, 's')} "
-        f"(n={decision.n}, 95 % interval {show_range(decision.low, decision.high, 's')})"
-    )
-    check = subject.check(_OUTCOMES[decision.side], reason, decision.observed, decision.n)
-    return Judged(
-        check=replace(check, low=finite(decision.low), high=finite(decision.high)),
-        settled=decision.final,
-        warnings=decision.warnings,
-    )
+    return _judged(promise, decision, f"n={decision.n}")
 
 
 _OUTCOMES = {
@@ -142,36 +127,49 @@ _OUTCOMES = {
 }
 
 
-def _judge_point(measurement: Measurement, limit: Limit, observed: float | None, n: int) -> Judged:
-    """A limit on a value that has no interval: a maximum, a mean, a throughput."""
-    subject = _Subject.of(limit)
-    if observed is None:
-        return _unmeasured(subject, measurement)
-    higher = METRICS[limit.metric].higher_is_better
-    broken = observed < limit.bound if higher else observed > limit.bound
-    sign = {(True, True): "<", (True, False): ">", (False, True): "≥", (False, False): "≤"}[broken, higher]
-    reason = (
-        f"{_label(subject)} {show(observed, subject.unit)} {sign} {show(limit.bound, subject.unit)} (n={n})"
+def _judged(promise: _Promise, decision: gate.LimitDecision, size: str) -> Judged:
+    check = promise.check(_OUTCOMES[decision.side], decision.observed, decision.n)
+    interval = show_range(decision.low, decision.high, promise.unit)
+    reason = promise.sentence(check, f"{size}, 95 % interval {interval}")
+    return Judged(
+        check=replace(check, low=finite(decision.low), high=finite(decision.high), reason=reason),
+        settled=decision.final,
+        warnings=tuple(f"{check.label}: {warning}" for warning in decision.warnings),
     )
-    return Judged(check=subject.check(Outcome.FAILED if broken else Outcome.PASSED, reason, observed, n))
 
 
-def _unmeasured(subject: _Subject, measurement: Measurement) -> Judged:
-    """A promise about something that was never seen is not kept.
+def _judge_point(measurement: Measurement, promise: _Promise, observed: float | None, n: int) -> Judged:
+    """A limit on a value that has no interval: a maximum, a mean, a throughput."""
+    if observed is None:
+        return _unmeasured(promise, measurement)
+    broken = observed < promise.bound if promise.higher_is_better else observed > promise.bound
+    check = promise.check(Outcome.FAILED if broken else Outcome.PASSED, observed, n)
+    return Judged(check=replace(check, reason=promise.sentence(check, f"n={n}")))
 
-    Where every request failed, success_rate says so: one cause is counted once.
-    """
-    name = subject.metric.removeprefix("accuracy:")
-    if measurement.sent and measurement.failed == measurement.sent:
-        outcome, why = Outcome.SKIPPED, "no request succeeded"
-    elif name != subject.metric:
-        outcome, why = Outcome.FAILED, f"llm.check({name!r}, ...) never ran"
+
+def _unmeasured(promise: _Promise, measurement: Measurement) -> Judged:
+    """A promise about something that was never seen is not kept."""
+    name = promise.metric.removeprefix("accuracy:")
+    nothing = came_to_nothing(measurement, promise.metric)
+    if nothing is not None:
+        why = nothing
+    elif name != promise.metric:
+        why = f"llm.check({name!r}, ...) never ran"
     else:
-        outcome, why = (
-            Outcome.FAILED,
-            _WHY.get(subject.metric, "no request was made through a fixture of the plugin"),
-        )
-    return Judged(check=subject.check(outcome, f"{_label(subject)} was not measured: {why}", None, 0))
+        why = _WHY.get(promise.metric, "no request was made through a fixture of the plugin")
+    check = promise.check(Outcome.FAILED, None, 0)
+    reason = f"{check.label} was not measured: {why}"
+    return Judged(check=replace(check, reason=reason), excusable=nothing is not None)
+
+
+def came_to_nothing(measurement: Measurement, metric: str) -> str | None:
+    """Why there is nothing to measure *metric* on, where a rate of the scenario says so already."""
+    if measurement.sent and measurement.failed == measurement.sent:
+        return "no request succeeded"
+    needs_a_pass = metric in {"task", "pass_rate"} or metric not in METRICS
+    if needs_a_pass and measurement.iterations and "task_s" not in measurement.series:
+        return "no iteration passed"
+    return None
 
 
 #: What a metric needs, for the sentence that says why it is missing.
@@ -180,12 +178,13 @@ _WHY = {
     "itl": "it needs streamed replies with two or more content chunks",
     "tpot": "it needs streamed replies with two or more output tokens",
     "task": "it needs an iteration that passed",
+    "pass_rate": "it needs an iteration",
     "json_valid": "it needs a request with schema= or a read of reply.json",
+    "tokens_per_s": "it needs replies whose output tokens are known",
+    "requests_per_s": "it needs an iteration",
     "cache_hit_rate": "it needs a server that reports cached tokens",
-    "cost_usd": "it needs a price for the model under prices: in slo.yaml",
-    "pass_rate": "it needs an iteration that was not ended by a failed request",
+    "cost_usd": "it needs a price for the model in slo.yaml, and replies whose tokens are known",
 }
-
-
-def _label(subject: _Subject) -> str:
-    return subject.check(Outcome.PASSED, "", None, 0).label
+_WHY |= dict.fromkeys(
+    ("input_tokens", "output_tokens", "total_tokens"), "it needs replies whose tokens are known"
+)

@@ -33,7 +33,7 @@ def test_what_is_said_of_one_value_stands_in_one_line():
         scenario(
             check("p95 212 ms > 150 ms"),
             check("ttft p95 90 ms > 50 ms", metric="ttft"),
-            check("baseline 141 ms", outcome=Outcome.REGRESSED),
+            check("p95 200 ms (n=0), baseline 141 ms", outcome=Outcome.REGRESSED),
         )
     )
     assert text.splitlines() == [
