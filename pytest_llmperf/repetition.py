@@ -24,6 +24,7 @@ from pytest_llmperf.core.explain import failure_text
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.judge import judge, quick
 from pytest_llmperf.core.measurement import Measurement, measure
+from pytest_llmperf.core.metric import series_name
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.slo import Slo
@@ -32,6 +33,7 @@ from pytest_llmperf.display import Progress
 from pytest_llmperf.iteration_log import IterationLog
 from pytest_llmperf.options import GateMode
 from pytest_llmperf.rig import Rig
+from pytest_llmperf.rounds import SWITCHED_OFF, rounds_of
 
 #: Iterations in a row, ended by a server that cannot be reached, after which it counts as gone.
 GONE_AFTER = 5
@@ -61,6 +63,7 @@ class Repetition:
     lead: Lead | None = None  #: set where this process is the base arm of another one
     cases: Iterator[Any] | None = None
     stop_at_once: bool = False  #: --pdb: the debugger is wanted where the first iteration fails
+    benchmark: Any | None = None  #: pytest-benchmark's fixture, which repeats by itself
     progress: Progress | None = None
     closers: list[Callable[[], None]] = field(default_factory=list)  #: of what was opened in the event loop
     iterations: list[Iteration] = field(default_factory=list)
@@ -124,7 +127,18 @@ class Repetition:
     def _steps(self) -> Iterator[_Step]:
         if self.lead is not None:
             return self._led(self.lead)
+        if self.benchmark is not None:
+            return self._only_step()
         return self._own_steps()
+
+    def _only_step(self) -> Iterator[_Step]:
+        """The body once: the rounds of pytest-benchmark are what is judged."""
+        yield self._step(measured=True)
+        rounds = rounds_of(self.benchmark)
+        if rounds or self.first_error is not None:
+            self.verdict = self._judge(0, (len(rounds),))
+        else:
+            self.verdict = Verdict(outcome=Outcome.FAILED, reason=SWITCHED_OFF)
 
     def _led(self, lead: Lead) -> Iterator[_Step]:
         for measured in lead.orders():
@@ -206,6 +220,10 @@ class Repetition:
     def measurement(self) -> Measurement:
         """What was measured so far."""
         measured = self._measured(self.iterations)
+        if rounds := () if self.benchmark is None else rounds_of(self.benchmark):
+            measured = replace(
+                measured, iterations=len(rounds), series={**measured.series, series_name("latency"): rounds}
+            )
         warnings = list(measured.warnings)
         if self.first_error is not None:
             warnings.append(f"first failing iteration: {_one_line(self.first_error)}")

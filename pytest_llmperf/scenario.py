@@ -6,6 +6,7 @@ import itertools
 import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from pytest_llmperf.markers import asks_backend, is_scenario, marks_of
 from pytest_llmperf.repetition import Repetition
 from pytest_llmperf.reports.junit import properties
 from pytest_llmperf.rig import Rig
+from pytest_llmperf.rounds import fixture_of
 from pytest_llmperf.sharing import INTERRUPTED, RESULT
 
 #: Functions that close what async fixtures opened in the test's event loop.
@@ -104,7 +106,9 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
 
 def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
     """The repetition of *item*, about to begin. Raises LlmPerfUsageError."""
-    slo = slo_of(item, rig)
+    slo, benchmark = slo_of(item, rig), fixture_of(item.funcargs)
+    if benchmark is not None:
+        slo = replace(slo, warmup=0, notes=())  # it takes as many rounds as it needs
     path, line, _ = item.location
     asks = asks_backend(item)
     about = Measurement(
@@ -127,6 +131,7 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
         base=_base(item, rig),
         lead=item.config.stash.get(LEAD, None),
         cases=cases_of(item, rig),
+        benchmark=benchmark,
         stop_at_once=bool(item.config.getoption("usepdb", default=False)),
         progress=progress_of(item.config, about.name),
         closers=item.stash.setdefault(ASYNC_CLOSERS, []),
