@@ -17,7 +17,7 @@ from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.quantile import quantile
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Run, Scenario, drift
-from pytest_llmperf.core.slo import parse_share
+from pytest_llmperf.core.share import parse_share
 from pytest_llmperf.core.terms import Terms
 from pytest_llmperf.mock.__main__ import main as serve_mock
 from pytest_llmperf.options import STRICT, strict_outcomes

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_llmperf.ab import Base, as_history
-from pytest_llmperf.core import codec, gate
-from pytest_llmperf.core.baseline import StoredRun
+from pytest_llmperf.core import codec
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.judge import judge, quick
 from pytest_llmperf.core.measurement import Measurement, pool
@@ -24,8 +23,8 @@ from pytest_llmperf.probes.git import revision
 from pytest_llmperf.probes.machine import machine
 from pytest_llmperf.reports.write import write
 from pytest_llmperf.rig import Rig
+from pytest_llmperf.saving import save
 from pytest_llmperf.sharing import CUT_SHORT, INTERRUPTED, RUN, ledger_of, rig_of
-from pytest_llmperf.stores.directory import DirectoryStore
 from pytest_llmperf.version import VERSION
 
 
@@ -53,7 +52,7 @@ class Ledger:
 
     def close(self, rig: Rig, *, interrupted: bool) -> Run:
         """The session's run: pooled scenarios judged, the baseline saved unless *interrupted*."""
-        scenarios = tuple(_pooled(self.scenarios, rig))
+        scenarios = tuple(_with_history(scenario, rig) for scenario in _pooled(self.scenarios, rig))
         warnings = [] if (sentence := drift(scenarios)) is None else [sentence]
         run = Run(
             started=_iso(dt.datetime.fromtimestamp(self.started, dt.UTC)),
@@ -73,8 +72,14 @@ class Ledger:
         if interrupted or run.problems:
             why = "the session did not end by itself" if interrupted else run.problems[0]
             return replace(run, saved=(f"no baseline was saved: {why}",))
-        saved, refused = _save(run, rig)
+        saved, refused = save(run, rig, moment=_iso(dt.datetime.now(dt.UTC)))
         return replace(run, saved=tuple(saved), problems=(*run.problems, *refused))
+
+
+def _with_history(scenario: Scenario, rig: Rig) -> Scenario:
+    """*scenario* with the stored runs that it was compared with, for plots."""
+    history = rig.history(scenario.measurement.scenario)
+    return replace(scenario, stored=history.comparable(scenario.measurement))
 
 
 def _pooled(scenarios: Iterable[Scenario], rig: Rig) -> Iterable[Scenario]:
@@ -123,58 +128,6 @@ def _promises(slo: Slo) -> Hashable:
     """What a verdict on *slo* depends on."""
     limits = frozenset((limit.metric, limit.statistic, limit.bound) for limit in slo.limits)
     return limits, frozenset(slo.accuracy), slo.gate, slo.max_regression
-
-
-def _save(run: Run, rig: Rig) -> tuple[list[str], list[str]]:
-    """Store every scenario that may be: what was saved, and what was refused."""
-    saved, refused = [], []
-    store = rig.store
-    for scenario in run.scenarios:
-        measurement = scenario.measurement
-        if measurement.failed or not scenario.verdict.checks:
-            why = (
-                f"{measurement.failed} of {measurement.sent} requests failed"
-                if measurement.failed
-                else "not judged"
-            )
-            saved.append(f"{measurement.name}: not saved, {why}")
-            continue
-        stored = StoredRun(
-            scenario=measurement.scenario,
-            saved=_iso(dt.datetime.now(dt.UTC)),
-            commit=run.environment.get("commit"),
-            branch=run.environment.get("branch"),
-            anchor=rig.options.save_baseline,
-            facts=measurement.facts,
-            series={name: values for name, values in measurement.series.items() if name.endswith("_s")},
-            proportions=measurement.proportions,
-        )
-        try:
-            path = store.save(stored, append=not rig.options.save_baseline)
-        except (LlmPerfUsageError, OSError) as error:
-            refused.append(f"{measurement.name}: the baseline was not saved: {error}")
-        else:
-            what = (
-                f"{measurement.name}: saved {measurement.iterations} iterations in {_shown(path, rig.root)}"
-            )
-            saved.append(what + _sight(scenario, store))
-    return saved, refused
-
-
-def _sight(scenario: Scenario, store: DirectoryStore) -> str:
-    """What the runs that are stored now will be able to see."""
-    measurement = scenario.measurement
-    runs = store.history(measurement.scenario).comparable(measurement)
-    series = [run.series["latency_s"] for run in runs if run.series.get("latency_s")]
-    if not series:
-        return ""
-    looks = gate.looks(Slo().iterations, Slo().max_iterations)
-    smallest = gate.sight(series, looks=looks, max_regression=scenario.slo.max_regression)
-    return f"; with up to {looks[-1]} requests it proves a p95 that is {smallest:.0%} worse"
-
-
-def _shown(path: Path, root: Path) -> Path:
-    return path.relative_to(root) if path.is_relative_to(root) else path
 
 
 def _iso(moment: dt.datetime) -> str:

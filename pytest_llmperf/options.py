@@ -15,7 +15,7 @@ import pytest
 from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.outcome import Outcome
-from pytest_llmperf.core.slo import parse_share
+from pytest_llmperf.core.share import parse_share
 
 
 class GateMode(StrEnum):
@@ -184,7 +184,8 @@ SPECS: dict[str, _Spec] = {
         metavar="PATH",
         repeats=True,
         ini="linelist",
-        help="write a report, by suffix (.json) or as FORMAT=PATH; may be given several times",
+        help="write a report, by suffix (.json, .html, .md, .csv, .ndjson, .prom) or as FORMAT=PATH; "
+        "may be given several times",
     ),
     "slo_file": _Spec(metavar="PATH", help="slo.yaml to use (default: slo.yaml in the root directory)"),
     "show_replies": _Spec(ini="bool", help="print prompts and replies"),

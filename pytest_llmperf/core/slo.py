@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import KEYS, METRICS, QUANTILES, Key, Shape, nearest, parse_key
+from pytest_llmperf.core.share import parse_share
 
 #: What is compared with the baseline when ``gate=`` says nothing; those not measured are left out.
 DEFAULT_GATE = ("p95_ms", "ttft_p95_ms", "success_rate", "pass_rate", "json_valid")
@@ -59,15 +59,6 @@ class Slo:
     def gates(self) -> tuple[Key, ...]:
         """What is compared with the baseline."""
         return tuple(KEYS[key] for key in self.gate)
-
-
-def parse_share(value: object) -> float:
-    """A share as users write it: ``0.1``, ``"10%"``. Raises ValueError."""
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*", value)):
-        return float(match[1]) / 100
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{value!r} is not a share like 0.10 or '10%'")  # noqa: TRY004 - all become one usage error
-    return float(value)
 
 
 def parse_rate(value: object) -> float:
@@ -250,5 +241,4 @@ __all__ = [
     "parse_arguments",
     "parse_limit",
     "parse_regression",
-    "parse_share",
 ]
