@@ -12,8 +12,9 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,11 @@ class DirectoryStore:
     def history(self, scenario: str) -> History:
         """Everything stored about *scenario*; a file that cannot be trusted is its ``problem``."""
         try:
-            runs = [_read(path, scenario) for path in self._files(scenario)]
+            environments = self._environments(scenario)
+            empty = next((environment for environment, files in environments.items() if not files), None)
+            if empty is not None:
+                raise LlmPerfUsageError(f"{empty} holds no run. Restore its file, or delete the directory.")  # noqa: TRY301 - told as the others are
+            runs = [_read(path, scenario) for files in environments.values() for path in files]
         except LlmPerfUsageError as error:
             return History(problem=str(error), must_match=self.must_match)
         runs.sort(key=lambda run: run.saved)
@@ -78,7 +83,8 @@ class DirectoryStore:
         found: dict[Path, list[tuple[Path, StoredRun]]] = {}
         for path in sorted(self.root.glob("*/*/*.json")):
             with suppress(LlmPerfUsageError):  # its own scenario fails of it
-                found.setdefault(path.parent, []).append((path, _read(path)))
+                run = _read(path)
+                found.setdefault(path.parent, []).append((path, run))
         return [sorted(files, key=lambda file: file[1].saved) for files in found.values()]
 
     def save(self, run: StoredRun, *, append: bool) -> Path:
@@ -88,15 +94,16 @@ class DirectoryStore:
         exists; earlier files go only after that. Raises LlmPerfUsageError when a file is there that
         cannot be trusted, since it would be lost.
         """
-        problem = self.history(run.scenario).problem
-        if problem is not None:
-            raise LlmPerfUsageError(problem)
+        for files in self._environments(run.scenario).values():
+            for path in files:
+                _read(path, run.scenario)
         directory = self._directory(run.scenario) / _environment(run.facts, self.must_match)
-        directory.mkdir(parents=True, exist_ok=True)
         earlier = sorted(directory.glob("*.json"))
+        # The first run is one, too, or those that are only ever appended could creep.
+        run = replace(run, anchor=not append or not earlier)
         stamp = re.sub(r"[^0-9]", "", run.saved)[:14]
         path = directory / f"{stamp}-{secrets.token_hex(3)}.json"
-        _write(path, _text(run))
+        _write(path, _text(run), root=self.root)
         for old in self._obsolete(earlier, run.scenario, append=append):
             old.unlink()
         return path
@@ -110,24 +117,20 @@ class DirectoryStore:
     def _directory(self, scenario: str) -> Path:
         return self.root / f"{_slug(scenario)}-{_digest(scenario)}"
 
-    def _files(self, scenario: str) -> Iterator[Path]:
+    def _environments(self, scenario: str) -> dict[Path, list[Path]]:
+        """The files of each environment; other things that lie about are none of ours."""
         directory = self._directory(scenario)
-        if not directory.exists():
-            return
-        for environment in sorted(path for path in directory.iterdir() if path.is_dir()):
-            files = sorted(environment.glob("*.json"))
-            if not files:
-                raise LlmPerfUsageError(
-                    f"{environment} holds no run. Restore its file, or delete the directory."
-                )
-            yield from files
+        found = sorted(path for path in directory.iterdir() if path.is_dir()) if directory.exists() else []
+        return {environment: sorted(environment.glob("*.json")) for environment in found}
 
 
 _MEND = "Restore it from version control, or delete it and run pytest --save-baseline."
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^0-9A-Za-z]+", "-", text.rpartition("/")[2]).strip("-")[:60]
+    """The end of a node id, or a fact, as part of a path; the digest beside it makes it unique."""
+    path, separator, test = text.partition("::")
+    return re.sub(r"[^0-9A-Za-z]+", "-", path.rpartition("/")[2] + separator + test).strip("-")[:60] or "any"
 
 
 def _digest(text: str) -> str:
@@ -178,14 +181,15 @@ def _read(path: Path, scenario: str | None = None) -> StoredRun:
     try:
         text = path.read_text("utf-8")
         content: Any = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LlmPerfUsageError(f"{path} cannot be read as a baseline ({error}). {_MEND}") from None
     schema = content.get("llmperf_baseline") if isinstance(content, dict) else None
-    if not isinstance(schema, int):
+    if not isinstance(schema, int) or schema < 1:
         raise LlmPerfUsageError(f"{path} is not a baseline of pytest-llmperf. {_MEND}")
     if schema > SCHEMA:
         raise LlmPerfUsageError(
-            f"{path} has schema {schema}, and this version reads up to {SCHEMA}. Upgrade pytest-llmperf."
+            f"{path} has schema {schema}, and this version reads up to {SCHEMA}. Upgrade pytest-llmperf, "
+            "or delete the file and run pytest --save-baseline."
         )
     body = text[2 : text.rfind(',\n "sha256"')]
     if content.get("sha256") != _checksum(body):
@@ -209,13 +213,16 @@ def _read(path: Path, scenario: str | None = None) -> StoredRun:
     )
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
+def _write(path: Path, text: str, *, root: Path) -> None:
+    """Write through a temporary file in *root*, so that a crash leaves no directory without a run."""
+    root.mkdir(parents=True, exist_ok=True)
+    temporary = root / f".{path.stem}.tmp"
     try:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
