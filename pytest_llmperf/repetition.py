@@ -19,7 +19,7 @@ from pytest_llmperf.ab import Arm, Base, Lead, Switch, as_history, in_turns
 from pytest_llmperf.client.reply import InvalidJson, RequestFailed
 from pytest_llmperf.core import gate
 from pytest_llmperf.core.baseline import History
-from pytest_llmperf.core.exchange import FailureKind
+from pytest_llmperf.core.exchange import Exchange, FailureKind
 from pytest_llmperf.core.explain import failure_text
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.judge import judge, quick
@@ -204,7 +204,8 @@ class Repetition:
             if self.base is not None and step.measured:
                 self.base.iterations.append(iteration)
             return
-        unreachable = isinstance(error, RequestFailed) and error.failure.kind in _UNREACHABLE
+        cause = None if error is None else _cause(error)
+        unreachable = isinstance(cause, RequestFailed) and cause.failure.kind in _UNREACHABLE
         self._gone = self._gone + 1 if unreachable else 0
         if not step.measured:
             return
@@ -212,9 +213,13 @@ class Repetition:
         if iteration.passed is False and self.first_error is None:
             self.first_error = error
 
-    def ends_quietly(self, error: BaseException) -> bool:
-        """Whether *error* is counted by another metric than pass_rate."""
-        return isinstance(error, RequestFailed) or (isinstance(error, InvalidJson) and self.slo.expected_json)
+    def ends_quietly(self, error: BaseException, exchanges: Sequence[Exchange]) -> bool:
+        """Whether *error* is counted by another metric than pass_rate, as one of *exchanges*."""
+        cause = _cause(error)
+        if isinstance(cause, RequestFailed):
+            return any(exchange.failure is not None for exchange in exchanges)
+        invalid = any(exchange.json_valid is False for exchange in exchanges)
+        return isinstance(cause, InvalidJson) and self.slo.expected_json and invalid
 
     @property
     def measurement(self) -> Measurement:
@@ -301,15 +306,15 @@ class _Running:
         repetition = self._repetition
         if error is not None and not _is_result(error):
             return False
-        quietly = error is not None and repetition.ends_quietly(error)
         exchanges, checks = repetition.log.take()
+        quietly = error is not None and repetition.ends_quietly(error, exchanges)
         iteration = Iteration(
             started_s=self._started_s,
             done_s=done_s,
             exchanges=exchanges,
             checks=checks,
             passed=None if quietly else error is None,
-            json_failed=isinstance(error, InvalidJson) and not quietly,
+            json_failed=error is not None and isinstance(_cause(error), InvalidJson) and not quietly,
         )
         repetition.end(iteration, error, self._step)
         return quietly or not repetition.stop_at_once
@@ -322,6 +327,17 @@ def _is_result(error: BaseException) -> bool:
     if isinstance(error, pytest.fail.Exception):
         return not isinstance(error, pytest.xfail.Exception)  # which is a kind of failing
     return isinstance(error, Exception)
+
+
+def _cause(error: BaseException) -> RequestFailed | InvalidJson | None:
+    """The failed request or the invalid reply that *error* comes from: its own, a cause, all of a group."""
+    if isinstance(error, (RequestFailed, InvalidJson)):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        causes = [_cause(inner) for inner in error.exceptions]
+        return causes[0] if None not in causes else None
+    inner = error.__cause__ or error.__context__
+    return None if inner is None else _cause(inner)
 
 
 def _one_line(error: BaseException) -> str:

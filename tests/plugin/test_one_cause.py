@@ -177,3 +177,86 @@ def test_catching_a_failed_request_does_not_hide_it(project):
     session = project.run()
     assert session.exit == 1
     assert broken(session) == ["success_rate"]
+
+
+WRAPPED = {
+    "raised from": """
+        try:
+            {how}
+        except Exception as error:
+            raise ValueError("the assistant failed") from error
+""",
+    "raised while handling": """
+        try:
+            {how}
+        except Exception:
+            raise ValueError("the assistant failed")
+""",
+    "a group": """
+        try:
+            {how}
+        except Exception as error:
+            raise ExceptionGroup("tasks", [ExceptionGroup("more", [error])])
+""",
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+@pytest.mark.parametrize(
+    ("how", "limits", "metric"),
+    [
+        (FAILED_REQUEST, "", "success_rate"),
+        (INVALID_JSON, ", json_valid=1.0", "json_valid"),
+        (INVALID_JSON, "", "pass_rate"),
+    ],
+)
+def test_a_cause_that_the_test_wraps_is_counted_once_too(project, name, how, limits, metric):
+    body = WRAPPED[name].replace("\n    ", "\n").strip().format(how=how)
+    project.test(SCENARIO.format(how=body, limits=limits))
+    session = project.run()
+    assert session.exit == 1
+    assert broken(session) == [metric]
+
+
+def test_tasks_that_all_fail_are_failed_requests(project):
+    project.test(
+        """
+        import asyncio
+
+        @llm_slo(p95_ms=150, warmup=0, iterations=5)
+        async def test_two(ask):
+            async def one():
+                ask(failure="http_status")
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(one())
+                group.create_task(one())
+        """
+    )
+    session = project.run()
+    assert broken(session) == ["success_rate"]
+    assert session.scenario()["requests"]["failed"] == 10
+
+
+def test_a_group_with_another_error_in_it_fails_the_iteration_too(project):
+    body = 'raise ExceptionGroup("tasks", [ValueError("wrong"), ValueError("too")])'
+    project.test(SCENARIO.format(how=body, limits=""))
+    session = project.run()
+    assert "pass_rate" in broken(session)
+
+
+def test_a_failure_that_no_request_recorded_is_not_swallowed(project):
+    project.test(
+        """
+        from pytest_llmperf.client.reply import RequestFailed
+        from pytest_llmperf.core.exchange import Failure, FailureKind
+
+        @llm_slo(p95_ms=150, warmup=0, iterations=5)
+        def test_router(ask):
+            ask()
+            raise RequestFailed(Failure(kind=FailureKind.CUT, message="of another test"), None)
+        """
+    )
+    session = project.run()
+    assert session.exit == 1
+    assert broken(session) == ["pass_rate"]
