@@ -115,3 +115,9 @@ def test_two_runs_do_not_tell_how_much_runs_differ():
 def test_a_stored_run_that_cannot_be_one_is_named():
     with pytest.raises(ValueError, match="stored run 2: value 0 is NaN"):
         noise.run_effect([[[1.0], [math.nan], [1.0]]], quantile=0.95)
+
+
+def test_what_few_runs_show_is_taken_one_standard_error_too_large():
+    runs = [[math.exp(level)] * 30 for level in (0.0, 0.1, 0.2)]  # variance 0.01, known to within 0.01
+    expected = math.sqrt(0.01 + 0.01 + noise.ASSUMED**2)
+    assert noise.run_effect([runs], quantile=0.95) == pytest.approx(expected)
