@@ -11,6 +11,7 @@ from pytest_llmperf.ab import label_of
 from pytest_llmperf.core.duration import show_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.slo import Slo
+from pytest_llmperf.markers import node_id
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.scenario import slo_of
 
@@ -27,7 +28,7 @@ def sentence(items: Sequence[pytest.Item], rig: Rig) -> str:
             slo = slo_of(item, rig)
         except LlmPerfUsageError:
             continue  # a mark from a pytest.param or a hook that cannot be read: the test itself will say so
-        each_s = arms * _iteration_s(slo, rig, slo.scenario or item.nodeid)
+        each_s = arms * _iteration_s(slo, rig, slo.scenario or node_id(item))
         about_s += each_s * (slo.warmup + slo.iterations)
         most_s += each_s * (slo.warmup + (slo.iterations if slo.scenario else slo.max_iterations))
     most_s = min(most_s, max(about_s, rig.options.max_time_s))

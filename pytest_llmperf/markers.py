@@ -61,6 +61,18 @@ def _closest_first(definition: pytest.Item) -> list[pytest.Mark]:
     return [*own, *(mark for mark in definition.iter_markers(NAME) if not any(mark is one for one in own))]
 
 
+def node_id(item: pytest.Item) -> str:
+    """The item's id, the same with and without workers.
+
+    For pytest-xdist's --dist=loadgroup its group is appended to the id, up to pytest 9.1.
+    """
+    groups = {
+        str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+        for mark in item.iter_markers("xdist_group")
+    }
+    return item.nodeid.removesuffix(f"@{'_'.join(sorted(groups))}") if groups else item.nodeid
+
+
 def check_cases(definition: pytest.Item, function: Callable[..., object], cases: object) -> None:
     """Raise LlmPerfUsageError for a test that is given cases and takes none itself.
 

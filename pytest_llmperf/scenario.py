@@ -18,7 +18,7 @@ from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.display import progress_of
 from pytest_llmperf.iteration_log import IterationLog
-from pytest_llmperf.markers import asks_backend, is_scenario, marks_of
+from pytest_llmperf.markers import asks_backend, is_scenario, marks_of, node_id
 from pytest_llmperf.repetition import Repetition
 from pytest_llmperf.reports.junit import properties
 from pytest_llmperf.rig import Rig
@@ -53,14 +53,14 @@ def switch_of(item: pytest.Item) -> Switch:
 def slo_of(item: pytest.Item, rig: Rig) -> Slo:
     """What the item promises. Raises LlmPerfUsageError."""
     if _SLO not in item.stash:
-        item.stash[_SLO] = rig.slo(item.nodeid, marks_of(item))
+        item.stash[_SLO] = rig.slo(node_id(item), marks_of(item))
     return item.stash[_SLO]
 
 
 def cases_of(item: pytest.Item, rig: Rig) -> Iterator[Any] | None:
     """The item's cases, one iterator for all who ask. Raises LlmPerfUsageError."""
     if _CASES not in item.stash:
-        item.stash[_CASES] = rig.cases(slo_of(item, rig), directory=item.path.parent, scenario=item.nodeid)
+        item.stash[_CASES] = rig.cases(slo_of(item, rig), directory=item.path.parent, scenario=node_id(item))
     return item.stash[_CASES]
 
 
@@ -112,7 +112,7 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
     path, line, _ = item.location
     asks = asks_backend(item)
     about = Measurement(
-        scenario=slo.scenario or item.nodeid,
+        scenario=slo.scenario or node_id(item),
         name=slo.scenario or item.name,
         path=path,
         line=(line or 0) + 1,
@@ -143,7 +143,7 @@ def _base(item: pytest.Function, rig: Rig) -> Base | None:
     if rig.options.ab is None or rig.options.quick:
         return None
     if rig.revision is not None:
-        return rig.revision.base(item.nodeid)
+        return rig.revision.base(node_id(item))
     if not asks_backend(item):
         same = "the test asks no backend, so both arms would be the same"
         return Base(label=label_of(rig.options.ab), missing=same)

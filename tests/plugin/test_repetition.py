@@ -198,3 +198,27 @@ def test_the_environment_wins_over_the_ini_file(project, monkeypatch):
     )
     monkeypatch.setenv("LLMPERF_ITERATIONS", "6")
     assert project.run().n() == 6
+
+
+def test_a_group_of_workers_does_not_change_the_scenario_s_name(project):
+    """As pytest-xdist appends it to the node id under --dist=loadgroup."""
+    project.test(
+        """
+        from pytest_llmperf.markers import node_id
+
+        @pytest.mark.xdist_group("gpu")
+        @pytest.mark.xdist_group(name="big")
+        @pytest.mark.parametrize("part", ["a@gpu"])
+        def test_grouped(request, part):
+            class Renamed:
+                nodeid = request.node.nodeid + "@big_gpu"
+                iter_markers = request.node.iter_markers
+
+            assert node_id(Renamed()) == node_id(request.node) == request.node.nodeid
+
+        @pytest.mark.parametrize("part", ["a@gpu"])
+        def test_ungrouped(request, part):
+            assert node_id(request.node) == request.node.nodeid
+        """
+    )
+    project.run().result.assert_outcomes(passed=2)
