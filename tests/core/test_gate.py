@@ -220,6 +220,21 @@ def test_the_plain_rule_is_told_how_often_it_fails_unchanged_code():
     assert gate.plain_alarms(runs[:1]) is None
 
 
+def test_a_baseline_tells_beforehand_what_it_will_be_able_to_see():
+    seen = gate.sight(BASE, looks=LOOKS)
+    assert 0.15 < seen < 0.35
+    assert (
+        gate.sight(BASE, looks=LOOKS, run_effect=0.0) < seen < gate.sight(BASE, looks=LOOKS, run_effect=0.1)
+    )
+    caught = [
+        gate.decide(times(480, factor=1 + seen, seed=seed), BASE, look=4, looks=LOOKS).outcome
+        for seed in range(20)
+    ]
+    assert caught.count(Outcome.REGRESSED) >= 16
+    with pytest.raises(ValueError, match="no stored run"):
+        gate.sight([], looks=LOOKS)
+
+
 @pytest.mark.parametrize("n", [15, 30, 120])
 @pytest.mark.parametrize("look", [0, 2])
 def test_many_gates_at_once_decide_as_one_by_one(n, look):
