@@ -18,7 +18,7 @@ from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.display import progress_of
 from pytest_llmperf.iteration_log import IterationLog
-from pytest_llmperf.markers import asks_backend, is_scenario, marks_of, node_id
+from pytest_llmperf.markers import asks_backend, check_cases, is_scenario, marks_of, node_id
 from pytest_llmperf.repetition import Repetition
 from pytest_llmperf.reports.junit import properties
 from pytest_llmperf.rig import Rig
@@ -109,6 +109,7 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
     slo, benchmark = slo_of(item, rig), fixture_of(item.funcargs)
     if benchmark is not None:
         slo = replace(slo, warmup=0, notes=())  # it takes as many rounds as it needs
+    check_cases(item, item.function, slo.cases)  # of a mark that was added after the collection
     path, line, _ = item.location
     asks = asks_backend(item)
     about = Measurement(

@@ -147,3 +147,20 @@ def test_a_promised_check_that_never_ran_fails_the_test(project):
     session = project.run()
     assert session.exit == 1
     assert "llm.check('intent', ...) never ran" in session.text
+
+
+def test_cases_that_a_parameter_s_mark_brings_and_nobody_takes_fail_its_test(project):
+    project.test(
+        """
+        cases = pytest.param(2, marks=llm_slo(cases=["a", "b"]))
+
+        @pytest.mark.parametrize("number", [1, cases])
+        @llm_slo(p95_ms=150, iterations=5)
+        def test_router(ask, number):
+            ask()
+        """
+    )
+    session = project.run()
+    assert session.outcomes() == {"passed": 1, "failed": 1}
+    assert "cases: the test never takes one. Name the fixture llm_case" in session.text
+    assert "pytest_llmperf/" not in session.text
