@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
-
-import jsonschema
-import yaml
 
 from pytest_llmperf import slo_schema
 from pytest_llmperf.core.backend import Timeouts
@@ -19,8 +16,8 @@ from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.core.price import Price
-from pytest_llmperf.core.share import parse_share
-from pytest_llmperf.core.slo import parse_arguments
+from pytest_llmperf.core.slo import parse_arguments, parse_regression
+from pytest_llmperf.slo_document import Document
 
 #: A layer of checked ``llm_slo`` arguments, see `parse_arguments`.
 Layer = Mapping[str, Any]
@@ -89,109 +86,20 @@ def load(path: Path, *, today: dt.date) -> SloFile:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise LlmPerfUsageError(f"{path}: cannot be read ({error}); expected a YAML file in UTF-8.") from None
-    document = _Document.parse(path.name, text)
-    document.check()
+    document = Document.parse(path.name, text)
+    document.check(slo_schema.build())
     return _read(document, today)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Document:
-    """The YAML text with the line of every value."""
-
-    name: str
-    root: yaml.Node | None
-    values: Any
-
-    @classmethod
-    def parse(cls, name: str, text: str) -> _Document:
-        try:
-            root = yaml.compose(text, Loader=_Loader)
-            values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise LlmPerfUsageError(f"{name}:{line}  is not YAML: {error.problem}.") from None
-        except yaml.YAMLError as error:
-            raise LlmPerfUsageError(f"{name}  is not YAML: {error}.") from None
-        document = cls(name=name, root=root, values={} if values is None else values)
-        document._refuse_duplicates(root, ())
-        return document
-
-    def where(self, path: Sequence[str | int]) -> str:
-        """``slo.yaml:7  scenarios.chat``."""
-        dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-        return f"{self.name}:{self._line(path)}  {dotted.lstrip('.')}".rstrip()
-
-    def check(self) -> None:
-        """Raise LlmPerfUsageError for the first thing that the schema does not allow."""
-        validator = jsonschema.Draft202012Validator(
-            slo_schema.build(), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
-        )
-        errors = sorted(
-            validator.iter_errors(self.values), key=lambda error: self._line(list(error.absolute_path))
-        )
-        if errors:
-            best = jsonschema.exceptions.best_match([errors[0]])
-            raise LlmPerfUsageError(self._sentence(errors[0] if best is None else best))
-
-    def _sentence(self, error: jsonschema.ValidationError) -> str:
-        path = list(error.absolute_path)
-        schema, value = error.schema, error.instance
-        if (
-            error.validator == "additionalProperties"
-            and isinstance(schema, Mapping)
-            and isinstance(value, Mapping)
-        ):
-            known = tuple(schema.get("properties", {}))
-            extra = next(key for key in value if key not in known)
-            kind = "an SLO key" if "p95_ms" in known else "a key here"
-            return f"{self.where([*path, extra])}  is not {kind}{nearest(str(extra), known)}"
-        return f"{self.where(path)}  {error.message}."
-
-    def _line(self, path: Sequence[str | int]) -> int:
-        node, line = self.root, 1
-        for part in path:
-            found = next((pair for pair in _children(node) if pair[0] == part), None)
-            if found is None:
-                break
-            _, line, node = found
-        return line
-
-    def _refuse_duplicates(self, node: yaml.Node | None, path: tuple[Hashable, ...]) -> None:
-        seen = set()
-        for key, line, child in _children(node):
-            if key in seen:
-                raise LlmPerfUsageError(
-                    f"{self.name}:{line}  {'.'.join(map(str, (*path, key)))}  is there twice."
-                )
-            seen.add(key)
-            self._refuse_duplicates(child, (*path, key))
-
-
-class _Loader(yaml.SafeLoader):
-    """Leaves dates as text, so that one schema holds for YAML and for editors."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
-        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-def _children(node: yaml.Node | None) -> Iterator[tuple[Hashable, int, yaml.Node]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield key.value, key.start_mark.line + 1, value
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield index, value.start_mark.line + 1, value
-
-
-def _read(document: _Document, today: dt.date) -> SloFile:
+def _read(document: Document, today: dt.date) -> SloFile:
     values = document.values
 
     def layer(arguments: Mapping[str, Any], *path: str) -> Layer:
-        checked: dict[str, Any] = {}
-        for name, value in arguments.items():
-            checked |= parse_arguments({name: value}, where=document.where([*path, name]))
+        checked = parse_arguments(arguments, where=lambda name: document.where([*path, name]))
+        role, roles = checked.get("role"), tuple(section("roles"))
+        if role is not None and role not in roles:
+            where = document.where([*path, "role"])
+            raise LlmPerfUsageError(f"{where}  {role!r} is not under roles:{nearest(role, roles)}")
         return checked
 
     def section(name: str) -> dict[str, Any]:
@@ -238,7 +146,7 @@ def _role(name: str, entry: Mapping[str, Any], layer: Any) -> Role:
     )
 
 
-def _accepted(document: _Document, pattern: str, entry: Mapping[str, Any], today: dt.date) -> Accepted:
+def _accepted(document: Document, pattern: str, entry: Mapping[str, Any], today: dt.date) -> Accepted:
     until = dt.date.fromisoformat(entry["until"])
     if until < today:
         where = document.where(["accept", pattern, "until"])
@@ -246,7 +154,12 @@ def _accepted(document: _Document, pattern: str, entry: Mapping[str, Any], today
             f"{where}  {until} is past. Remove the entry and save a new baseline (pytest --save-baseline), "
             "or move the date."
         )
-    return Accepted(max_regression=parse_share(entry["max_regression"]), until=until, reason=entry["reason"])
+    try:
+        allowed = parse_regression(entry["max_regression"])
+    except ValueError as error:
+        where = document.where(["accept", pattern, "max_regression"])
+        raise LlmPerfUsageError(f"{where}  {error}.") from None
+    return Accepted(max_regression=allowed, until=until, reason=entry["reason"])
 
 
 __all__ = ["Accepted", "BackendEntry", "Role", "SloFile", "load", "matches"]

@@ -9,14 +9,26 @@ import json
 from importlib import resources
 from typing import Any
 
+from pytest_llmperf.core.baseline import MUST_MATCH, SHOWN
 from pytest_llmperf.core.metric import KEYS, METRICS, Shape
 from pytest_llmperf.core.slo import ARGUMENTS
 
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 _PERCENT = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*%\s*$"}
-_SHARE = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, _PERCENT]}
+_SHARE = {
+    "title": "a share such as 0.98 or 98%",
+    "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, _PERCENT],
+}
+_REGRESSION = {
+    "title": "a share such as 0.10 or 10%",
+    "anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 1}, _PERCENT],
+}
 _NAME = {"type": "string", "minLength": 1}
-_DURATION = {"anyOf": [_POSITIVE, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m)$"}]}
+_DURATION = {
+    "title": "a duration such as 30s or 300ms",
+    "anyOf": [_POSITIVE, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h)?$"}],
+}
+_DATE = {"title": "a date such as 2027-01-31", "type": "string", "format": "date"}
 
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "scenario": _NAME,
@@ -24,7 +36,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "iterations": {"type": "integer", "minimum": 1},
     "warmup": {"type": "integer", "minimum": 0},
     "max_iterations": {"type": "integer", "minimum": 1},
-    "max_regression": {"anyOf": [_POSITIVE, _PERCENT]},
+    "max_regression": _REGRESSION,
     "gate": {"type": "array", "items": {"enum": sorted(KEYS)}},
     "cases": {"anyOf": [_NAME, {"type": "array", "minItems": 1}]},
     "accuracy": {"type": "object", "minProperties": 1, "additionalProperties": _SHARE},
@@ -106,8 +118,8 @@ def build() -> dict[str, Any]:
     )
     accepted = _object(
         {
-            "max_regression": _ARGUMENTS["max_regression"],
-            "until": {"description": "the last day on which it holds", "type": "string", "format": "date"},
+            "max_regression": _REGRESSION,
+            "until": {**_DATE, "description": "the last day on which it holds"},
             "reason": _NAME,
         },
         required=["max_regression", "until", "reason"],
@@ -124,7 +136,9 @@ def build() -> dict[str, Any]:
                 "scenarios": _map(promised),
                 "prices": _map(price),
                 "accept": _map(accepted),
-                "baseline": _object({"must_match": {"type": "array", "items": _NAME}}),
+                "baseline": _object(
+                    {"must_match": {"type": "array", "items": {"enum": [*MUST_MATCH, *SHOWN]}}}
+                ),
                 "mock": mock,
             }
         ),
@@ -132,5 +146,10 @@ def build() -> dict[str, Any]:
     }
 
 
+def text() -> str:
+    """The schema as the file that editors read."""
+    return json.dumps(build(), indent=1, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
-    print(json.dumps(build(), indent=1, ensure_ascii=False))  # noqa: T201 - its purpose
+    print(text(), end="")  # noqa: T201 - its purpose
