@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -66,6 +66,17 @@ class Lead(Protocol):
 def in_turns(rng: Random) -> tuple[Arm, Arm]:
     """Both arms in random order, so that neither always comes second."""
     return (Arm.BASE, Arm.CANDIDATE) if rng.random() < 0.5 else (Arm.CANDIDATE, Arm.BASE)
+
+
+def paired(one: Sequence[Iteration], other: Sequence[Iteration]) -> tuple[list[Iteration], list[Iteration]]:
+    """The iterations of both arms in which every request of both succeeded, so that i-th values are pairs."""
+    pairs = [
+        (first, second)
+        for first, second in zip(one, other, strict=False)
+        if len(first.exchanges) == len(second.exchanges)
+        and all(exchange.failure is None for exchange in (*first.exchanges, *second.exchanges))
+    ]
+    return [first for first, _ in pairs], [second for _, second in pairs]
 
 
 def as_history(base: Base, measurement: Measurement | None) -> History:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.ab import Arm, Base, Lead, Switch, as_history, in_turns
+from pytest_llmperf.ab import Arm, Base, Lead, Switch, as_history, in_turns, paired
 from pytest_llmperf.client.reply import InvalidJson, RequestFailed
 from pytest_llmperf.core import gate
 from pytest_llmperf.core.baseline import History
@@ -224,7 +224,8 @@ class Repetition:
     @property
     def measurement(self) -> Measurement:
         """What was measured so far."""
-        measured = self._measured(self.iterations)
+        base = [] if self.base is None or self.base.missing is not None else self.base.iterations
+        measured = self._measured(self.iterations, in_pairs_with=base)
         if rounds := () if self.benchmark is None else rounds_of(self.benchmark):
             measured = replace(
                 measured, iterations=len(rounds), series={**measured.series, series_name("latency"): rounds}
@@ -234,16 +235,24 @@ class Repetition:
             warnings.append(f"first failing iteration: {_one_line(self.first_error)}")
         return replace(measured, stopped=self.stopped, warnings=tuple(warnings))
 
-    def _measured(self, iterations: Sequence[Iteration]) -> Measurement:
+    def _measured(
+        self, iterations: Sequence[Iteration], *, in_pairs_with: Sequence[Iteration] = ()
+    ) -> Measurement:
+        """All of *iterations*; under ``--llm-ab`` the series hold whole pairs only."""
         price = self.rig.slo_file.prices.get(self.about.model)
-        return measure(iterations, about=self.about, slo=self.slo, price=price)
+        measured = measure(iterations, about=self.about, slo=self.slo, price=price)
+        if not in_pairs_with:
+            return measured
+        whole, _ = paired(iterations, in_pairs_with)
+        return replace(measured, series=measure(whole, about=self.about, slo=self.slo, price=price).series)
 
     @property
     def base_measurement(self) -> Measurement | None:
         """What was measured of the other arm so far."""
         if self.base is None or not self.base.iterations:
             return None
-        return replace(self._measured(self.base.iterations), backend=self.base.label)
+        measured = self._measured(self.base.iterations, in_pairs_with=self.iterations)
+        return replace(measured, backend=self.base.label)
 
     def _judge(self, look: int, looks: tuple[int, ...]) -> Verdict:
         options, measurement = self.rig.options, self.measurement

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -231,3 +232,38 @@ def eventually(holds, *, within_s: float = 30.0) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def test_a_pair_with_a_failed_request_is_left_out_of_both_arms(project):
+    project.write(
+        "slo.yaml",
+        """
+        backends: {spare: {kind: mock}}
+        mock: {latency: {ttft: 'constant(2ms)', itl: 'constant(0ms)'}}
+        """,
+    )
+    project.write(
+        "test_chat.py",
+        """
+        import itertools
+        from pytest_llmperf import llm_slo
+        turns = itertools.count()
+
+        @llm_slo(success_rate=0.5, warmup=0, iterations=20, max_iterations=20)
+        def test_chat(llm, llm_mock):
+            turn = next(turns)
+            if turn == 7:
+                llm_mock.faults("status", status=500)
+            try:
+                llm.chat("merhaba")
+            finally:
+                llm_mock.faults()
+        """,
+    )
+    project.pytest("--llm-ab=spare", "--llm-gate=warn", "--llm-report=run.json")
+    (scenario,) = json.loads((project.root / "run.json").read_text())["scenarios"]
+    assert len(scenario["series"]["latency_s"]) == 19
+    compared = [
+        check["n"] for check in scenario["checks"] if check["kind"] == "regression" and check["unit"] == "s"
+    ]
+    assert compared == [19, 19]
