@@ -71,7 +71,8 @@ def connect(name: str, entry: BackendEntry, *, own_key: bool) -> Backend:
             f"backend {name}: the server lists no model. Name one with --llm-model, "
             f"or as backends.{name}.model in slo.yaml."
         )
-    return replace(backend, model=backend.model or server.models[0])
+    said = " ".join(part for part in (server.kind, server.version) if part and part != "unknown")
+    return replace(backend, model=backend.model or server.models[0], server=said or None)
 
 
 def _api_key(name: str, entry: BackendEntry, *, required: bool) -> str | None:

@@ -15,7 +15,7 @@ from pytest_llmperf.markers import node_id
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.scenario import slo_of
 
-#: Assumed for an iteration of which nothing is known.
+#: Assumed for an iteration that was never measured, unless a promise says less.
 UNKNOWN_S = 0.5
 
 
@@ -44,4 +44,4 @@ def _iteration_s(slo: Slo, rig: Rig, scenario: str) -> float:
     if stored and (tasks := stored[-1].series.get("task_s")):
         return statistics.median(tasks)
     promised = [limit.bound for limit in slo.limits if limit.metric in {"latency", "task"}]
-    return min(promised) if promised else UNKNOWN_S
+    return min([*promised, UNKNOWN_S])

@@ -192,7 +192,7 @@ class Repetition:
         # A limit below 1 expects failures: then it takes a whole first look of them.
         enough = GONE_AFTER if success is None or success.bound == 1 else max(GONE_AFTER, self.slo.iterations)
         if self._gone >= enough:
-            self.stopped = f"stopped after {self._gone} iterations in a row found no server"
+            self.stopped = f"{self._gone} iterations in a row found no server"
         if self.progress is not None:
             self.progress.update(len(self.iterations), size)
 

@@ -252,14 +252,18 @@ class Rig:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What must match for two measurements on this rig to be comparable; the rest is measured."""
-        facts = {
+        """The conditions of measuring on this rig, see `core.baseline`; streaming is found by measuring."""
+        known = {
+            "hardware": self.backend.hardware,
+            "model": self.backend.model,
+            "server": self.backend.server,
+        }
+        return {
             "backend kind": str(self.entry.kind),
             "load profile": "closed, one at a time",
             "cache mode": "as-is",
+            **{name: value for name, value in known.items() if value},
         }
-        hardware = self.backend.hardware
-        return {**facts, "hardware": hardware} if hardware else facts
 
     def terms(self, look: int = 0, looks: tuple[int, ...] = ()) -> Terms:
         """On what terms this session judges."""

@@ -25,5 +25,6 @@ class Backend:
     url: str = field(repr=False)
     model: str | None = None  #: None: the first model that the server lists
     api_key: str | None = field(default=None, repr=False)
+    server: str | None = None  #: what it says it is, such as "vllm 0.32.0"
     hardware: str | None = None  #: label for the baseline's fingerprint
     timeouts: Timeouts = Timeouts()

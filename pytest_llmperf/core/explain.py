@@ -29,7 +29,7 @@ def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -
         for failure in measurement.failures
     ]
     if measurement.stopped:
-        lines.append(f"{measurement.name}  {measurement.stopped}")
+        lines.append(f"{measurement.name}  stopped: {measurement.stopped}")
     return "\n".join(lines) or f"{measurement.name}  {verdict.reason}"
 
 
