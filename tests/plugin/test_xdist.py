@@ -216,3 +216,23 @@ def test_baselines_of_workers_are_saved_by_the_controller(project):
         "pool",
         *(f"test_project.py::test_router[{name}]" for name in ("a-0.1", "b-0.16", "c-0.12")),
     ]
+
+
+def test_a_worker_that_crashes_between_tests_fails_the_run(project):
+    project.test("@llm_slo(p95_ms=150, iterations=5)\ndef test_router(ask):\n    ask()\n")
+    project.write(
+        "other.py",
+        """
+        import os
+
+        def pytest_runtest_logfinish(nodeid):
+            if "PYTEST_XDIST_WORKER" in os.environ:
+                os._exit(1)
+        """,
+    )
+    project.pytester.syspathinsert()
+    session = project.run_apart(
+        "-n1", "--max-worker-restart=0", plugins=("llmperf", "xdist", "other"), timeout_s=120
+    )
+    assert session.exit != 0
+    assert any("a worker crashed" in problem for problem in session.report["problems"])
