@@ -42,20 +42,37 @@ def shuffled(cases: Sequence[Any], *, seed: int, scenario: str) -> Iterator[Any]
 
 
 def _yaml(path: Path) -> Any:
-    return yaml.safe_load(path.read_text("utf-8"))
+    return yaml.safe_load(path.read_text("utf-8-sig"))
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text("utf-8"))
+    return json.loads(path.read_text("utf-8-sig"))
 
 
 def _jsonl(path: Path) -> Any:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    # Not splitlines(): a JSON text may hold U+2028 and other line ends of Unicode.
+    lines = path.read_text("utf-8-sig").split("\n")
+    return [_json_line(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _json_line(number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from None
 
 
 def _csv(path: Path) -> Any:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file))
+        rows = csv.DictReader(file, strict=True)
+        return [_complete(rows.line_num, row) for row in rows]
+
+
+def _complete(line: int, row: dict[Any, Any]) -> dict[Any, Any]:
+    """*row* unless it has more or fewer fields than the header."""
+    if None in row or None in row.values():
+        raise ValueError(f"line {line}: not as many fields as the header has")
+    return row
 
 
 _READERS = {".yaml": _yaml, ".yml": _yaml, ".json": _json, ".jsonl": _jsonl, ".csv": _csv}

@@ -15,7 +15,7 @@ import pytest
 from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.outcome import Outcome
-from pytest_llmperf.core.share import parse_share
+from pytest_llmperf.core.share import parse_regression
 
 
 class GateMode(StrEnum):
@@ -111,10 +111,7 @@ def strict_outcomes(text: str) -> frozenset[Outcome]:
 
 
 def _regression(text: str) -> float:
-    share = parse_share(text if "%" in text else float(text))
-    if not 0 < share <= 10:
-        raise ValueError("expected a share above 0 such as 10% or 0.10")
-    return share
+    return parse_regression(text if "%" in text else float(text))
 
 
 SPECS: dict[str, _Spec] = {

@@ -104,21 +104,18 @@ class Rig:
             for pattern, accepted in file.accept.items()
             if matches(node_id, pattern)
         ]
-        return self._sized(build({name: value for layer in layers for name, value in layer.items()}))
+        return self._sized({name: value for layer in layers for name, value in layer.items()})
 
-    def _sized(self, slo: Slo) -> Slo:
-        """*slo* with the number of iterations that this session asks for."""
+    def _sized(self, arguments: dict[str, Any]) -> Slo:
+        """The promise, with the number of iterations that this session asks for."""
         options = self.options
         if options.quick:
-            return replace(slo, iterations=3, max_iterations=3, warmup=1)
+            return replace(build(arguments), iterations=3, max_iterations=3, warmup=1, notes=())
         if options.saves:
-            slo = replace(slo, iterations=max(slo.iterations, BASELINE_ITERATIONS))
-        slo = replace(slo, **options.overrides)
-        if options.gate is GateMode.OFF or options.saves:
-            return replace(slo, max_iterations=slo.iterations)
-        if "max_iterations" in options.overrides:
-            return replace(slo, iterations=min(slo.iterations, slo.max_iterations))
-        return replace(slo, max_iterations=max(slo.iterations, slo.max_iterations))
+            arguments["iterations"] = max(arguments.get("iterations", 0), BASELINE_ITERATIONS)
+        slo = build({**arguments, **options.overrides}, cap=options.overrides.get("max_iterations"))
+        once = options.gate is GateMode.OFF or options.saves
+        return replace(slo, max_iterations=slo.iterations) if once else slo
 
     def role(self, name: str | None) -> Role:
         """The role called *name*; an empty one for None. Raises LlmPerfUsageError when there is none."""

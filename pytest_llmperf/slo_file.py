@@ -16,7 +16,8 @@ from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.core.price import Price
-from pytest_llmperf.core.slo import parse_arguments, parse_regression
+from pytest_llmperf.core.share import parse_regression
+from pytest_llmperf.core.slo import parse_arguments
 from pytest_llmperf.slo_document import Document
 
 #: A layer of checked ``llm_slo`` arguments, see `parse_arguments`.

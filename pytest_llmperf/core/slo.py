@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import KEYS, METRICS, QUANTILES, Key, Shape, nearest, parse_key
-from pytest_llmperf.core.share import parse_share
+from pytest_llmperf.core.share import parse_rate, parse_regression
 
 #: What is compared with the baseline when ``gate=`` says nothing; those not measured are left out.
 DEFAULT_GATE = ("p95_ms", "ttft_p95_ms", "success_rate", "pass_rate", "json_valid")
@@ -59,25 +59,6 @@ class Slo:
     def gates(self) -> tuple[Key, ...]:
         """What is compared with the baseline."""
         return tuple(KEYS[key] for key in self.gate)
-
-
-def parse_rate(value: object) -> float:
-    """A share from 0 to 1. Raises ValueError."""
-    share = parse_share(value)
-    if not 0 <= share <= 1:
-        raise ValueError(f"{value!r} is out of range; expected a share from 0 to 1, or such as '98%'")
-    return share
-
-
-def parse_regression(value: object) -> float:
-    """How much worse is allowed: a share above 0. Raises ValueError.
-
-    More than 1 needs its percent sign: whoever writes 10 means 10 %, and 1000 % would gate nothing.
-    """
-    share = parse_share(value)
-    if not 0 < share <= (10 if isinstance(value, str) else 1):
-        raise ValueError(f"{value!r} is out of range; expected a share such as 0.10 or '10%'")
-    return share
 
 
 #: Arguments of ``llm_slo`` that are not limits: name -> what is expected, for errors and the reference.
@@ -240,5 +221,4 @@ __all__ = [
     "nearest",
     "parse_arguments",
     "parse_limit",
-    "parse_regression",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from contextlib import suppress
 from pathlib import Path
 
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
@@ -25,9 +26,10 @@ def machine() -> dict[str, str]:
 def detected_gpu(directory: Path = _NVIDIA) -> str | None:
     """Name of the first NVIDIA GPU, read from its Linux driver; None when there is none to see."""
     for information in sorted(directory.glob("*/information")):
-        match = re.search(r"^Model:\s*(.+)$", information.read_text(errors="replace"), re.MULTILINE)
-        if match:
-            return match[1].strip()
+        with suppress(OSError):
+            text = information.read_text(errors="replace")
+            if match := re.search(r"^Model:\s*(.+)$", text, re.MULTILINE):
+                return match[1].strip()
     return None
 
 

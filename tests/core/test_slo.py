@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import KEYS
+from pytest_llmperf.core.share import parse_regression, parse_share
 from pytest_llmperf.core.slo import (
     ARGUMENTS,
     DEFAULT_GATE,
@@ -14,8 +15,6 @@ from pytest_llmperf.core.slo import (
     build,
     parse_arguments,
     parse_limit,
-    parse_regression,
-    parse_share,
 )
 
 GOOD = {
