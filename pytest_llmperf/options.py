@@ -254,6 +254,10 @@ def _agreeing(options: Options) -> Options:
     """*options* unless two of them contradict each other."""
     if options.save_baseline and options.append_baseline:
         raise pytest.UsageError("--save-baseline and --llm-append-baseline: one or the other")
+    if options.saves and options.gate is GateMode.OFF:
+        raise pytest.UsageError(
+            "--llm-gate=off judges nothing, and only what was judged is stored: use --llm-gate=warn"
+        )
     if options.saves and (options.ab is not None or options.quick):
         other = "--llm-ab" if options.ab is not None else "--llm-quick"
         raise pytest.UsageError(f"{other} measures nothing that could be stored as a baseline")

@@ -194,3 +194,21 @@ def test_options_that_contradict_each_other_are_refused(project, words):
     session = project.run(*words)
     assert session.exit == 4
     assert stored(project) == []
+
+
+def test_small_steps_do_not_creep_past_the_anchor(project):
+    project.write("pytest.ini", "[pytest]\n")
+    creeping = """
+        @llm_slo(iterations=100, max_iterations=100)
+        def test_router(ask, noisy):
+            ask(noisy({median}))
+        """
+    project.test(creeping.format(median=0.100))
+    assert project.run("--save-baseline").exit == 0
+    for median in (0.108, 0.117, 0.126):
+        project.test(creeping.format(median=median))
+        assert project.run("--llm-append-baseline").exit == 0
+    project.test(creeping.format(median=0.136))
+    session = project.run()
+    assert session.exit == 1
+    assert "since the anchor: p95" in session.text
