@@ -67,8 +67,8 @@ def test_failed_requests_are_counted_by_kind_with_an_example():
 
 
 def test_why_measuring_stopped_is_told():
-    text = failure_text(scenario(stopped="stopped after 5 iterations in a row found no server"))
-    assert text == "test_router  stopped after 5 iterations in a row found no server"
+    text = failure_text(scenario(stopped="5 iterations in a row found no server"))
+    assert text == "test_router  stopped: 5 iterations in a row found no server"
 
 
 def test_a_verdict_without_a_broken_check_gives_its_own_reason():
