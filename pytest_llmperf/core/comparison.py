@@ -112,6 +112,12 @@ def _compare_times(
         return _missing(key, slo, Outcome.FAILED, reason, excusable=nothing is not None)
     if terms.rule is Rule.PLAIN:
         decision = gate.decide_plain(current, stored, quantile=quantile, max_regression=slo.max_regression)
+        alarms = gate.plain_alarms(stored, quantile=quantile, max_regression=slo.max_regression)
+        if alarms is not None:
+            told = (
+                f"the bare rule fails {show(alarms, '')} of all pairs of stored runs that differ in nothing"
+            )
+            decision = replace(decision, warnings=(*decision.warnings, told))
         return _compared(decision, key, slo, _origin(runs), terms)
     decision = gate.decide(
         current,

@@ -238,6 +238,12 @@ def test_the_plain_rule_fails_what_is_not_proven():
     assert verdict.reason == ("p95 125 ms (n=30), baseline 109 ms (main@3f2c1a9, n=30), x1.15, limit x1.10")
 
 
+def test_the_plain_rule_says_how_often_it_fails_unchanged_code():
+    runs = stored(runs=2).runs + stored(0.12, runs=1).runs
+    verdict = judge(measured(), slo(), History(runs=runs), Terms(rule=Rule.PLAIN))
+    assert "the bare rule fails 33.3 % of all pairs of stored runs that differ in nothing" in verdict.warnings
+
+
 def test_the_plain_rule_passes_what_is_within_the_limit():
     verdict = judge(measured(0.105, n=30), slo(), stored(n=30, runs=1), Terms(rule=Rule.PLAIN))
     assert verdict.outcome is Outcome.PASSED
