@@ -115,7 +115,7 @@ def _compare_times(
         alarms = gate.plain_alarms(stored, quantile=quantile, max_regression=slo.max_regression)
         if alarms is not None:
             told = (
-                f"the bare rule fails {show(alarms, '')} of all pairs of stored runs that differ in nothing"
+                f"the bare rule fails {show(alarms, '')} of the pairs of stored runs, which differ in nothing"
             )
             decision = replace(decision, warnings=(*decision.warnings, told))
         return _compared(decision, key, slo, _origin(runs), terms)
