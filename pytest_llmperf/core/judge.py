@@ -42,9 +42,7 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
         reason=_reason(checks, outcome),
         checks=checks,
         # A broken limit or a proven regression cannot be mended by more samples.
-        settled=terms.last
-        or outcome in {Outcome.FAILED, Outcome.REGRESSED}
-        or all(each.settled for each in judged),
+        settled=outcome in {Outcome.FAILED, Outcome.REGRESSED} or all(each.settled for each in judged),
         warnings=tuple(warnings),
     )
 

@@ -24,10 +24,5 @@ class Terms:
     run_effect: float | None = None  #: run-to-run noise (log scale) pooled over scenarios, if known
     interleaved: bool = False  #: the history is the other arm of this very run: no run effect
 
-    @property
-    def last(self) -> bool:
-        """Whether no more samples will be taken."""
-        return self.look >= len(self.looks) - 1
-
 
 ONE_LOOK = Terms()

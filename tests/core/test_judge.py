@@ -178,6 +178,16 @@ def test_several_doubts_are_named_after_the_first():
     assert verdict.reason.endswith(" · likewise task p95")
 
 
+@pytest.mark.parametrize(
+    ("factor", "outcome"), [(1.50, Outcome.UNPROVEN), (1.53, Outcome.UNPROVEN), (1.57, Outcome.REGRESSED)]
+)
+def test_a_proof_takes_one_chance_in_5000(factor, outcome):
+    # At 1.50 chance alone would do this four times in 10 000, at 1.53 five times in 20 000.
+    slow = measured(series={"latency_s": tuple(factor * value for value in wild(60))})
+    verdict = judge(slow, slo(), stored(series={"latency_s": wild(201)}), Terms(run_effect=0.05))
+    assert compared(verdict).outcome is outcome
+
+
 # Looks
 
 
@@ -425,6 +435,12 @@ def test_where_every_request_failed_success_rate_alone_says_so():
     verdict = judge(all_failed(), slo(**PROMISES), stored(proportions={}))
     assert verdict.reason == "success_rate 0 % < 100 % (0 of 60, 95 % interval 0-6.02 %)"
     assert [check.metric for check in verdict.broken] == ["success_rate"]
+
+
+def test_what_is_missing_for_another_cause_is_said_as_well():
+    shares = {"success_rate": Count(successes=59, trials=60), "pass_rate": all_of(59)}
+    verdict = judge(measured(proportions=shares, failed=1), slo(cache_hit_rate=0.5), History())
+    assert {check.metric for check in verdict.broken} == {"success_rate", "cache_hit_rate"}
 
 
 def test_a_gate_that_cannot_know_fails_where_failures_are_allowed():

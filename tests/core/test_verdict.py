@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.core.outcome import Outcome
-from pytest_llmperf.core.terms import ONE_LOOK, Terms
 from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
 
 
@@ -39,16 +38,3 @@ def test_the_broken_checks_are_those_that_fail_a_run():
     checks = tuple(check(outcome=outcome) for outcome in Outcome)
     verdict = Verdict(outcome=Outcome.FAILED, reason="", checks=checks)
     assert [each.outcome for each in verdict.broken] == [Outcome.REGRESSED, Outcome.FAILED]
-
-
-@pytest.mark.parametrize(
-    ("terms", "last"),
-    [
-        (ONE_LOOK, True),
-        (Terms(looks=(30,)), True),
-        (Terms(look=0, looks=(30, 60)), False),
-        (Terms(look=1, looks=(30, 60)), True),
-    ],
-)
-def test_the_last_look_is_known(terms, last):
-    assert terms.last is last
