@@ -20,6 +20,7 @@ _SAVE_CURSOR, _RESTORE_CURSOR, _CLEAR_TO_END = "\x1b7", "\x1b8", "\x1b[K"
 
 def show(reporter: pytest.TerminalReporter, run: Run, *, histograms: bool) -> None:
     """Write the section ``llm performance``, with a histogram of every scenario when asked for."""
+    reporter.ensure_newline()  # else it would follow the first line that is written
     if reporter.verbosity >= 0:
         bad = run.outcome in {Outcome.FAILED, Outcome.REGRESSED}
         reporter.section("llm performance", red=bad, bold=bad)

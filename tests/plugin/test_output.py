@@ -183,3 +183,10 @@ def test_secrets_are_in_no_output_report_baseline_or_error(project, monkeypatch)
     assert session.exit == 1
     assert len(texts) >= 4
     assert not any(SECRET in text for text in texts)
+
+
+def test_the_table_follows_its_header(project):
+    project.test("@llm_slo(iterations=5, max_iterations=5)\ndef test_router(ask):\n    ask()\n")
+    lines = project.run_apart().text.splitlines()
+    header = next(number for number, line in enumerate(lines) if line.startswith("scenario (ms)"))
+    assert lines[header + 1].startswith("test_router")
