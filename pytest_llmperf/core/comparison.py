@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_llmperf.core import gate
-from pytest_llmperf.core.baseline import SHOWN, History, StoredRun, differences
+from pytest_llmperf.core.baseline import History, StoredRun
 from pytest_llmperf.core.judged import Judged, finite
 from pytest_llmperf.core.measurement import Count, Measurement
 from pytest_llmperf.core.metric import METRICS, QUANTILES, Key, Shape, series_name
@@ -38,12 +38,11 @@ def compare(measurement: Measurement, slo: Slo, history: History, terms: Terms) 
     compared = [_compare(measurement, key, runs, slo, terms) for key in slo.gates]
     judged = [each for each in compared if each is not None]
     judged += _since_anchor(measurement, runs, slo, terms, known=judged)
-    return [*_remarked(judged[:1], runs[-1], measurement), *judged[1:]]
+    return [*_remarked(judged[:1], history.changed(measurement)), *judged[1:]]
 
 
-def _remarked(first: Sequence[Judged], newest: StoredRun, measurement: Measurement) -> list[Judged]:
+def _remarked(first: Sequence[Judged], changed: Sequence[str]) -> list[Judged]:
     """*first* with a remark on what else changed: an upgrade is to be gated, and to be seen."""
-    changed = differences(newest.facts, measurement.facts, names=SHOWN)
     if not changed:
         return list(first)
     remark = f"compared although this changed: {'; '.join(changed)}"

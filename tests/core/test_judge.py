@@ -339,7 +339,7 @@ def test_a_ratio_just_past_the_limit_is_not_shown_as_the_limit():
 def test_another_model_is_compared_and_told():
     verdict = judge(measured(n=200), slo(p95_ms=150), stored(facts={**FACTS, "model": "llama"}))
     assert verdict.outcome is Outcome.PASSED
-    assert "model: llama then, qwen now" in verdict.warnings
+    assert verdict.warnings == ("compared although this changed: model: llama then, qwen now",)
 
 
 def test_while_a_baseline_is_saved_no_change_is_told():
