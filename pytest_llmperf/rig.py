@@ -99,12 +99,12 @@ class Rig:
             for target, layer in self.entry.slo.items()
             if target in {role, pooled} or matches(node_id, target)
         ]
-        layers += [
-            {"max_regression": accepted.max_regression}
-            for pattern, accepted in file.accept.items()
-            if matches(node_id, pattern)
-        ]
-        return self._sized({name: value for layer in layers for name, value in layer.items()})
+        merged = {name: value for layer in layers for name, value in layer.items()}
+        for pattern, accepted in file.accept.items():
+            if matches(node_id, pattern):  # it allows more, and never less than a mark does already
+                allowed = merged.get("max_regression", Slo().max_regression)
+                merged["max_regression"] = max(allowed, accepted.max_regression)
+        return self._sized(merged)
 
     def _sized(self, arguments: dict[str, Any]) -> Slo:
         """The promise, with the number of iterations that this session asks for."""

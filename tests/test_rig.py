@@ -156,6 +156,11 @@ def test_an_accepted_regression_is_allowed(rig_of):
     assert rig.slo("tests/test_a.py::test_chat", []).max_regression == pytest.approx(0.1)
 
 
+def test_an_accepted_regression_never_allows_less_than_the_mark_does(rig_of):
+    rig = rig_of("accept: {'*': {max_regression: 30%, until: 2027-01-31, reason: bigger prompt}}")
+    assert rig.slo(ID, marked({"max_regression": 0.5})).max_regression == pytest.approx(0.5)
+
+
 # How often
 
 
