@@ -245,15 +245,16 @@ def test_a_pair_with_a_failed_request_is_left_out_of_both_arms(project):
     project.write(
         "test_chat.py",
         """
-        import itertools
+        from collections import Counter
         from pytest_llmperf import llm_slo
-        turns = itertools.count()
+        turns = Counter()
+        failing = {("spare", 4), ("mock", 9)}
 
         @llm_slo(success_rate=0.5, warmup=0, iterations=20, max_iterations=20)
         def test_chat(llm, llm_mock):
-            turn = next(turns)
-            if turn == 7:
-                llm_mock.faults("status", status=500)
+            turns[llm.backend] += 1
+            if (llm.backend, turns[llm.backend]) in failing:
+                llm_mock.faults(kind="status", status=500)
             try:
                 llm.chat("merhaba")
             finally:
@@ -262,8 +263,10 @@ def test_a_pair_with_a_failed_request_is_left_out_of_both_arms(project):
     )
     project.pytest("--llm-ab=spare", "--llm-gate=warn", "--llm-report=run.json")
     (scenario,) = json.loads((project.root / "run.json").read_text())["scenarios"]
-    assert len(scenario["series"]["latency_s"]) == 19
     compared = [
-        check["n"] for check in scenario["checks"] if check["kind"] == "regression" and check["unit"] == "s"
+        check for check in scenario["checks"] if check["kind"] == "regression" and check["unit"] == "s"
     ]
-    assert compared == [19, 19]
+    assert (scenario["requests"]["sent"], scenario["requests"]["failed"]) == (20, 1)
+    assert len(scenario["series"]["latency_s"]) == 18
+    assert [check["n"] for check in compared] == [18, 18]
+    assert all("(spare, n=18)" in check["reason"] for check in compared)
