@@ -23,16 +23,16 @@ BUILT_IN = {
 PREFLIGHT_S = 5.0
 
 
-def entry_of(name: str, slo_file: SloFile) -> BackendEntry:
+def entry_of(name: str, slo_file: SloFile, *, option: str) -> BackendEntry:
     """What is known of the backend *name*: slo.yaml's words over the built-in ones.
 
-    Raises LlmPerfUsageError when neither knows it.
+    Raises LlmPerfUsageError, which names *option*, when neither knows it.
     """
     known, given = BUILT_IN.get(name), slo_file.backends.get(name)
     if known is None and given is None:
         names = (*BUILT_IN, *slo_file.backends)
         raise LlmPerfUsageError(
-            f"{name} is not a backend{nearest(name, names)} "
+            f"{option}: {name} is not a backend{nearest(name, names)} "
             f"Built in or under backends: in slo.yaml are {', '.join(dict.fromkeys(names))}."
         )
     merged = given or BackendEntry()

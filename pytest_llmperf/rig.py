@@ -65,7 +65,7 @@ class Rig:
     @cached_property
     def entry(self) -> BackendEntry:
         """What is known of the selected backend, with what the command line says of it."""
-        entry = entry_of(self.options.backend, self.slo_file)
+        entry = entry_of(self.options.backend, self.slo_file, option="--llm-backend")
         return replace(entry, url=self.options.url or entry.url, model=self.options.model or entry.model)
 
     @property
@@ -226,7 +226,7 @@ class Rig:
             # Another server of the same kind, so that only the server differs.
             entry = replace(self.entry, url=name, model=self.options.model)
             return connect(label_of(name), entry, own_key=False)
-        entry = entry_of(name, self.slo_file)
+        entry = entry_of(name, self.slo_file, option="--llm-ab")
         if entry.kind == "mock" and entry.url is None:
             entry = replace(entry, url=self.mock.url)
         return connect(name, replace(entry, model=self.options.model or entry.model), own_key=False)

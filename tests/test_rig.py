@@ -309,7 +309,9 @@ def test_the_rule_follows_from_the_options(rig_of, options, rule):
 
 
 def test_a_backend_that_nobody_knows_is_refused_at_once(tmp_path):
-    with pytest.raises(LlmPerfUsageError, match=r'vlm is not a backend\. Did you mean "vllm"\? Built in or'):
+    with pytest.raises(
+        LlmPerfUsageError, match=r'--llm-backend: vlm is not a backend\. Did you mean "vllm"\? Built in or'
+    ):
         Rig.build(Options(backend="vlm"), tmp_path)
 
 

@@ -150,7 +150,7 @@ def test_a_wrong_environment_variable_is_named(project, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        ("--llm-backend=vlm", 'vlm is not a backend. Did you mean "vllm"?'),
+        ("--llm-backend=vlm", '--llm-backend: vlm is not a backend. Did you mean "vllm"?'),
         ("--llm-slo-file=other.yaml", "other.yaml does not exist"),
     ],
 )
