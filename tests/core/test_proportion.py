@@ -112,3 +112,8 @@ def test_swapping_the_arms_swaps_regressed_and_improved(trials, base_trials, dat
     one = decide_proportion(good, trials, base_good, base_trials)
     other = decide_proportion(base_good, base_trials, good, trials)
     assert (one.outcome is Outcome.REGRESSED) == (other.outcome is Outcome.IMPROVED)
+
+
+def test_a_record_without_a_failure_passes_however_short():
+    assert decide_proportion(20, 20, 200, 200).outcome is Outcome.PASSED
+    assert decide_proportion(19, 20, 200, 200).outcome is not Outcome.PASSED
