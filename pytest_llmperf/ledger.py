@@ -54,6 +54,7 @@ class Ledger:
         """The session's run: pooled scenarios judged, the baseline saved unless *interrupted*."""
         scenarios = tuple(_with_history(scenario, rig) for scenario in _pooled(self.scenarios, rig))
         warnings = [] if (sentence := drift(scenarios)) is None else [sentence]
+        warnings += rig.strangers({scenario.measurement.scenario for scenario in scenarios})
         run = Run(
             started=_iso(dt.datetime.fromtimestamp(self.started, dt.UTC)),
             environment={

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,7 +20,7 @@ from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import nearest
-from pytest_llmperf.core.slo import Slo, build, parse_arguments
+from pytest_llmperf.core.slo import Slo, build, merged, parse_arguments
 from pytest_llmperf.core.terms import Rule, Terms
 from pytest_llmperf.options import BASELINE_ITERATIONS, GateMode, Options
 from pytest_llmperf.slo_file import BackendEntry, Role, SloFile, load, matches
@@ -99,12 +99,22 @@ class Rig:
             for target, layer in self.entry.slo.items()
             if target in {role, pooled} or matches(node_id, target)
         ]
-        merged = {name: value for layer in layers for name, value in layer.items()}
+        arguments = merged(layers)
         for pattern, accepted in file.accept.items():
             if matches(node_id, pattern):  # it allows more, and never less than a mark does already
-                allowed = merged.get("max_regression", Slo().max_regression)
-                merged["max_regression"] = max(allowed, accepted.max_regression)
-        return self._sized(merged)
+                allowed = arguments.get("max_regression", Slo().max_regression)
+                arguments["max_regression"] = max(allowed, accepted.max_regression)
+        return self._sized(arguments)
+
+    def strangers(self, scenarios: Collection[str]) -> list[str]:
+        """A warning for each name under the backend's ``slo`` that is no role and none of *scenarios*."""
+        known = {*self.slo_file.roles, *scenarios}
+        return [
+            f"slo.yaml  backends.{self.options.backend}.slo.{target}: no role, and no scenario of this "
+            f"session, has this name, so its limits held nothing{nearest(target, tuple(known))}"
+            for target in self.entry.slo
+            if target not in known and not {"*", "?", "[", ":", "/"}.intersection(target)
+        ]
 
     def _sized(self, arguments: dict[str, Any]) -> Slo:
         """The promise, with the number of iterations that this session asks for."""

@@ -119,7 +119,7 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
         line=(line or 0) + 1,
         backend=rig.options.backend if asks else "",
         model=(rig.backend.model or "") if asks else "",
-        facts=rig.facts if asks else {},
+        facts=(rig.facts if asks else {}) | ({"items": node_id(item)} if slo.scenario else {}),
         warmup=slo.warmup,
     )
     return Repetition(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,21 @@ def test_a_backend_limits_a_pooled_scenario_by_its_name(rig_of):
     rig = rig_of("backends: {mock: {slo: {frontdoor: {p95_ms: 150}}}}")
     assert rig.slo(ID, marked({"scenario": "frontdoor"})).limits
     assert not rig.slo(ID, []).limits
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("routr", 'slo.yaml  backends.mock.slo.routr: no role.*Did you mean "router"'),
+        ("router", None),  # a role
+        ("frontdoor", None),  # a pooled scenario
+        ("'*::test_other'", None),  # of a test that was not selected
+    ],
+)
+def test_limits_under_a_name_that_nobody_has_are_told(rig_of, target, said):
+    rig = rig_of(f"{{roles: {{router: {{}}}}, backends: {{mock: {{slo: {{{target}: {{p95_ms: 150}}}}}}}}}}")
+    warnings = rig.strangers({"frontdoor", ID})
+    assert [bool(re.search(said, warning)) for warning in warnings] == [True] if said else warnings == []
 
 
 def test_an_accepted_regression_is_allowed(rig_of):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -159,7 +160,7 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
             kinds[failure.kind] = replace(known, count=known.count + failure.count)
     return replace(
         first,
-        facts={name: _agreed(words) for name, words in facts.items()},
+        facts={name: _items(words) if name == "items" else _agreed(words) for name, words in facts.items()},
         iterations=sum(part.iterations for part in parts),
         series=series,
         proportions=proportions,
@@ -184,6 +185,12 @@ def _facts(exchanges: Sequence[Exchange], model: str) -> dict[str, str]:
     if exchanges:
         facts["streaming"] = _agreed(["on" if exchange.streamed else "off" for exchange in exchanges])
     return facts
+
+
+def _items(words: Sequence[str]) -> str:
+    """Which items a pool is made of, such as ``4 (9f86d081)``: half of them measure something else."""
+    names = sorted(set(words))
+    return f"{len(names)} ({hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:8]})"
 
 
 def _agreed(words: Sequence[str]) -> str:

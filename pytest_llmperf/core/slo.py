@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -75,8 +75,12 @@ ARGUMENTS = {
 }
 
 
+#: Arguments that hold one thing per name, of which an inner layer replaces or adds some.
+_BY_NAME = frozenset({"accuracy"})
+
+
 def parse_arguments(arguments: Mapping[str, object], *, where: str | Callable[[str], str]) -> dict[str, Any]:
-    """One layer of ``llm_slo`` arguments, checked; merge layers with ``dict.update``, then `build`.
+    """One layer of ``llm_slo`` arguments, checked; put layers together with `merged`, then `build`.
 
     *where* opens every error text, such as ``test_chat.py:12  @llm_slo``; it may depend on the
     argument. Limits are kept under ``"metric statistic"``, so that a later ``p95_s`` overrides an
@@ -96,6 +100,16 @@ def parse_arguments(arguments: Mapping[str, object], *, where: str | Callable[[s
             place = where if isinstance(where, str) else where(name)
             raise LlmPerfUsageError(f"{place}  {_sentence(name, error)}") from None
     return layer
+
+
+def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """*layers*, outermost first, as one: the inner one wins; named checks are put together by name."""
+    together: dict[str, Any] = {}
+    for layer in layers:
+        by_name = {name: (*together.get(name, ()), *layer[name]) for name in _BY_NAME & layer.keys()}
+        together.update(layer)
+        together.update({name: tuple(dict(pairs).items()) for name, pairs in by_name.items()})
+    return together
 
 
 def _sentence(name: str, error: Exception) -> str:
@@ -218,6 +232,7 @@ __all__ = [
     "Limit",
     "Slo",
     "build",
+    "merged",
     "nearest",
     "parse_arguments",
     "parse_limit",

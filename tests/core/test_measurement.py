@@ -245,6 +245,17 @@ def test_the_parts_of_a_pooled_scenario_add_up(request_of, iteration_of):
     assert one.wall_s == pytest.approx(6.0)
 
 
+@pytest.mark.parametrize(
+    ("items", "same"), [("ab", True), ("ba", True), ("a", False), ("abc", False), ("ac", False)]
+)
+def test_a_pool_knows_which_items_it_is_made_of(items, same):
+    def pooled(names):
+        return pool([Measurement(scenario="router", name="router", facts={"items": name}) for name in names])
+
+    assert (pooled(items).facts["items"] == pooled("ab").facts["items"]) is same
+    assert pooled(items).facts["items"].startswith(f"{len(items)} (")
+
+
 def test_a_pool_of_one_is_that_one(request_of, iteration_of):
     one = measured(iteration_of(request_of(model="qwen", json_valid=True)))
     assert pool([one]) == one

@@ -13,6 +13,7 @@ from pytest_llmperf.core.slo import (
     Limit,
     Slo,
     build,
+    merged,
     parse_arguments,
     parse_limit,
 )
@@ -31,10 +32,7 @@ GOOD = {
 
 
 def slo(*layers, **arguments):
-    merged = {}
-    for layer in (*layers, arguments):
-        merged |= parse_arguments(layer, where="here")
-    return build(merged)
+    return build(merged(parse_arguments(layer, where="here") for layer in (*layers, arguments)))
 
 
 def refusal(arguments, where="test_chat.py:12  @llm_slo"):
@@ -55,6 +53,15 @@ def test_the_default_gate_is_latency_ttft_and_the_shares():
         ("pass_rate", "rate"),
         ("json_valid", "rate"),
     ]
+
+
+def test_an_inner_accuracy_replaces_that_of_the_same_name_only():
+    outer, inner = {"route": 0.95, "intent": 0.5}, {"intent": 0.9, "date": 0.8}
+    assert dict(slo({"accuracy": outer}, {"accuracy": inner}).accuracy) == {
+        "route": 0.95,
+        "intent": 0.9,
+        "date": 0.8,
+    }
 
 
 def test_every_argument_is_taken():

@@ -51,10 +51,26 @@ def test_a_pooled_scenario_has_one_baseline(project):
     assert project.run("--save-baseline", "--llm-iterations=60").exit == 0
     assert len(list(project.path.glob(".llmperf/baselines/*/*/*.json"))) == 1
     assert project.run("--llm-iterations=60").scenario()["outcome"] == "passed"
-    project.test(PARAMETERS.format(latencies=[0.15, 0.15, 0.15, 0.15]).replace("p95_ms=150", "p95_ms=900"))
+    slower = PARAMETERS.format(latencies=[0.1, 0.101, 0.102, 0.103]).replace("ask(latency_s)", "ask(0.15)")
+    project.test(slower.replace("p95_ms=150", "p95_ms=900"))
     session = project.run("--llm-iterations=60")
     assert session.exit == 1
     assert session.scenario()["outcome"] == "regressed"
+
+
+def test_a_part_of_the_items_is_not_compared_with_all(project):
+    project.test(PARAMETERS.format(latencies=[0.1, 0.101, 0.102, 0.103]))
+    assert project.run("--save-baseline", "--llm-iterations=60").exit == 0
+    part = project.run("--llm-iterations=60", "-k", "0.101 or 0.102")
+    assert part.scenario()["outcome"] == "not_comparable"
+    assert "items: 4 (" in part.text
+
+
+def test_a_part_of_the_items_saved_leaves_the_baseline_of_all(project):
+    project.test(PARAMETERS.format(latencies=[0.1, 0.101, 0.102, 0.103]))
+    assert project.run("--save-baseline", "--llm-iterations=60").exit == 0
+    assert project.run("--save-baseline", "--llm-iterations=60", "-k", "0.101").exit == 0
+    assert project.run("--llm-iterations=60").scenario()["outcome"] == "passed"
 
 
 def test_a_failing_iteration_of_one_item_counts_for_all(project):
