@@ -14,6 +14,7 @@ from pytest_llmperf.mock.distribution import Distribution, parse_distribution, p
 from pytest_llmperf.mock.empirical import resolve_empirical
 from pytest_llmperf.mock.engine import Capacity, parse_capacity
 from pytest_llmperf.mock.faults import Fault, parse_fault
+from pytest_llmperf.mock.include import expand
 from pytest_llmperf.mock.rules import Rule, parse_rule
 
 DIALECTS = ("vllm", "openai", "ollama", "llamacpp", "sglang", "tgi")
@@ -113,6 +114,8 @@ def parse_config(
             key: resolve_empirical(value, where=latency.path(key), folder=folder)
             for key, value in latency.values.items()
         }
+    rules = list(expand(fields.values.get("replies") or [], where=fields.path("replies"), folder=folder))
+    resolved["replies"] = [item for item, _ in rules]
     try:
         text = json.dumps(resolved, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -123,7 +126,7 @@ def parse_config(
         models=fields.texts("models"),
         max_model_len=fields.whole("max_model_len", 32768, low=1),
         latency=parse_latency(resolved.get("latency", {}), where=fields.path("latency")),
-        replies=tuple(parse_rule(item, where=path) for item, path in fields.items("replies")),
+        replies=tuple(parse_rule(item, where=path) for item, path in rules),
         faults=tuple(parse_fault(item, where=path) for item, path in fields.items("faults")),
         capacity=parse_capacity(fields.values["capacity"], where=fields.path("capacity"))
         if "capacity" in fields

@@ -21,6 +21,7 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.config import MockConfig, parse_config
 from pytest_llmperf.mock.empirical import resolve_empirical
 from pytest_llmperf.mock.faults import parse_fault
+from pytest_llmperf.mock.include import expand
 from pytest_llmperf.mock.rules import parse_rule
 
 _START_S = 20.0
@@ -97,9 +98,15 @@ class MockServer:
         Instead of *answer*: ``sequence=[...]``, ``template="Dediniz ki: {user}"``, ``tool_calls=[...]``.
 
         Conditions are those of a rule in slo.yaml: ``contains=``, ``regex=``, ``equals=``,
-        ``model=``, ``turn=``, ``times=`` … The newest rule goes first.
+        ``model=``, ``turn=``, ``times=`` … The newest rule goes first. ``include="rules.yaml"`` adds
+        the rules of a file, in their order.
         """
         section = dict(rule)
+        if answer is None and set(section) == {"include"}:
+            for one, where in reversed(list(expand([section], where="llm_mock.reply", folder=None))):
+                parse_rule(one, where=where)
+                self._post("/_mock/reply", one)
+            return
         if callable(answer):
             section["callback"] = self._remember(answer)
         elif isinstance(answer, str):

@@ -10,6 +10,7 @@ import pytest
 from pytest_llmperf import slo_file
 from pytest_llmperf.cases import load_cases
 from pytest_llmperf.core.estimate import estimated_tokens
+from pytest_llmperf.mock.config import parse_config
 
 ROOT = Path(__file__).parents[2]
 ASSISTANT = ROOT / "examples" / "assistant"
@@ -18,6 +19,10 @@ ROLES = ("router", "orchestrator", "chat")
 
 def load(path):
     return slo_file.load(path, today=dt.date(2026, 1, 1))
+
+
+def mock_rules(file, folder):
+    return json.loads(parse_config(file.mock, folder=folder).section)["replies"]
 
 
 def text(path):
@@ -58,6 +63,11 @@ def test_no_role_stops_at_a_closing_brace():
 def test_the_slow_file_differs_in_the_latency_alone():
     normal, slow = load(ROOT / "slo.yaml"), load(ASSISTANT / "slow.yaml")
     assert normal.mock["latency"] != slow.mock["latency"]
-    assert {**normal.mock, "latency": None} == {**slow.mock, "latency": None}
+    assert mock_rules(normal, ROOT) == mock_rules(slow, ASSISTANT) != ()
+    assert {**normal.mock, "latency": None, "replies": None} == {
+        **slow.mock,
+        "latency": None,
+        "replies": None,
+    }
     for part in ("defaults", "backends", "roles", "scenarios", "prices"):
         assert getattr(normal, part) == getattr(slow, part), part
