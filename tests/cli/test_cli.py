@@ -9,6 +9,7 @@ import pytest
 
 from pytest_llmperf.cli import main
 from pytest_llmperf.core.baseline import StoredRun
+from pytest_llmperf.reports.write import REPORTS
 from pytest_llmperf.stores.directory import DirectoryStore
 
 
@@ -161,3 +162,38 @@ def test_baseline_prune_keeps_the_newest_runs_and_the_anchor(stored, capsys):
 def test_a_baseline_that_is_not_there_exits_with_2(tmp_path, capsys):
     assert main(["baseline", "list", f"--baseline={tmp_path}"]) == 2
     assert "no baseline" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["comparr"], '"compare"'), (["baseline", "shw"], '"show"'), (["reprot", "x"], '"report"')],
+)
+def test_an_unknown_command_names_the_nearest_one(words, meant, capsys):
+    assert main(words) == 2
+    assert f"Did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_report_takes_a_flag_for_every_format(run_json, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = run_json("run.json", chat=times(0.1))
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    assert main(["report", run, *(f"--{name}" for name in REPORTS)]) == 0
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert len(written) == len(REPORTS)
+    assert {"run.html", "run.md", "run.json", "run.bencher.json"} <= set(written)
+    assert capsys.readouterr().out.count("report written") == len(REPORTS)
+
+
+def test_a_comparison_can_be_written_in_the_same_formats(run_json, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base, head = run_json("base.json", chat=times(0.1)), run_json("head.json", chat=times(0.15, seed=2))
+    assert main(["compare", base, head, "--md", "--html"]) == 1
+    assert "regressed" in (tmp_path / "comparison.md").read_text("utf-8")
+    assert "regressed" in (tmp_path / "comparison.html").read_text("utf-8")
+
+
+def test_a_report_never_replaces_the_run_that_it_is_made_from(run_json, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", run_json("run.json", chat=times(0.1)), "--json"]) == 2
+    assert "another name" in capsys.readouterr().err

@@ -1,0 +1,99 @@
+"""``llmperf compare``: judge one run.json against others, as pytest does."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_llmperf.cli.showing import add_reports, load, show, targets
+from pytest_llmperf.core import gate
+from pytest_llmperf.core.baseline import History, StoredRun
+from pytest_llmperf.core.judge import judge
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.run import Run, Scenario, drift
+from pytest_llmperf.core.share import parse_share
+from pytest_llmperf.core.terms import Terms
+from pytest_llmperf.options import STRICT, strict_outcomes
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("base", nargs="+", type=Path, metavar="BASE.json", help="earlier runs")
+    parser.add_argument("head", type=Path, metavar="HEAD.json", help="the run to judge")
+    parser.add_argument(
+        "--max-regression", type=_share, metavar="SHARE", help="such as 10%% (default: the scenario's)"
+    )
+    parser.add_argument(
+        "--strict",
+        type=_strict,
+        default=frozenset(),
+        metavar="LIST",
+        help=f"outcomes that fail too: of {', '.join(STRICT)}, or all",
+    )
+    add_reports(parser, "comparison")
+    parser.set_defaults(command=_compare)
+
+
+def _share(text: str) -> float:
+    return parse_share(text if "%" in text else float(text))
+
+
+def _strict(text: str) -> frozenset[Outcome]:
+    try:
+        return strict_outcomes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _compare(parsed: argparse.Namespace) -> int:
+    head = load(parsed.head)
+    bases = [(path, load(path)) for path in parsed.base]
+    effect = _run_effect([run for _, run in bases])
+    scenarios = []
+    for scenario in head.scenarios:
+        slo = scenario.slo
+        if parsed.max_regression is not None:
+            slo = replace(slo, max_regression=parsed.max_regression)
+        history = History(runs=tuple(_stored(bases, scenario)), absent="in none of the earlier runs")
+        verdict = judge(scenario.measurement, slo, history, Terms(run_effect=effect))
+        scenarios.append(replace(scenario, slo=slo, verdict=verdict))
+    run = replace(
+        head, scenarios=tuple(scenarios), warnings=tuple(_warnings(head, bases, scenarios)), saved=()
+    )
+    failing = {Outcome.FAILED, Outcome.REGRESSED} | parsed.strict
+    return show(run, targets(parsed, "comparison"), failing=failing)
+
+
+def _stored(bases: Sequence[tuple[Path, Run]], scenario: Scenario) -> Iterator[StoredRun]:
+    """What the earlier runs say about *scenario*."""
+    for path, run in bases:
+        for earlier in run.scenarios:
+            if earlier.measurement.scenario == scenario.measurement.scenario:
+                yield StoredRun(
+                    scenario=earlier.measurement.scenario,
+                    saved=run.started,
+                    label=path.name,
+                    facts=earlier.measurement.facts,
+                    series=earlier.measurement.series,
+                    proportions=earlier.measurement.proportions,
+                )
+
+
+def _run_effect(runs: Sequence[Run]) -> float | None:
+    series: dict[str, list[tuple[float, ...]]] = {}
+    for run in runs:
+        for scenario in run.scenarios:
+            if values := scenario.measurement.series.get("latency_s"):
+                series.setdefault(scenario.measurement.scenario, []).append(values)
+    return gate.run_effect(series.values(), quantile=0.95)
+
+
+def _warnings(head: Run, bases: Sequence[tuple[Path, Run]], scenarios: Sequence[Scenario]) -> Iterator[str]:
+    now = {scenario.measurement.scenario for scenario in head.scenarios}
+    then = {scenario.measurement.scenario for _, run in bases for scenario in run.scenarios}
+    for missing in sorted(then - now):
+        yield f"{missing} was measured before and is missing now"
+    if (sentence := drift(scenarios)) is not None:
+        yield sentence
