@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 
-EXAMPLE = "examples/assistant"
+EXAMPLE = "examples/assistant/test_assistant.py"
 SLOW = "examples/assistant/slow.yaml"
 TRIES = 3
 

@@ -49,7 +49,7 @@ def refusal(read):
 
 
 def test_the_repositorys_own_file_can_be_used():
-    file = load(ROOT / "slo.yaml", today=TODAY)
+    file = load(ROOT / "examples" / "assistant" / "slo.yaml", today=TODAY)
     assert {"router", "orchestrator", "chat"} <= set(file.roles)
     assert file.roles["router"].slo["latency p95"].bound == 0.15
 

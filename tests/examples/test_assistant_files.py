@@ -33,7 +33,7 @@ def text(path):
 def test_every_prompt_is_within_the_input_budget_of_its_role(role):
     cases = load_cases(ASSISTANT / "cases" / f"{role}.yaml")
     longest = max(len(" ".join(map(str, case.values()))) for case in cases)
-    budget = load(ROOT / "slo.yaml").roles[role].slo["input_tokens max"].bound
+    budget = load(ASSISTANT / "slo.yaml").roles[role].slo["input_tokens max"].bound
     assert estimated_tokens(text(f"prompts/{role}.txt")) + longest / 4 <= budget
 
 
@@ -57,13 +57,13 @@ def test_every_example_in_a_prompt_holds_to_the_schema(role):
 
 
 def test_no_role_stops_at_a_closing_brace():
-    assert all("stop" not in role.params for role in load(ROOT / "slo.yaml").roles.values())
+    assert all("stop" not in role.params for role in load(ASSISTANT / "slo.yaml").roles.values())
 
 
 def test_the_slow_file_differs_in_the_latency_alone():
-    normal, slow = load(ROOT / "slo.yaml"), load(ASSISTANT / "slow.yaml")
+    normal, slow = load(ASSISTANT / "slo.yaml"), load(ASSISTANT / "slow.yaml")
     assert normal.mock["latency"] != slow.mock["latency"]
-    assert mock_rules(normal, ROOT) == mock_rules(slow, ASSISTANT) != ()
+    assert mock_rules(normal, ASSISTANT) == mock_rules(slow, ASSISTANT) != ()
     assert {**normal.mock, "latency": None, "replies": None} == {
         **slow.mock,
         "latency": None,

@@ -37,8 +37,9 @@ ENFORCES_SCHEMA = {"transformers": False, "vllm": True, "llama": True}
 
 
 def start_example(server, report, *options):
-    command = [sys.executable, "-m", "pytest", "examples/assistant", "-p", "no:cacheprovider"]
-    command += ["--llm-backend=vllm", "--llm-url", server.url, "--llm-model", server.model]
+    command = [sys.executable, "-m", "pytest", "examples/assistant/test_assistant.py"]
+    command += ["-p", "no:cacheprovider", "--llm-backend=vllm", "--llm-url", server.url]
+    command += ["--llm-model", server.model]
     return subprocess.Popen(
         [*command, "--llm-report", str(report), *options],
         cwd=REPOSITORY,
