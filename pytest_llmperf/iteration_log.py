@@ -1,45 +1,147 @@
-"""What the running iteration did."""
+"""What the running iterations did, each apart.
+
+Many iterations may run at once, on threads and in tasks. What is recorded goes to the iteration that the
+running *context* belongs to (``contextvars``): tasks, ``asyncio.to_thread`` and callbacks inherit it. A
+thread that a test starts by itself has an empty context: what it records goes to the item's own log,
+counts for the scenario, and for an iteration only where no other one could have run meanwhile.
+"""
 
 from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from pytest_llmperf.core.exchange import Exchange
 from pytest_llmperf.core.iteration import NamedCheck
 
+Taken = tuple[tuple[Exchange, ...], tuple[NamedCheck, ...]]
 
-class IterationLog:
-    """Where every client of a test records its requests, from any thread."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._handles = itertools.count()
+class OwnLog:
+    """What one iteration did: a recorder for clients (`client.recorder.Recorder`), from any thread.
+
+    `IterationLog.here` gives the one of the running context. Whoever measures from outside the context
+    (a relay in a thread or process of its own) keeps it under a token, and calls `add` later. What comes
+    after the iteration's end goes to the item's own log.
+    """
+
+    def __init__(self, of: IterationLog, *, late_s: float = 0.0) -> None:
+        self._of = of
+        self._late_s = late_s
         self._exchanges: dict[int, Exchange] = {}
         self._checks: list[NamedCheck] = []
+        self._closed = False
+
+    def belongs_to(self, log: IterationLog) -> bool:
+        """Whether it is one of *log*'s."""
+        return self._of is log
+
+    def due_s(self, entered_s: float) -> float:
+        """When a request that was asked for at *entered_s* was wanted: earlier, if the iteration began late.
+
+        In an open loop (arrivals at set times) the iteration's delay is part of the first request's
+        latency, so that nothing which held the iteration up is left out. Later requests, and all in a
+        closed loop, are due when they are asked for.
+        """
+        late_s, self._late_s = self._late_s, 0.0
+        return entered_s - late_s
 
     def add(self, exchange: Exchange) -> int:
         """Record *exchange*; the handle is for `amend`."""
-        with self._lock:
-            handle = next(self._handles)
+        with self._of.lock:
+            if self._closed:
+                return self._of.loose.add(exchange)
+            handle = next(self._of.handles)
             self._exchanges[handle] = exchange
             return handle
 
-    def amend(self, handle: int, exchange: Exchange) -> None:
-        """Replace what was recorded, when more became known; too late after the iteration's end."""
-        with self._lock:
-            if handle in self._exchanges:
+    def amend(self, handle: int, exchange: Exchange) -> bool:
+        """Replace what was recorded, when more became known; whether it was not too late for that."""
+        with self._of.lock:
+            known = handle in self._exchanges
+            if known:
                 self._exchanges[handle] = exchange
+            return known
 
     def check(self, check: NamedCheck) -> None:
         """Record the result of a named check."""
-        with self._lock:
-            self._checks.append(check)
+        with self._of.lock:
+            if self._closed:
+                self._of.loose.check(check)
+            else:
+                self._checks.append(check)
 
-    def take(self) -> tuple[tuple[Exchange, ...], tuple[NamedCheck, ...]]:
+    def take(self) -> Taken:
         """Everything recorded since the last call, in the order in which requests ended."""
-        with self._lock:
+        with self._of.lock:
             taken = tuple(self._exchanges.values()), tuple(self._checks)
             self._exchanges.clear()
             self._checks.clear()
             return taken
+
+    def close(self) -> Taken:
+        """The same, for the last time: what comes later goes to the item's own log."""
+        with self._of.lock:
+            self._closed = True
+            self._of.running.discard(self)
+            return self.take()
+
+
+#: The iteration that the running context belongs to.
+_RUNNING: ContextVar[OwnLog | None] = ContextVar("pytest_llmperf_iteration", default=None)
+
+
+class IterationLog:
+    """The log of one item: where all its clients record, and where it is told apart by iteration.
+
+    It is a recorder itself, that hands everything to the log of the running context (`here`).
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.handles = itertools.count()
+        #: What no iteration can be told for: the item's own log.
+        self.loose = OwnLog(self)
+        self.running: set[OwnLog] = set()
+
+    @contextmanager
+    def iteration(self, *, late_s: float = 0.0) -> Iterator[OwnLog]:
+        """One iteration: what the running context records inside goes to the log that is given.
+
+        *late_s*: how long after its due time it begins, in an open loop. Take its contents with
+        `OwnLog.close`. Threads that run a part of it do so in ``contextvars.copy_context().run``.
+        """
+        own = OwnLog(self, late_s=late_s)
+        with self.lock:
+            self.running.add(own)
+        token = _RUNNING.set(own)
+        try:
+            yield own
+        finally:
+            _RUNNING.reset(token)
+
+    def here(self) -> OwnLog:
+        """The log of the iteration that the running context belongs to; else the item's own."""
+        running = _RUNNING.get()
+        return running if running is not None and running.belongs_to(self) else self.loose
+
+    def due_s(self, entered_s: float) -> float:
+        """See `OwnLog.due_s`."""
+        return self.here().due_s(entered_s)
+
+    def add(self, exchange: Exchange) -> int:
+        """See `OwnLog.add`."""
+        return self.here().add(exchange)
+
+    def amend(self, handle: int, exchange: Exchange) -> None:
+        """Replace what any context recorded; too late after the end of its iteration."""
+        with self.lock:
+            if not self.here().amend(handle, exchange):
+                any(log.amend(handle, exchange) for log in (self.loose, *self.running))
+
+    def check(self, check: NamedCheck) -> None:
+        """See `OwnLog.check`."""
+        self.here().check(check)

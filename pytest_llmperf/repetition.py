@@ -301,11 +301,14 @@ class _Running:
     def __init__(self, repetition: Repetition, step: _Step) -> None:
         self._repetition = repetition
         self._step = step
+        self._scope = repetition.log.iteration()
+        self._own = repetition.log.loose
         self._started_s = 0.0
 
     def __enter__(self) -> None:
-        self._repetition.log.take()
+        self._repetition.log.loose.take()
         self._repetition.switch.arm = self._step.arm
+        self._own = self._scope.__enter__()
         self._started_s = time.perf_counter()
 
     def __exit__(
@@ -313,9 +316,12 @@ class _Running:
     ) -> bool:
         done_s = time.perf_counter()
         repetition = self._repetition
+        self._scope.__exit__(None, None, None)
+        own = self._own.close()
         if error is not None and not _is_result(error):
             return False
-        exchanges, checks = repetition.log.take()
+        loose = repetition.log.loose.take()  # no other iteration runs: what no context tells is this one's
+        exchanges, checks = own[0] + loose[0], own[1] + loose[1]
         quietly = error is not None and repetition.ends_quietly(error, exchanges)
         iteration = Iteration(
             started_s=self._started_s,

@@ -108,9 +108,9 @@ class AsyncClient:
         return self._model
 
     async def _run(self, call: Call, check: Check | None) -> Reply:
-        due_s = time.perf_counter()
+        entered_s = time.perf_counter()
         request = self._calls.request(call)
-        attempt = self._calls.attempt(call, due_s=due_s)
+        attempt = self._calls.attempt(call, entered_s=entered_s)
         try:
             await self._send(request, attempt)
         except BaseException:

@@ -24,11 +24,15 @@ _LINGER_S = (
 class Attempt:
     """What became of one call."""
 
-    def __init__(self, call: Call, dialect: Dialect, timeouts: Timeouts, *, due_s: float) -> None:
+    def __init__(
+        self, call: Call, dialect: Dialect, timeouts: Timeouts, *, due_s: float, began_s: float
+    ) -> None:
+        """*due_s*: when it was wanted, from which its times count; *began_s*: from which timeouts do."""
         self._call = call
         self._dialect = dialect
         self._timeouts = timeouts
-        self._due_s = self._began_s = self._sent_s = self._progress_s = due_s
+        self._due_s = due_s
+        self._began_s = self._sent_s = self._progress_s = began_s
         self._first_byte_s: float | None = None
         self._first_token_s: float | None = None
         self._first_answer_s: float | None = None

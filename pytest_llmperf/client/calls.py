@@ -73,9 +73,10 @@ class Calls:
         except (TypeError, ValueError) as error:
             raise LlmPerfUsageError(f"this call cannot be sent as JSON: {error}") from None
 
-    def attempt(self, call: Call, *, due_s: float) -> Attempt:
-        """The measurement of *call*."""
-        return Attempt(call, self._dialect, self.backend.timeouts, due_s=due_s)
+    def attempt(self, call: Call, *, entered_s: float) -> Attempt:
+        """The measurement of *call*, which was asked for at *entered_s*."""
+        due_s = self._recorder.due_s(entered_s)
+        return Attempt(call, self._dialect, self.backend.timeouts, due_s=due_s, began_s=entered_s)
 
     def settle(self, attempt: Attempt, check: Check | None, tokens: Tokens | None) -> Reply:
         """Record what became of it. Raises RequestFailed."""

@@ -10,11 +10,15 @@ from pytest_llmperf.core.exchange import Exchange
 class Recorder(Protocol):
     """Takes every request, also the failed ones."""
 
+    def due_s(self, entered_s: float) -> float:
+        """When a request was wanted whose call was entered at *entered_s*; earlier, in an open loop."""
+        ...
+
     def add(self, exchange: Exchange) -> int:
         """Take one request; returns a handle for ``amend``."""
         ...
 
-    def amend(self, handle: int, exchange: Exchange) -> None:
+    def amend(self, handle: int, exchange: Exchange) -> object:
         """Replace it: something became known later (whether its JSON is valid)."""
         ...
 
@@ -24,6 +28,10 @@ class Recording:
 
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
+
+    def due_s(self, entered_s: float) -> float:
+        """Nothing is late: a request is due when it is asked for."""
+        return entered_s
 
     def add(self, exchange: Exchange) -> int:
         """Append; the handle is the index."""

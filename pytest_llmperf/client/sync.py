@@ -103,9 +103,9 @@ class Client:
         self.close()
 
     def _run(self, call: Call, check: Check | None) -> Reply:
-        due_s = time.perf_counter()
+        entered_s = time.perf_counter()
         request = self._calls.request(call)
-        attempt = self._calls.attempt(call, due_s=due_s)
+        attempt = self._calls.attempt(call, entered_s=entered_s)
         try:
             self._send(request, attempt)
         except BaseException:
