@@ -11,6 +11,7 @@ import pytest
 
 from pytest_llmperf.ab import Base, as_history
 from pytest_llmperf.core import codec
+from pytest_llmperf.core.breakdown import explanation
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.judge import judge, quick
 from pytest_llmperf.core.measurement import Measurement, pool
@@ -78,9 +79,10 @@ class Ledger:
 
 
 def _with_history(scenario: Scenario, rig: Rig) -> Scenario:
-    """*scenario* with the stored runs that it was compared with, for plots."""
+    """*scenario* with the stored runs that it was compared with, for plots, and what they explain."""
     history = rig.history(scenario.measurement.scenario)
-    return replace(scenario, stored=history.comparable(scenario.measurement))
+    scenario = replace(scenario, stored=history.comparable(scenario.measurement))
+    return replace(scenario, explanation=explanation(scenario))
 
 
 def _pooled(scenarios: Iterable[Scenario], rig: Rig) -> Iterable[Scenario]:

@@ -19,6 +19,7 @@ from pytest_llmperf.ab import Arm, Base, Lead, Switch, as_history, in_turns, pai
 from pytest_llmperf.client.reply import InvalidJson, RequestFailed
 from pytest_llmperf.core import gate
 from pytest_llmperf.core.baseline import History
+from pytest_llmperf.core.breakdown import explanation
 from pytest_llmperf.core.exchange import Exchange, FailureKind
 from pytest_llmperf.core.explain import failure_text
 from pytest_llmperf.core.iteration import Iteration
@@ -287,6 +288,8 @@ class Repetition:
         result = self.result
         if not self.rig.options.fails(result.verdict.outcome):
             return
+        compared = replace(result, stored=self.history.comparable(result.measurement))
+        result = replace(result, explanation=explanation(compared))
         text = failure_text(result, self.rig.options.strict)
         broken = {check.metric for check in result.verdict.broken}
         if self.first_error is not None and "pass_rate" in broken:

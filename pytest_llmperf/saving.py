@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytest_llmperf.core import gate
 from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.parts import COUNTED
 from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.rig import Rig
@@ -54,7 +55,11 @@ def _stored(scenario: Scenario, run: Run, rig: Rig, moment: str) -> StoredRun:
         branch=run.environment.get("branch"),
         anchor=rig.options.save_baseline,
         facts=measurement.facts,
-        series={name: values for name, values in measurement.series.items() if name.endswith("_s")},
+        series={
+            name: values
+            for name, values in measurement.series.items()
+            if name.endswith("_s") or name in COUNTED
+        },
         proportions=measurement.proportions,
     )
 

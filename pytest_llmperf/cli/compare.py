@@ -10,6 +10,7 @@ from pathlib import Path
 from pytest_llmperf.cli.showing import add_reports, load, show, targets
 from pytest_llmperf.core import gate
 from pytest_llmperf.core.baseline import History, StoredRun
+from pytest_llmperf.core.breakdown import explanation
 from pytest_llmperf.core.judge import judge
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.run import Run, Scenario, drift
@@ -58,7 +59,9 @@ def _compare(parsed: argparse.Namespace) -> int:
             slo = replace(slo, max_regression=parsed.max_regression)
         history = History(runs=tuple(_stored(bases, scenario)), absent="in none of the earlier runs")
         verdict = judge(scenario.measurement, slo, history, Terms(run_effect=effect))
-        scenarios.append(replace(scenario, slo=slo, verdict=verdict))
+        stored = history.comparable(scenario.measurement)
+        judged = replace(scenario, slo=slo, verdict=verdict, base=None, stored=stored)
+        scenarios.append(replace(judged, explanation=explanation(judged)))
     run = replace(
         head, scenarios=tuple(scenarios), warnings=tuple(_warnings(head, bases, scenarios)), saved=()
     )

@@ -23,6 +23,8 @@ def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -
         f"{measurement.name}  {' · '.join([checks[0].reason, *map(_briefly, checks[1:])])}"
         for checks in about.values()
     ]
+    if scenario.explanation is not None:
+        lines.append(f"{measurement.name}  {scenario.explanation}")
     lines += [
         f"{measurement.name}  {failure.count} of {measurement.sent} requests failed "
         f"({failure.kind}): {failure.example}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pytest_llmperf.core.exchange import Exchange, TokenSource
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.metric import METRICS, Shape, series_name
+from pytest_llmperf.core.parts import PARTS
 from pytest_llmperf.core.price import Price
 from pytest_llmperf.core.slo import Slo
 
@@ -206,6 +207,10 @@ def _series(
             values = tuple(value for exchange in succeeded if (value := metric.of(exchange)) is not None)
             if values:
                 series[series_name(name)] = values
+    for name, of in PARTS.items():
+        values = tuple(value for exchange in succeeded if (value := of(exchange)) is not None)
+        if values:
+            series[name] = values
     tasks = tuple(iteration.done_s - iteration.started_s for iteration in iterations if iteration.passed)
     if tasks:
         series["task_s"] = tasks

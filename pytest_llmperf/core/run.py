@@ -21,6 +21,7 @@ class Scenario:
     verdict: Verdict
     base: Measurement | None = None  #: the other arm, under ``--llm-ab``
     stored: tuple[StoredRun, ...] = ()  #: the stored runs it was compared with, for plots
+    explanation: str | None = None  #: the broken gate taken apart, see `breakdown.explanation`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,6 +115,8 @@ def _row(row: Summary, index: int, shown: Sequence[Column]) -> Iterable[str]:
     yield f'<th scope="row"><a href="#{row_id(index)}">{escape(plain(row.name))}</a>'
     if row.outcome not in _FINE:
         yield f'<p class="why">{escape(plain(row.scenario.verdict.reason))}</p>'
+    if row.scenario.explanation is not None:
+        yield f'<p class="why"><b>Why:</b> {escape(plain(row.scenario.explanation))}</p>'
     yield f'</th><td data-value="{row.outcome.severity}">'
     yield f'<span class="verdict {row.outcome}">{words(row.outcome)}</span></td>'
     for column in shown:

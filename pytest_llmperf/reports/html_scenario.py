@@ -31,6 +31,8 @@ def details(row: Summary, index: int, *, unfolded: bool) -> Iterable[str]:
     yield f"<summary><h2>{escape(plain(row.name))}</h2>"
     yield f'<span class="verdict {row.outcome}">{words(row.outcome)}</span></summary>'
     yield f"<p>{escape(plain(verdict.reason))}</p>"
+    if row.scenario.explanation is not None:
+        yield f"<p><b>Why:</b> {escape(plain(row.scenario.explanation))}</p>"
     yield f'<p class="quiet">{escape(_where(about))}</p>'
     yield from _plots(row, index)
     yield from _table("Checks", ("check", "now", "limit", "baseline", "ratio", "n", "verdict"), _checks(row))

@@ -48,6 +48,7 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
         "model": measured.model,
         "outcome": verdict.outcome.value,
         "reason": verdict.reason,
+        "explanation": scenario.explanation,
         "settled": verdict.settled,
         "warnings": list(verdict.warnings),
         "slo": _slo(scenario.slo),

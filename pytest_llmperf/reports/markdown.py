@@ -18,7 +18,7 @@ from pytest_llmperf.reports.summary import Summary, summarise
 from pytest_llmperf.reports.wording import words
 
 #: GitHub takes 65 536 characters in a comment. Shares of the parts, largest first where they compete.
-_CHANGED, _SENTENCES, _ALL, _NOTES = 20_000, 18_000, 15_000, 8_000
+_CHANGED, _WHY, _SENTENCES, _ALL, _NOTES = 20_000, 5_000, 14_000, 14_000, 8_000
 _NAME, _TEXT = 120, 800  #: characters of one name, of one sentence
 _SIGNS = {
     Outcome.SKIPPED: "⏭️",
@@ -48,6 +48,7 @@ def render(run: Run) -> str:
         f"## {_sign(run.outcome)} llm performance: {_counts(rows)}",
         *(f"**problem:** {code(problem, limit=_TEXT)}" for problem in run.problems[:10]),
         *_changed(rows),
+        *_listed(map(_explained, notes.explanations(rows)), _WHY),
         *_listed(map(_sentence, notes.verdicts(_untold(rows), every=True)), _SENTENCES),
         *_folded(f"All {len(rows)} scenarios", _everything(rows)),
         *_folded("Details", _listed(_details(run, rows), _NOTES)),
@@ -88,6 +89,10 @@ def _counts(rows: Sequence[Summary]) -> str:
 def _sentence(sentence: notes.Sentence) -> str:
     text = f" {escaped(sentence.text)}" if sentence.text else ""
     return f"{_sign(sentence.outcome)} {code(sentence.who, limit=4 * _NAME)}{text}"
+
+
+def _explained(sentence: notes.Sentence) -> str:
+    return f"{code(sentence.who)} {escaped(sentence.why)}"
 
 
 def _changed(rows: Sequence[Summary]) -> list[str]:

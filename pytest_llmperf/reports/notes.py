@@ -25,6 +25,7 @@ class Sentence:
     outcome: Outcome
     who: str
     text: str
+    why: str = ""  #: what the regression is made of, where the samples show it
 
 
 def verdicts(rows: Sequence[Summary], *, every: bool) -> list[Sentence]:
@@ -32,19 +33,30 @@ def verdicts(rows: Sequence[Summary], *, every: bool) -> list[Sentence]:
 
     Broken ones are all told, of the doubtful ones the first ten unless *every*.
     """
-    groups: dict[tuple[Outcome, str], list[str]] = {}
+    groups: dict[tuple[Outcome, str, str], list[str]] = {}
     for row in rows:
         if row.outcome not in _FINE:
-            groups.setdefault((row.outcome, row.scenario.verdict.reason), []).append(row.name)
+            about = row.outcome, row.scenario.verdict.reason, row.scenario.explanation or ""
+            groups.setdefault(about, []).append(row.name)
     ordered = sorted(groups.items(), key=lambda group: -group[0][0].severity)
     told = [
-        Sentence(outcome=outcome, who=_who(names), text=plain(reason)) for (outcome, reason), names in ordered
+        Sentence(outcome=outcome, who=_who(names), text=plain(reason), why=plain(why))
+        for (outcome, reason, why), names in ordered
     ]
     shown = [one for index, one in enumerate(told) if every or index < _MOST or one.outcome in _BROKEN]
     if left := told[len(shown) :]:
         more = f"doubtful in other ways: {len(left)} more (-v shows them)"
         shown.append(Sentence(outcome=left[0].outcome, who=more, text=""))
     return shown
+
+
+def explanations(rows: Sequence[Summary]) -> list[Sentence]:
+    """What each regression is made of, where the samples show it."""
+    return [
+        Sentence(outcome=row.outcome, who=plain(row.name), text="", why=plain(row.scenario.explanation))
+        for row in rows
+        if row.scenario.explanation is not None
+    ]
 
 
 def every_check(rows: Sequence[Summary]) -> list[Sentence]:

@@ -89,6 +89,7 @@ def _scenario(scenario: _Object) -> Scenario:
             settled=scenario.get("settled", True),
             warnings=tuple(scenario.get("warnings", ())),
         ),
+        explanation=scenario.get("explanation"),
         stored=tuple(_stored(scenario["id"], run) for run in scenario.get("compared_with", ())),
     )
 

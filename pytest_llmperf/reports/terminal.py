@@ -41,7 +41,7 @@ def render(run: Run, *, width: int, verbosity: int) -> list[Line]:
     sentences = notes.verdicts(rows, every=verbosity > 0)
     if verbosity > 0:
         sentences += notes.every_check(rows)
-    below: list[Line] = [_line(sentence) for sentence in sentences]
+    below: list[Line] = [line for sentence in sentences for line in _lines(sentence)]
     below += [[(text, _RED)] for text in notes.failed_requests(rows)]
     below += [[(text, {})] for text in notes.facts(rows)]
     below += [[(text, {})] for text in notes.labelled_checks(rows, every=verbosity > 0)]
@@ -69,8 +69,10 @@ def _headline(run: Run, rows: Sequence[Summary]) -> Line:
     ]
 
 
-def _line(sentence: notes.Sentence) -> Line:
-    return [(sentence.who, MARKUP[sentence.outcome]), (f"  {sentence.text}" if sentence.text else "", {})]
+def _lines(sentence: notes.Sentence) -> list[Line]:
+    said = f"  {sentence.text}" if sentence.text else ""
+    lines: list[Line] = [[(sentence.who, MARKUP[sentence.outcome]), (said, {})]]
+    return [*lines, [("  why: ", {"bold": True}), (sentence.why, {})]] if sentence.why else lines
 
 
 def _table(rows: Sequence[Summary], width: int) -> list[Line]:

@@ -49,7 +49,7 @@ def test_a_failed_request_is_never_a_fast_success(request_of, iteration_of):
 
 def test_a_series_without_a_value_is_left_out(request_of, iteration_of):
     one = measured(iteration_of(request_of(ttft_s=None, tokens=None)), price=Price(input_per_million_usd=1))
-    assert set(one.series) == {"latency_s", "task_s"}
+    assert set(one.series) == {"latency_s", "task_s", "wait_s"}
 
 
 def test_a_task_is_the_wall_time_of_an_iteration_that_passed(iteration_of):
