@@ -25,16 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
     parser.add_argument("--config", type=Path, help="a slo.yaml; its mock: section is used")
     parser.add_argument("--seed", type=int, help="seed of delays; wins over the file's")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="answer as recorded by llmperf record")
+    parser.add_argument("--speed", type=float, metavar="N", help="replay N times as fast (default: 1)")
     options = parser.parse_args(arguments)
     try:
         config = load_config(options.config)
+        config = replay_from(config, options.replay, options.speed)
         if options.seed is not None:
             config = replace(config, seed=options.seed)
-        listener = listen(options.port)
+        asyncio.run(_serve(config, listen(options.port)))
     except (LlmPerfUsageError, OSError, OverflowError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
-    asyncio.run(_serve(config, listener))
     return 0
 
 
@@ -50,6 +52,15 @@ def load_config(path: Path | None) -> MockConfig:
         raise LlmPerfUsageError(f"{path}: {error}") from None
     section = loaded.get("mock") if isinstance(loaded, dict) else None
     return parse_config(section or {}, where=f"{path} mock", folder=path.parent)
+
+
+def replay_from(config: MockConfig, path: Path | None, speed: float | None) -> MockConfig:
+    """*config* with what the command line says about replaying."""
+    given = {"replay": None if path is None else str(path), "speed": speed}
+    wanted = parse_config({key: value for key, value in given.items() if value is not None}, where="mock")
+    if path is not None:
+        config = replace(config, replay=wanted.replay)
+    return config if speed is None else replace(config, speed=wanted.speed)
 
 
 async def _serve(config: MockConfig, listener: socket.socket) -> None:

@@ -32,10 +32,9 @@ def run_child() -> None:
     try:
         config = parse_config(order["section"], where=order["where"])
         listener = listen(order["port"])
+        asyncio.run(_serve_child(config, listener, token=order["token"], parent=parent))
     except (LlmPerfUsageError, OSError) as error:
         _say({"error": str(error)})
-        return
-    asyncio.run(_serve_child(config, listener, token=order["token"], parent=parent))
 
 
 async def _serve_child(config: MockConfig, listener: socket.socket, *, token: str, parent: int) -> None:

@@ -34,6 +34,8 @@ _KEYS = (
     "replies",
     "user_marker",
     "log_size",
+    "replay",
+    "speed",
 )
 
 
@@ -95,6 +97,8 @@ class MockConfig:
     version: str = "0.32.0"  #: what /version says
     user_marker: str | None = None  #: rules see the text after the last one in the user message
     log_size: int = 10_000  #: how many received requests are kept
+    replay: Path | None = None  #: a recording whose answers are given instead of made-up ones
+    speed: float = 1.0  #: how many times faster than it was recorded
     section: str = field(repr=False, compare=False, default="{}")  #: JSON of the section, files resolved
 
 
@@ -116,6 +120,9 @@ def parse_config(
         }
     rules = list(expand(fields.values.get("replies") or [], where=fields.path("replies"), folder=folder))
     resolved["replies"] = [item for item, _ in rules]
+    replay = fields.text("replay")
+    if replay is not None:
+        resolved["replay"] = str(((folder or Path.cwd()) / replay).resolve())
     try:
         text = json.dumps(resolved, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -134,8 +141,15 @@ def parse_config(
         version=fields.text("version") or "0.32.0",
         user_marker=fields.text("user_marker"),
         log_size=fields.whole("log_size", 10_000, high=1_000_000),
+        replay=None if replay is None else Path(resolved["replay"]),
+        speed=parse_speed(fields),
         section=text,
     )
+
+
+def parse_speed(fields: Fields) -> float:
+    """How many times faster than recorded, 0.001 to 1000."""
+    return fields.number("speed", 1.0, low=0.001, high=1000.0)
 
 
 def parse_latency(section: Mapping[str, Any], *, where: str) -> Latency:

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from hmac import compare_digest
+from pathlib import Path
 from typing import Any
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.config import parse_config
 from pytest_llmperf.mock.faults import parse_fault
 from pytest_llmperf.mock.http import Call
+from pytest_llmperf.mock.replay import load_replay
 from pytest_llmperf.mock.rules import Answer, parse_answer, parse_rule
 from pytest_llmperf.mock.state import State
 
@@ -46,6 +48,7 @@ class Control:
             b"latency": self._latency,
             b"faults": self._faults,
             b"refuse": self._refuse_for,
+            b"replay": self._replay,
             b"answer": self._answer,
         }
 
@@ -113,6 +116,9 @@ class Control:
             playbook.clear()
         for at, section in enumerate(sections or ()):
             playbook.add(parse_fault(section, where=f"faults[{at}]"))
+
+    def _replay(self, section: Any) -> None:
+        self._state().replay = load_replay(Path(section["file"]), speed=float(section["speed"]))
 
     def _refuse_for(self, section: Any) -> None:
         self._refuse(float(section["for_s"]))

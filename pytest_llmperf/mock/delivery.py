@@ -57,12 +57,12 @@ class Delivery:
         *,
         timers: Timers,
         watcher: Watcher | None,
-        made: Generation,
-        tokens: int,
+        made: Generation | None = None,
+        tokens: int = 0,
     ) -> None:
         self.call = call
         self.plan = plan
-        self.made = made
+        self.made = made  #: None: a recorded answer
         self.abandoned = False  #: it ended before its end
         self.timing = Timing(arrived_ns=call.arrived_ns, started_ns=call.arrived_ns)
         self.tokens = tokens  #: that it holds in the engine's cache
@@ -101,7 +101,11 @@ class Delivery:
             self.call.write(plan.head)
             plan.head = b""
         for after_ns, data in plan.early:
-            self._timers.at(self.call.arrived_ns + after_ns, lambda _, data=data: self.call.write(data))  # type: ignore[misc] # mypy cannot see the default
+            due_ns = self.call.arrived_ns + after_ns
+            if due_ns <= perf_counter_ns():  # what follows may be due as well, and must not overtake it
+                self.call.write(data)
+            else:
+                self._timers.at(due_ns, lambda _, data=data: self.call.write(data))  # type: ignore[misc] # mypy cannot see the default
 
     def _due(self, deadline_ns: int) -> None:
         call, plan, at = self.call, self.plan, self._at

@@ -139,6 +139,11 @@ class MockServer:
             parse_fault(section, where=f"llm_mock.faults[{at}]")
         self._post("/_mock/faults", sections)
 
+    def replay(self, path: str | Path, *, speed: float = 1.0) -> None:
+        """Give the answers of a recording from now on, *speed* times as fast as they came."""
+        checked = parse_config({"replay": str(path), "speed": speed}, where="llm_mock.replay")
+        self._post("/_mock/replay", {"file": str(checked.replay), "speed": checked.speed})
+
     def refuse(self, for_s: float) -> None:
         """Refuse connections, and reset those there are, for *for_s* seconds from now."""
         self._post("/_mock/refuse", {"for_s": for_s})

@@ -14,9 +14,12 @@ from pytest_llmperf.mock.delivery import Delivery
 from pytest_llmperf.mock.dialect import Dialect, to_bytes
 from pytest_llmperf.mock.dialects import DIALECTS
 from pytest_llmperf.mock.generating import Generating
+from pytest_llmperf.mock.generation import Generation
 from pytest_llmperf.mock.http import Call, Connection
 from pytest_llmperf.mock.metrics import Finished
 from pytest_llmperf.mock.openai_ask import Limits
+from pytest_llmperf.mock.replay import load_replay
+from pytest_llmperf.mock.replaying import Replaying
 from pytest_llmperf.mock.state import State
 from pytest_llmperf.mock.telling import Telling
 from pytest_llmperf.mock.timers import Timers
@@ -43,6 +46,8 @@ class Mock:
         self._holders: set[Connection] = set()
         self.dialect: Dialect = DIALECTS[config.dialect]
         self._routes = self._make_routes()
+        self._replaying = Replaying(self)
+        self._recorded = None if config.replay is None else load_replay(config.replay, speed=config.speed)
         self.control = (
             None
             if token is None
@@ -52,7 +57,9 @@ class Mock:
 
     def reset(self) -> None:
         """Start again as configured."""
-        self.state = State(self.config)
+        if self._recorded is not None:
+            self._recorded.reset()
+        self.state = State(self.config, self._recorded)
         self.limits = Limits(
             default_model=self.state.models[0],
             models=self.config.models,
@@ -142,7 +149,11 @@ class Mock:
         try:
             path = call.target.partition(b"?")[0].decode("latin-1")
             methods = self._routes.get(path)
-            if methods is not None:
+            if self.control is not None and call.target.startswith(PREFIX):
+                self._controlled(call, self.control)
+            elif self.state.replay is not None and self._replaying.answer(call, self.state.replay, methods):
+                pass
+            elif methods is not None:
                 route = methods.get(call.method)
                 if route is not None:
                     route(call)
@@ -151,8 +162,6 @@ class Mock:
                     self.send(
                         call, status, body, extra={"allow": ", ".join(methods)} if status == 405 else None
                     )
-            elif self.control is not None and call.target.startswith(PREFIX):
-                self._controlled(call, self.control)
             else:
                 status, body = self.dialect.not_found(call.method, path)
                 self.send(call, status, body)
@@ -184,7 +193,8 @@ class Mock:
         state.journal.add(call)
         if call.delivery is not None:
             state.running -= 1
-            state.metrics.add(_finished_facts(call, call.delivery))
+            if call.delivery.made is not None:
+                state.metrics.add(_finished_facts(call, call.delivery, call.delivery.made))
             call.delivery = None
 
     # --- sending
@@ -227,8 +237,8 @@ class Mock:
         )
 
 
-def _finished_facts(call: Call, delivery: Delivery) -> Finished:
-    timing, made = delivery.timing, delivery.made
+def _finished_facts(call: Call, delivery: Delivery, made: Generation) -> Finished:
+    timing = delivery.timing
     whole = bool(timing.last_ns) and not delivery.abandoned
     first_ns = timing.first_ns or call.arrived_ns
     last_ns = timing.last_ns or first_ns

@@ -14,6 +14,7 @@ from pytest_llmperf.mock.faults import Playbook
 from pytest_llmperf.mock.journal import Journal
 from pytest_llmperf.mock.metrics import Metrics
 from pytest_llmperf.mock.plan import Gaps
+from pytest_llmperf.mock.replay import Replay
 from pytest_llmperf.mock.reuse import Reuse
 from pytest_llmperf.mock.rules import Rulebook
 
@@ -33,16 +34,18 @@ class State:
         "models",
         "number",
         "playbook",
+        "replay",
         "reuse",
         "rulebook",
         "running",
         "started_ns",
     )
 
-    def __init__(self, config: MockConfig) -> None:
+    def __init__(self, config: MockConfig, replay: Replay | None = None) -> None:
         self.config = config
         self.latency: Latency = config.latency
-        self.models = config.models or (DEFAULT_MODEL,)
+        self.replay = replay  #: recorded answers, in place of made-up ones
+        self.models = config.models or (replay.models if replay is not None else ()) or (DEFAULT_MODEL,)
         self.rulebook = Rulebook(list(config.replies))
         self.playbook = Playbook(list(config.faults), Random(f"faults {config.seed}"))
         self.engine = Engine(config.capacity or Capacity())

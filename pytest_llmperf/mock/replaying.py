@@ -1,0 +1,61 @@
+"""The route of recorded answers: a request that the recording knows gets what was said then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.mock.delivery import Delivery
+from pytest_llmperf.mock.faults import FAULTS
+from pytest_llmperf.mock.http import Call
+from pytest_llmperf.mock.replay import Replay
+
+if TYPE_CHECKING:
+    from pytest_llmperf.mock.server import Mock
+
+ASKING = frozenset(
+    {
+        b"/v1/chat/completions",
+        b"/v1/completions",
+        b"/v1/embeddings",
+        b"/api/chat",
+        b"/api/embed",
+        b"/api/embeddings",
+        b"/api/generate",
+    }
+)
+
+
+class Replaying:
+    """Answers from a recording."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, server: Mock) -> None:
+        self._server = server
+
+    def answer(self, call: Call, replay: Replay, methods: Any) -> bool:
+        """Whether the recording answers *call*. *methods*: None when the mock has no such path itself.
+
+        What asks the model must be recorded; Refusal when it is not. What only tells about the
+        server (health, models, metrics) is answered by the mock itself where it is not recorded.
+        """
+        exchange = replay.find(call)
+        if exchange is None:
+            if methods is None or call.target.partition(b"?")[0] in ASKING:
+                raise replay.missing(call)
+            return False
+        state = self._server.state
+        call.number = state.number
+        state.number += 1
+        plan = replay.plan(exchange, call)
+        fault = state.playbook.pick(None, stream=True, now_s=state.age_s(call.arrived_ns))
+        if fault is not None and fault.kind in FAULTS:
+            call.fault = fault
+            FAULTS[fault.kind](plan, fault)
+        call.status = plan.status
+        state.running += 1
+        call.delivery = delivery = Delivery(call, plan, timers=self._server.timers, watcher=None)
+        if plan.ttft_ns or plan.extra_ns or plan.early:
+            delivery.begin()
+        delivery.start(call.arrived_ns)
+        return True
