@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
+from bantz import CHAT, ORCHESTRATOR, PLAN, ROUTE, ROUTER
 from pytest_llmperf import llm_slo
-
-HERE = Path(__file__).parent
-
-
-def prompt(role):
-    return (HERE / "prompts" / f"{role}.txt").read_text(encoding="utf-8").strip()
-
-
-def schema(role):
-    return json.loads((HERE / "schemas" / f"{role}.json").read_text(encoding="utf-8"))
-
-
-def lower(text):
-    return text.replace("İ", "i").replace("I", "ı").lower()  # str.lower() makes two letters of "İ"
-
-
-ROUTER, ORCHESTRATOR, CHAT = prompt("router"), prompt("orchestrator"), prompt("chat")
-ROUTE, PLAN = schema("router"), schema("orchestrator")
+from style import is_in_character
+from turkish import lower
 
 
 @llm_slo(cases="cases/router.yaml", accuracy={"route": 0.95, "intent": 0.90})
@@ -45,5 +27,5 @@ def test_orchestrator(llm, llm_case):
 async def test_chat(async_llm, llm_case):
     message = f"HAFIZA: {llm_case['memory']}\nSÖZ: {llm_case['utterance']}"
     reply = await async_llm.chat(message, system=CHAT)
-    assert lower(reply.text).count("efendim") == 1  # polite, and not obsequious
+    assert is_in_character(reply.text)
     assert llm_case["mentions"] in lower(reply.text)

@@ -1,0 +1,66 @@
+"""Every example does what its README shows: the first command there is run, and the output compared."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.examples
+
+ROOT = Path(__file__).parents[2]
+READMES = sorted(ROOT.glob("examples/*/README.md"))
+TRIES = 3  # times are real, and a machine that somebody else keeps busy can break a limit
+COMMAND = re.compile(
+    r"^```console\n\$ (?P<command>pytest .*)\n(?P<output>(?:(?!\$ |```).*\n)+)```", re.MULTILINE
+)
+
+
+def shown_in(readme):
+    """The first command whose output is shown, and the output."""
+    found = COMMAND.search(readme.read_text("utf-8"))
+    assert found, f"{readme} shows no command with its output"
+    return found["command"], found["output"].splitlines()
+
+
+def looks_like(line):
+    """A pattern for a line of a README: numbers and spaces may differ, "..." is anything."""
+    pattern = re.sub(r"\d+(\\\.\d+)?", r"[\\d.]+", re.escape(re.sub(r"=+", "=", line).strip()))
+    return re.sub(r"(\\ )+", r"\\s+", pattern).replace(r"\.\.\.", ".*").replace("=", "=+")
+
+
+def first_difference(expected, output):
+    """The first line that is shown and does not come, after all those before it."""
+    lines = iter(output.splitlines())
+    for line in filter(str.strip, expected):
+        if not any(re.fullmatch(looks_like(line), come.strip()) for come in lines):
+            return line
+    return None
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.parent.name)
+def test_the_first_command_gives_the_output_that_is_shown(readme, tmp_path):
+    leave = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=leave)
+    command, expected = shown_in(readme)
+    for _ in range(TRIES):
+        done = subprocess.run(
+            [sys.executable, "-m", *command.split()],
+            cwd=tmp_path,
+            env=os.environ | {"COLUMNS": "80"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            timeout=240,
+            check=False,
+        )
+        different = first_difference(expected, done.stdout)
+        if done.returncode == 0 and different is None:
+            return
+    pytest.fail(f"exit {done.returncode}, shown and not seen: {different!r}\n{done.stdout}", pytrace=False)
