@@ -23,7 +23,8 @@ HELP = (
     "and compare it with the stored baseline. "
     "Keys: [<ttft|itl|tpot|task>_]<p50|p75|p90|p95|p99|p999|mean|max>_<ms|s|us|ns>, tokens_per_s, "
     "requests_per_s, goodput, json_valid, success_rate, pass_rate, cache_hit_rate, input_tokens, "
-    "output_tokens, total_tokens, cost_usd; and iterations, max_iterations, warmup, max_regression, gate, "
+    "output_tokens, total_tokens, cost_usd, rss_mb, cpu_percent, gpu_memory_mb, gpu_percent, "
+    "gpu_percent_min; and iterations, max_iterations, warmup, max_regression, gate, "
     "cases, accuracy, scenario, role."
 )
 

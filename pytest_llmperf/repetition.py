@@ -27,12 +27,14 @@ from pytest_llmperf.core.judge import judge, quick
 from pytest_llmperf.core.measurement import Measurement, measure
 from pytest_llmperf.core.metric import series_name
 from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.resources import Resources
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Verdict
 from pytest_llmperf.display import Progress
 from pytest_llmperf.iteration_log import IterationLog
 from pytest_llmperf.options import GateMode
+from pytest_llmperf.probes.sampler import Sampler
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.rounds import SWITCHED_OFF, rounds_of
 
@@ -66,6 +68,7 @@ class Repetition:
     stop_at_once: bool = False  #: --pdb: the debugger is wanted where the first iteration fails
     benchmark: Any | None = None  #: pytest-benchmark's fixture, which repeats by itself
     progress: Progress | None = None
+    sampler: Sampler | None = None  #: of what server and machine use meanwhile
     closers: list[Callable[[], None]] = field(default_factory=list)  #: of what was opened in the event loop
     iterations: list[Iteration] = field(default_factory=list)
     first_error: BaseException | None = None
@@ -134,12 +137,18 @@ class Repetition:
 
     def _only_step(self) -> Iterator[_Step]:
         """The body once: the rounds of pytest-benchmark are what is judged."""
+        self._sample()
         yield self._step(measured=True)
         rounds = rounds_of(self.benchmark)
         if rounds or self.first_error is not None:
             self.verdict = self._judge(0, (len(rounds),))
         else:
             self.verdict = Verdict(outcome=Outcome.FAILED, reason=SWITCHED_OFF)
+
+    def _sample(self) -> None:
+        """Resources are sampled from now on: what comes is measured."""
+        if self.sampler is not None:
+            self.sampler.begin()
 
     def _led(self, lead: Lead) -> Iterator[_Step]:
         for measured in lead.orders():
@@ -151,6 +160,7 @@ class Repetition:
         for _ in range(self.slo.warmup):
             yield from self._pair(rng, measured=False)
         self._gone = 0
+        self._sample()
         looks = self._looks()
         for look, size in enumerate(looks):
             while len(self.iterations) < size and not self.stopped:
@@ -234,7 +244,8 @@ class Repetition:
         warnings = list(measured.warnings)
         if self.first_error is not None:
             warnings.append(f"first failing iteration: {_one_line(self.first_error)}")
-        return replace(measured, stopped=self.stopped, warnings=tuple(warnings))
+        used = Resources() if self.sampler is None else self.sampler.taken
+        return replace(measured, resources=used, stopped=self.stopped, warnings=tuple(warnings))
 
     def _measured(
         self, iterations: Sequence[Iteration], *, in_pairs_with: Sequence[Iteration] = ()

@@ -29,6 +29,7 @@ from pytest_llmperf.stores.directory import DirectoryStore
 if TYPE_CHECKING:
     from pytest_llmperf.mock.config import MockConfig
     from pytest_llmperf.mock.process import MockServer
+    from pytest_llmperf.probes.sampler import Sampler
     from pytest_llmperf.revision import Revision
     from pytest_llmperf.tokens import TokenCounter
 
@@ -256,6 +257,21 @@ class Rig:
         name = self.entry.tokenizer
         beside = self.root if self.options.slo_file is None else self.options.slo_file.parent
         return TokenCounter(self.backend, tokenizer=None if name is None else beside / name)
+
+    def sampler(self, *, asks_backend: bool) -> Sampler:
+        """A sampler of what the server and this machine use, for one scenario."""
+        from pytest_llmperf.probes.resources import Subject, sampler_of  # noqa: PLC0415 - psutil, when used
+
+        mocked = self.uses_mock and asks_backend
+        subject = Subject(
+            backend=self.options.backend,
+            url=self.backend.url if asks_backend else "",
+            process=self.entry.process,
+            folder=self.root if self.options.slo_file is None else self.options.slo_file.parent,
+            mock_pid=self.mock.pid if mocked and self.entry.process is None else None,
+            interleaved=self.options.ab is not None,
+        )
+        return sampler_of(subject)
 
     @property
     def facts(self) -> dict[str, str]:

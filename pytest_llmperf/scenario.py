@@ -97,6 +97,8 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
         raise
     finally:
         item.obj = body
+        if repetition.sampler is not None:
+            repetition.sampler.end()
         if repetition.progress is not None:
             repetition.progress.clear()
         result = repetition.result
@@ -135,6 +137,7 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
         benchmark=benchmark,
         stop_at_once=bool(item.config.getoption("usepdb", default=False)),
         progress=progress_of(item.config, about.name),
+        sampler=None if rig.options.quick or LEAD in item.config.stash else rig.sampler(asks_backend=asks),
         closers=item.stash.setdefault(ASYNC_CLOSERS, []),
     )
 

@@ -221,3 +221,8 @@ class SloArguments(TypedDict, total=False):
     output_tokens: float
     total_tokens: float
     cost_usd: float
+    rss_mb: float
+    cpu_percent: float
+    gpu_memory_mb: float
+    gpu_percent: float
+    gpu_percent_min: float

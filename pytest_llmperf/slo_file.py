@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmperf import slo_schema
-from pytest_llmperf.core.backend import Timeouts
+from pytest_llmperf.core.backend import ProcessName, Timeouts
 from pytest_llmperf.core.baseline import MUST_MATCH
 from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
@@ -35,6 +35,7 @@ class BackendEntry:
     hardware: str | None = None
     tokenizer: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
+    process: ProcessName | None = None  #: whose memory and CPU are sampled
     slo: Mapping[str, Layer] = field(default_factory=dict)
 
 
@@ -135,7 +136,8 @@ def _backend(name: str, entry: Mapping[str, Any], layer: Any) -> BackendEntry:
         target: layer(limits, "backends", name, "slo", target)
         for target, limits in entry.get("slo", {}).items()
     }
-    return BackendEntry(**plain, timeouts=Timeouts(**timeouts), slo=slo)
+    process = ProcessName(**entry["process"]) if "process" in entry else None
+    return BackendEntry(**plain, timeouts=Timeouts(**timeouts), process=process, slo=slo)
 
 
 def _role(name: str, entry: Mapping[str, Any], layer: Any) -> Role:

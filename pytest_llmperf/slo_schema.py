@@ -83,6 +83,32 @@ def build() -> dict[str, Any]:
                 **_NAME,
                 "description": "a tokenizer.json, beside slo.yaml, for a server that cannot count",
             },
+            "process": {
+                **_object(
+                    {
+                        "pid": {
+                            "title": "a process id, or a file that holds it",
+                            "description": "its id, or a file that holds it, beside slo.yaml",
+                            "anyOf": [{"type": "integer", "minimum": 1}, _NAME],
+                        },
+                        "port": {
+                            "description": "a port of this machine on which it listens",
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": 65535,
+                        },
+                        "container": {
+                            "description": "the name or id of a Docker or Podman container on this machine",
+                            "type": "string",
+                            "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+                        },
+                    }
+                ),
+                "minProperties": 1,
+                "maxProperties": 1,
+                "description": "the server's process, whose memory and CPU are sampled; one of its keys "
+                "(default: what listens on the port of a URL on this machine)",
+            },
             "timeouts": _object(dict.fromkeys(("connect", "first_token", "stall", "total"), _DURATION)),
             "slo": {
                 **_map(promised),

@@ -16,6 +16,15 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessName:
+    """Which processes are the server's: exactly one of these."""
+
+    pid: int | str | None = None  #: the number, or a file that holds it
+    port: int | None = None  #: the process that listens there
+    container: str | None = None  #: a container of Docker or Podman on this machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """One model server and how to speak to it."""
 

@@ -12,6 +12,7 @@ from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.metric import METRICS, Shape, series_name
 from pytest_llmperf.core.parts import PARTS
 from pytest_llmperf.core.price import Price
+from pytest_llmperf.core.resources import Resources, pool_resources
 from pytest_llmperf.core.slo import Slo
 
 
@@ -97,6 +98,7 @@ class Measurement:
     tokens: TokenTotals = TokenTotals()
     busy_s: float = 0.0  #: time during which at least one request was in flight
     wall_s: float = 0.0  #: time from the first iteration's start to the last one's end
+    resources: Resources = field(default_factory=Resources)  #: what server and machine used meanwhile
     stopped: str = ""  #: why measuring ended, when it was not the number of iterations
     warnings: tuple[str, ...] = ()
 
@@ -175,6 +177,7 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         tokens=sum((part.tokens for part in parts), TokenTotals()),
         busy_s=sum(part.busy_s for part in parts),
         wall_s=sum(part.wall_s for part in parts),
+        resources=pool_resources([part.resources for part in parts]),
         stopped="; ".join(dict.fromkeys(part.stopped for part in parts if part.stopped)),
         warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
     )

@@ -23,6 +23,7 @@ class Shape(StrEnum):
     PROPORTION = "proportion"  #: yes or no per request (or per iteration), limited from below
     AMOUNT = "amount"  #: a value per request with one statistic of its own, limited from above
     THROUGHPUT = "throughput"  #: one value per scenario, limited from below
+    RESOURCE = "resource"  #: sampled while a scenario is measured; one peak or mean, see `core.resources`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +31,17 @@ class Metric:
     """One line of the table."""
 
     shape: Shape
-    unit: str  #: of the values: "s", "tokens", "USD", "1/s", or "" for a ratio
+    unit: str  #: of the values: "s", "tokens", "USD", "1/s", "MB", "%", or "" for a ratio
     help: str  #: one line for the reference
     of: Callable[[Exchange], float | None] | None = None  #: None: not a property of one request
-    statistic: str = ""  #: the one statistic of an amount, proportion or throughput
+    statistic: str = ""  #: the one statistic of an amount, proportion, throughput or resource
+    resource: str = ""  #: of a resource, which of `core.resources.QUANTITIES` it is about
+    at_least: bool = False  #: a resource that is limited from below
 
     @property
     def higher_is_better(self) -> bool:
         """Whether limits of this metric are lower bounds."""
-        return self.shape in {Shape.PROPORTION, Shape.THROUGHPUT}
+        return self.at_least or self.shape in {Shape.PROPORTION, Shape.THROUGHPUT}
 
 
 def itl_s(exchange: Exchange) -> float | None:
@@ -130,6 +133,42 @@ METRICS: dict[str, Metric] = {
         shape=Shape.AMOUNT, unit="tokens", of=_total_tokens, statistic="max", help="tokens of a request"
     ),
     "cost_usd": Metric(shape=Shape.AMOUNT, unit="USD", statistic="mean", help="mean price of a request"),
+    "rss_mb": Metric(
+        shape=Shape.RESOURCE,
+        unit="MB",
+        statistic="peak",
+        resource="rss_mb",
+        help="peak of the resident memory of the server's processes; 1 MB is 1 000 000 bytes",
+    ),
+    "cpu_percent": Metric(
+        shape=Shape.RESOURCE,
+        unit="%",
+        statistic="mean",
+        resource="cpu_percent",
+        help="mean CPU of the server's processes; one busy core is 100",
+    ),
+    "gpu_memory_mb": Metric(
+        shape=Shape.RESOURCE,
+        unit="MB",
+        statistic="peak",
+        resource="gpu_memory_mb",
+        help="peak of the memory in use on the server's GPUs; 1 MB is 1 000 000 bytes",
+    ),
+    "gpu_percent": Metric(
+        shape=Shape.RESOURCE,
+        unit="%",
+        statistic="mean",
+        resource="gpu_percent",
+        help="mean utilisation of the server's GPUs",
+    ),
+    "gpu_percent_min": Metric(
+        shape=Shape.RESOURCE,
+        unit="%",
+        statistic="mean",
+        resource="gpu_percent",
+        at_least=True,
+        help="mean utilisation of the server's GPUs, which must not idle",
+    ),
 }
 
 #: Quantile of every percentile that a key may ask for.

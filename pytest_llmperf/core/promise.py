@@ -12,7 +12,8 @@ from pytest_llmperf.core.judged import Judged, finite
 from pytest_llmperf.core.measurement import Count, Measurement
 from pytest_llmperf.core.metric import METRICS, QUANTILES, Shape, series_name
 from pytest_llmperf.core.outcome import Outcome
-from pytest_llmperf.core.quantity import show_apart, show_range
+from pytest_llmperf.core.quantity import show, show_apart, show_range
+from pytest_llmperf.core.resources import Resources
 from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.core.terms import Terms
 from pytest_llmperf.core.verdict import Check, CheckKind
@@ -48,6 +49,8 @@ def judge_limit(measurement: Measurement, limit: Limit, terms: Terms) -> Judged:
     if shape is Shape.THROUGHPUT:
         n = measurement.sent - measurement.failed
         return _judge_point(measurement, promise, measurement.throughput.get(limit.metric), n)
+    if shape is Shape.RESOURCE:
+        return _judge_resource(measurement.resources, promise)
     values = measurement.series.get(series_name(limit.metric), ())
     if values and limit.statistic in QUANTILES:
         return _judge_quantile(promise, values, terms)
@@ -145,6 +148,22 @@ def _judge_point(measurement: Measurement, promise: _Promise, observed: float | 
     broken = observed < promise.bound if promise.higher_is_better else observed > promise.bound
     check = promise.check(Outcome.FAILED if broken else Outcome.PASSED, observed, n)
     return Judged(check=replace(check, reason=promise.sentence(check, f"n={n}")))
+
+
+def _judge_resource(resources: Resources, promise: _Promise) -> Judged:
+    """A limit on what the server used: its peak or its mean over the measured part."""
+    name = METRICS[promise.metric].resource
+    usage = resources.usage.get(name)
+    if usage is None:
+        why = resources.missing.get(name, "nothing was sampled")
+        check = promise.check(Outcome.INCONCLUSIVE, None, 0)
+        return Judged(check=replace(check, reason=f"{check.label} was not sampled: {why}"))
+    observed = usage.peak if promise.statistic == "peak" else usage.mean
+    broken = observed < promise.bound if promise.higher_is_better else observed > promise.bound
+    check = promise.check(Outcome.FAILED if broken else Outcome.PASSED, observed, usage.n)
+    how = f"{usage.n} samples in {show(resources.seconds, 's')}"
+    notes = tuple(f"{check.label}: {note}" for note in resources.notes)
+    return Judged(check=replace(check, reason=promise.sentence(check, how)), warnings=notes)
 
 
 def _unmeasured(promise: _Promise, measurement: Measurement) -> Judged:

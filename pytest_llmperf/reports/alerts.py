@@ -75,7 +75,7 @@ def _excess(check: Check, threshold: float | None) -> float:
 
 def _is_share(check: Check) -> bool:
     metric = METRICS.get(check.metric)  # accuracy:NAME is none of them
-    return metric is None or metric.shape is Shape.PROPORTION
+    return check.unit == "" if metric is None else metric.shape is Shape.PROPORTION
 
 
 def _quotient(value: float, by: float) -> float:

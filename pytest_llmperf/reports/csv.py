@@ -6,7 +6,8 @@ import csv
 import io
 from collections.abc import Iterator
 
-from pytest_llmperf.core.metric import METRICS, Shape, series_name
+from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.metric import METRICS, Metric, Shape, series_name
 from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import comparison, finite, percentile
@@ -97,8 +98,17 @@ def _values(scenario: Scenario) -> Iterator[tuple[str, float | None]]:
             yield name, finite(measured.proportions[name].rate)
         elif metric.shape is Shape.THROUGHPUT:
             yield name, measured.throughput.get(name)
+        elif metric.shape is Shape.RESOURCE:
+            yield name, _used(measured, metric)
         elif values:
             yield name, max(values) if metric.statistic == "max" else sum(values) / len(values)
+
+
+def _used(measured: Measurement, metric: Metric) -> float | None:
+    usage = measured.resources.usage.get(metric.resource)
+    if usage is None:
+        return None
+    return usage.peak if metric.statistic == "peak" else usage.mean
 
 
 def _text(text: str) -> str:

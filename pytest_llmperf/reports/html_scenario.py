@@ -10,6 +10,7 @@ from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.metric import METRICS, QUANTILES, Shape
 from pytest_llmperf.core.quantity import show, show_range, show_ratio
 from pytest_llmperf.core.verdict import Check, CheckKind
+from pytest_llmperf.reports.html_resources import resources_table
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.plots import earlier
 from pytest_llmperf.reports.summary import Summary, percentile
@@ -40,6 +41,7 @@ def details(row: Summary, index: int, *, unfolded: bool) -> Iterable[str]:
     yield from _table("Failed requests", ("kind", "requests", "for example"), _failures(about))
     yield from _table("Named checks", ("check", "label", "passed", "of", "share"), _named_checks(about))
     yield from _table("Tokens", ("", "tokens"), _tokens(about))
+    yield from resources_table(about.resources)
     yield from _table("Facts", ("", ""), ((name, value) for name, value in about.facts.items()))
     yield "</details>"
 

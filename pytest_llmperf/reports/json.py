@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.resources import Resources
 from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Check
@@ -69,6 +70,7 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
             "sources": [source.value for source in measured.tokens.sources],
         },
         **_measured(measured),
+        "resources": _resources(measured.resources),
         "series": {name: _series(name, values) for name, values in measured.series.items()},
         "compared_with": [
             {
@@ -146,6 +148,23 @@ def _measured(measured: Measurement) -> dict[str, object]:
             }
             for check in measured.checks
         ],
+    }
+
+
+def _resources(used: Resources) -> dict[str, object]:
+    return {
+        "seconds": round(used.seconds, 3),
+        "usage": {
+            name: {"mean": round(one.mean, 3), "peak": round(one.peak, 3), "n": one.n}
+            for name, one in used.usage.items()
+        },
+        "missing": dict(used.missing),
+        "notes": list(used.notes),
+        "at_s": [round(at, 3) for at in used.at_s],
+        "line": {
+            name: [None if point is None else round(point, 3) for point in points]
+            for name, points in used.line.items()
+        },
     }
 
 

@@ -46,8 +46,29 @@ _GAUGES: dict[str, tuple[str, Callable[[Summary], float | None]]] = {
     "llmperf_success_ratio": ("Requests that succeeded.", lambda row: row.success_rate),
     "llmperf_json_valid_ratio": ("Replies that are valid JSON.", lambda row: row.json_valid),
     "llmperf_request_cost_usd": ("Mean price of a request.", lambda row: row.cost_usd),
+    "llmperf_server_memory_peak_bytes": (
+        "Peak of the resident memory of the server.",
+        lambda row: _used(row, "rss_mb", 1e6, peak=True),
+    ),
+    "llmperf_server_cpu_cores": (
+        "Mean number of cores that the server kept busy.",
+        lambda row: _used(row, "cpu_percent", 0.01),
+    ),
+    "llmperf_gpu_memory_peak_bytes": (
+        "Peak of the memory in use on the server's GPUs.",
+        lambda row: _used(row, "gpu_memory_mb", 1e6, peak=True),
+    ),
+    "llmperf_gpu_utilisation_ratio": (
+        "Mean utilisation of the server's GPUs.",
+        lambda row: _used(row, "gpu_percent", 0.01),
+    ),
     "llmperf_baseline_ratio": ("The gated value over the baseline's.", lambda row: row.ratio),
 }
+
+
+def _used(row: Summary, name: str, scale: float, *, peak: bool = False) -> float | None:
+    usage = row.scenario.measurement.resources.usage.get(name)
+    return None if usage is None else scale * (usage.peak if peak else usage.mean)
 
 
 def _summary(name: str, help_text: str, rows: Sequence[Summary], series: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.exchange import TokenSource
 from pytest_llmperf.core.measurement import CheckCount, Count, FailureCount, Measurement, TokenTotals
 from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.resources import Resources, Usage
 from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
@@ -153,8 +154,23 @@ def _measurement(scenario: _Object) -> Measurement:
         tokens=_tokens(scenario["tokens"]),
         busy_s=scenario.get("busy_s", 0.0),
         wall_s=scenario.get("wall_s", 0.0),
+        resources=_resources(scenario.get("resources", {})),
         stopped=scenario.get("stopped", ""),
         warnings=tuple(scenario.get("notes", ())),
+    )
+
+
+def _resources(used: _Object) -> Resources:
+    return Resources(
+        seconds=used.get("seconds", 0.0),
+        usage={
+            name: Usage(mean=one["mean"], peak=one["peak"], n=one["n"])
+            for name, one in used.get("usage", {}).items()
+        },
+        missing=used.get("missing", {}),
+        notes=tuple(used.get("notes", ())),
+        at_s=tuple(used.get("at_s", ())),
+        line={name: tuple(points) for name, points in used.get("line", {}).items()},
     )
 
 

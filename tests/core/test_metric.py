@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.exchange import Exchange, Tokens
 from pytest_llmperf.core.metric import KEYS, METRICS, Shape, itl_s, nearest, parse_key, series_name, tpot_s
+from pytest_llmperf.core.resources import QUANTITIES
 from pytest_llmperf.core.slo import ARGUMENTS
 
 
@@ -48,6 +49,11 @@ OTHERS = [
     "output_tokens",
     "total_tokens",
     "cost_usd",
+    "rss_mb",
+    "cpu_percent",
+    "gpu_memory_mb",
+    "gpu_percent",
+    "gpu_percent_min",
 ]
 
 
@@ -125,8 +131,15 @@ def test_what_is_no_time_keeps_its_name():
 
 
 @pytest.mark.parametrize(("name", "metric"), METRICS.items())
-def test_limits_are_lower_bounds_for_shares_and_throughput_alone(name, metric):
-    assert metric.higher_is_better == (metric.shape in {Shape.PROPORTION, Shape.THROUGHPUT})
+def test_limits_are_lower_bounds_for_shares_throughput_and_an_idle_gpu_alone(name, metric):
+    from_below = metric.shape in {Shape.PROPORTION, Shape.THROUGHPUT} or name == "gpu_percent_min"
+    assert metric.higher_is_better == from_below
+
+
+def test_every_resource_metric_is_about_something_that_is_sampled():
+    limited = {name: metric.resource for name, metric in METRICS.items() if metric.shape is Shape.RESOURCE}
+    assert set(limited.values()) <= set(QUANTITIES)
+    assert {METRICS[name].unit == QUANTITIES[about].unit for name, about in limited.items()} == {True}
 
 
 def test_itl_is_the_mean_gap_between_chunks(request_of):

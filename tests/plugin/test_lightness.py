@@ -16,6 +16,8 @@ HEAVY = (
     "httpx",
     "jsonschema",
     "numpy",
+    "psutil",
+    "pynvml",
     "scipy",
     "yaml",
     "pytest_llmperf.ledger",

@@ -1,0 +1,45 @@
+"""What sampling costs: CPU time of the process with and without the sampler, as a share of one core.
+
+python benchmarks/resources_cost.py [seconds]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from statistics import median
+
+from pytest_llmperf.mock.process import start_mock
+from pytest_llmperf.probes.resources import Subject, sampler_of
+from pytest_llmperf.probes.sampler import INTERVAL_S
+
+SAMPLES = 200
+
+
+def idle(seconds: float) -> float:
+    """CPU seconds that this process uses while it sleeps."""
+    began = time.process_time()
+    time.sleep(seconds)
+    return time.process_time() - began
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
+    with start_mock() as mock:
+        sampler = sampler_of(Subject(backend="mock", mock_pid=mock.pid))
+        without = idle(seconds)
+        sampler.begin()
+        with_it = idle(seconds)
+        took = []
+        for _ in range(SAMPLES):
+            began = time.perf_counter()
+            _ = sampler.taken
+            took.append(time.perf_counter() - began)
+        sampler.end()
+    share = (with_it - without) / seconds
+    print(f"sampling every {INTERVAL_S} s for {seconds:g} s: {100 * share:.2f} % of a core (target < 1 %)")
+    print(f"one sample: median {1000 * median(took):.2f} ms, slowest {1000 * max(took):.2f} ms of {SAMPLES}")
+
+
+if __name__ == "__main__":
+    main()
