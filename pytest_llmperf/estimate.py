@@ -12,8 +12,10 @@ from pytest_llmperf.core.duration import show_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.markers import node_id
+from pytest_llmperf.options import Options
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.scenario import slo_of
+from pytest_llmperf.sharing import setup_of
 
 #: Assumed for an iteration that was never measured, unless a promise says less.
 UNKNOWN_S = 0.5
@@ -25,7 +27,7 @@ def sentence(items: Sequence[pytest.Item], rig: Rig) -> str:
     arms = 1 if rig.options.ab is None else 2
     for item in items:
         try:
-            slo = slo_of(item, rig)
+            slo = slo_of(item, rig.aimed(setup_of(item)))
         except LlmPerfUsageError:
             continue  # a mark from a pytest.param or a hook that cannot be read: the test itself will say so
         each_s = arms * _iteration_s(slo, rig, slo.scenario or node_id(item))
@@ -34,8 +36,13 @@ def sentence(items: Sequence[pytest.Item], rig: Rig) -> str:
     most_s = min(most_s, max(about_s, rig.options.max_time_s))
     count = f"{len(items)} scenario{'s' if len(items) != 1 else ''}"
     against = "" if rig.options.ab is None else f" against {label_of(rig.options.ab)}"
-    text = f"llm performance: {count} on {rig.options.backend}{against}, about {show_duration(about_s)}"
+    text = f"llm performance: {count} on {_where(rig.options)}{against}, about {show_duration(about_s)}"
     return text if most_s <= 1.1 * about_s else f"{text}, at most {show_duration(most_s)}"
+
+
+def _where(options: Options) -> str:
+    """``vllm``, or the set-ups that are compared."""
+    return options.backend if not options.setups else ", ".join(setup.label for setup in options.setups)
 
 
 def _iteration_s(slo: Slo, rig: Rig, scenario: str) -> float:

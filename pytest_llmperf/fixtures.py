@@ -11,7 +11,7 @@ import pytest
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.markers import is_scenario
-from pytest_llmperf.sharing import rig_of
+from pytest_llmperf.sharing import rig_for, rig_of
 
 if TYPE_CHECKING:
     from pytest_llmperf.client.reply import Reply
@@ -29,7 +29,7 @@ def llm(request: pytest.FixtureRequest) -> Iterator[Llm]:
     from pytest_llmperf.scenario import log_of, switch_of
 
     with _usage_errors():
-        rig = rig_of(request.config)
+        rig = rig_for(request.node)
         log, count = log_of(request.node), rig.counter
         clients = {arm: Client(backend, log, count=count) for arm, backend in rig.arms.items()}
         shared = _shared(request, rig)
@@ -47,7 +47,7 @@ def async_llm(request: pytest.FixtureRequest) -> AsyncLlm:
     from pytest_llmperf.scenario import ASYNC_CLOSERS, log_of, switch_of
 
     with _usage_errors():
-        rig = rig_of(request.config)
+        rig = rig_for(request.node)
         log, count = log_of(request.node), rig.counter
         clients = {arm: AsyncClient(backend, log, count=count) for arm, backend in rig.arms.items()}
         shared = _shared(request, rig)
@@ -57,6 +57,12 @@ def async_llm(request: pytest.FixtureRequest) -> AsyncLlm:
     return AsyncLlm(lambda: clients[switch.arm], keeps_connections=is_scenario(request.node), **shared)
 
 
+@pytest.fixture(scope="session")
+def llm_setup(request: pytest.FixtureRequest) -> str:
+    """The label of the set-up that the test runs on, where several are compared; else empty."""
+    return str(getattr(request, "param", ""))
+
+
 @pytest.fixture
 def llm_case(request: pytest.FixtureRequest) -> Any:
     """The running iteration's case, from @llm_slo(cases=...)."""
@@ -64,7 +70,7 @@ def llm_case(request: pytest.FixtureRequest) -> Any:
 
     with _usage_errors():
         # For fixtures that ask for it; the body gets another one in every iteration.
-        return first_case(request.node, rig_of(request.config))
+        return first_case(request.node, rig_for(request.node))
 
 
 @pytest.fixture
@@ -81,7 +87,7 @@ def llm_mock(request: pytest.FixtureRequest) -> Iterator[MockServer]:
 def llm_tokens(request: pytest.FixtureRequest) -> TokenCounter:
     """A token counter: call it with a text or messages; the count knows who counted (.source)."""
     with _usage_errors():
-        return rig_of(request.config).counter
+        return rig_for(request.node).counter
 
 
 def _shared(request: pytest.FixtureRequest, rig: Rig) -> dict[str, Any]:

@@ -55,12 +55,14 @@ class Ledger:
         """The session's run: pooled scenarios judged, the baseline saved unless *interrupted*."""
         scenarios = tuple(_with_history(scenario, rig) for scenario in _pooled(self.scenarios, rig))
         warnings = [] if (sentence := drift(scenarios)) is None else [sentence]
-        warnings += rig.strangers({scenario.measurement.scenario for scenario in scenarios})
+        names = {scenario.measurement.subject for scenario in scenarios}
+        setups = [setup.label for setup in rig.options.setups] or [""]
+        warnings += dict.fromkeys(text for label in setups for text in rig.aimed(label).strangers(names))
         run = Run(
             started=_iso(dt.datetime.fromtimestamp(self.started, dt.UTC)),
             environment={
                 "llmperf": VERSION,
-                "backend": rig.options.backend,
+                "backend": ", ".join(rig.options.backends),
                 "seed": str(rig.seed),
                 **machine(),
                 **revision(rig.root),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -35,12 +36,23 @@ BASELINE_ITERATIONS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """One of several backends and models that a session compares."""
+
+    label: str  #: as node ids and tables name it
+    backend: str
+    model: str | None  #: None: the backend's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What the user asked for. See ``pytest --help`` for each."""
 
     backend: str = "mock"
     url: str | None = None
     model: str | None = None
+    setups: tuple[Setup, ...] = ()  #: what is compared, where it is more than one; the first is *backend*
+    setup: str = ""  #: the label of the one that these options are about
     quick: bool = False
     max_time_s: float = math.inf
     save_baseline: bool = False
@@ -60,9 +72,25 @@ class Options:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def backends(self) -> tuple[str, ...]:
+        """All that are used."""
+        return tuple(dict.fromkeys([self.backend, *(setup.backend for setup in self.setups)]))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All that were named."""
+        named = [self.model, *(setup.model for setup in self.setups)]
+        return tuple(dict.fromkeys(model for model in named if model is not None))
+
+    @property
     def saves(self) -> bool:
         """Whether this session is stored as a baseline."""
         return self.save_baseline or self.append_baseline
+
+    def of(self, label: str) -> Options:
+        """These options for one of the set-ups."""
+        setup = next(setup for setup in self.setups if setup.label == label)
+        return dataclasses.replace(self, backend=setup.backend, model=setup.model, setup=label)
 
     def fails(self, outcome: Outcome) -> bool:
         """Whether a scenario with this outcome fails the run."""
@@ -117,13 +145,20 @@ def _regression(text: str) -> float:
 SPECS: dict[str, _Spec] = {
     "backend": _Spec(
         metavar="NAME",
-        help="mock (default), vllm, ollama, openai, or a name under backends: in slo.yaml",
+        repeats=True,
+        ini="linelist",
+        help="mock (default), vllm, ollama, openai, or a name under backends: in slo.yaml; "
+        "given several times, every scenario runs on each and the report compares them",
     ),
     "url": _Spec(
         metavar="URL", help="base URL of the model server, with or without /v1 (default: the backend's)"
     ),
     "model": _Spec(
-        metavar="NAME", help="the model to ask (default: the backend's, else the first one it lists)"
+        metavar="NAME",
+        repeats=True,
+        ini="linelist",
+        help="the model to ask (default: the backend's, else the first one it lists); given several times, "
+        "every scenario runs with each and the report compares them",
     ),
     "iterations": _Spec(
         metavar="N",
@@ -227,10 +262,12 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
             defaults[name] = value
         else:
             overrides[name] = value
+    backends, models = given.get("backend") or ["mock"], given.get("model") or [None]
     options = Options(
-        backend=given.get("backend", "mock"),
+        backend=backends[0],
         url=given.get("url"),
-        model=given.get("model"),
+        model=models[0],
+        setups=_setups(backends, models),
         quick=given.get("quick", False),
         max_time_s=given.get("max_time", math.inf),
         save_baseline=given.get("save_baseline", False),
@@ -250,10 +287,32 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
     return _agreeing(options)
 
 
+def _setups(backends: Sequence[str], models: Sequence[str | None]) -> tuple[Setup, ...]:
+    """Every backend with every model, named by what differs; none where there is only one."""
+    if len(backends) * len(models) == 1:
+        return ()
+    for flag, names in (("--llm-backend", backends), ("--llm-model", models)):
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise pytest.UsageError(f"{flag}: {twice} is given twice")
+    setups = []
+    for backend in backends:
+        for model in models:
+            parts = [backend] * (len(backends) > 1) + [model or ""] * (len(models) > 1)
+            # As pytest writes it in a node id.
+            label = "-".join(parts).encode("unicode_escape").decode("ascii")
+            setups.append(Setup(label=label, backend=backend, model=model))
+    return tuple(setups)
+
+
 def _agreeing(options: Options) -> Options:
     """*options* unless two of them contradict each other."""
     if options.save_baseline and options.append_baseline:
         raise pytest.UsageError("--save-baseline and --llm-append-baseline: one or the other")
+    if options.url is not None and len({setup.backend for setup in options.setups}) > 1:
+        raise pytest.UsageError(
+            "--llm-url is the URL of one backend, and several are compared: give each its url under "
+            "backends: in slo.yaml"
+        )
     if options.saves and options.gate is GateMode.OFF:
         raise pytest.UsageError(
             "--llm-gate=off judges nothing, and only what was judged is stored: use --llm-gate=warn"

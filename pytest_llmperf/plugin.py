@@ -9,9 +9,9 @@ import pytest
 
 from pytest_llmperf import markers, options, sharing
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.fixtures import async_llm, llm, llm_case, llm_mock, llm_tokens
+from pytest_llmperf.fixtures import async_llm, llm, llm_case, llm_mock, llm_setup, llm_tokens
 
-__all__ = ["async_llm", "llm", "llm_case", "llm_mock", "llm_tokens"]
+__all__ = ["async_llm", "llm", "llm_case", "llm_mock", "llm_setup", "llm_tokens"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,14 +27,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Controller(config), "llmperf-controller")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A wrong marker or slo.yaml is a collection error of the test."""
+    """A scenario runs on every set-up; a wrong marker or slo.yaml is a collection error of the test."""
     definition = metafunc.definition
     if definition.get_closest_marker(markers.NAME) is None:
         return
     try:
-        slo = sharing.rig_of(metafunc.config).slo(definition.nodeid, markers.marks_of(definition))
-        markers.check_cases(definition, metafunc.function, slo.cases)
+        setups = sharing.run_on_every_setup(metafunc)
+        for setup in setups:
+            rig = sharing.rig_of(metafunc.config).aimed(setup)
+            slo = rig.slo(definition.nodeid, markers.marks_of(definition))
+            markers.check_cases(definition, metafunc.function, slo.cases)
     except LlmPerfUsageError as error:
         message = str(error)
     else:
@@ -70,7 +74,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
     from pytest_llmperf.scenario import repeated
 
-    with repeated(pyfuncitem, sharing.rig_of(pyfuncitem.config)):
+    with repeated(pyfuncitem, sharing.rig_for(pyfuncitem)):
         return (yield)
 
 

@@ -251,12 +251,12 @@ class Repetition:
         self, iterations: Sequence[Iteration], *, in_pairs_with: Sequence[Iteration] = ()
     ) -> Measurement:
         """All of *iterations*; under ``--llm-ab`` the series hold whole pairs only."""
-        price = self.rig.slo_file.prices.get(self.about.model)
-        measured = measure(iterations, about=self.about, slo=self.slo, price=price)
+        prices = self.rig.slo_file.prices
+        measured = measure(iterations, about=self.about, slo=self.slo, prices=prices)
         if not in_pairs_with:
             return measured
         whole, _ = paired(iterations, in_pairs_with)
-        return replace(measured, series=measure(whole, about=self.about, slo=self.slo, price=price).series)
+        return replace(measured, series=measure(whole, about=self.about, slo=self.slo, prices=prices).series)
 
     @property
     def base_measurement(self) -> Measurement | None:

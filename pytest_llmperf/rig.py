@@ -19,6 +19,7 @@ from pytest_llmperf.cases import load_cases, shuffled
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.measurement import without_setup
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.core.slo import Slo, build, merged, parse_arguments
 from pytest_llmperf.core.terms import Rule, Terms
@@ -45,8 +46,10 @@ class Rig:
     started_s: float = field(default_factory=time.monotonic)
     _backend: Backend | None = None
     _mock: MockServer | None = None
-    revision: Revision | None = None  #: the base arm's process, under ``--llm-ab git:REV``
+    _revision: Revision | None = None
     _unreachable: str | None = None
+    _main: Rig | None = None  #: set where this is the rig of one set-up of several
+    _aimed: dict[str, Rig] = field(default_factory=dict)
 
     @classmethod
     def build(cls, options: Options, root: Path, *, turn_lock: Path | None = None) -> Rig:
@@ -62,6 +65,22 @@ class Rig:
                 f"--llm-baseline: {options.baseline} does not exist; pytest --save-baseline makes it."
             )
         return rig
+
+    def aimed(self, setup: str) -> Rig:
+        """The rig of the set-up with this label; the rig itself for "", where there is only one.
+
+        They share the mock server and the other revision.
+        """
+        if not setup:
+            return self
+        if setup not in self._aimed:
+            self._aimed[setup] = replace(self, options=self.options.of(setup), _main=self, _aimed={})
+        return self._aimed[setup]
+
+    @property
+    def revision(self) -> Revision | None:
+        """The base arm's process, under ``--llm-ab git:REV``."""
+        return self._revision if self._main is None else self._main.revision
 
     @cached_property
     def entry(self) -> BackendEntry:
@@ -80,6 +99,7 @@ class Rig:
         Raises LlmPerfUsageError that names the place of a bad argument.
         """
         file, options = self.slo_file, self.options
+        node_id = without_setup(node_id, options.setup)  # patterns are about the test
         layers = [file.defaults, options.defaults]
         own = [
             *file.patterns(node_id),
@@ -129,14 +149,24 @@ class Rig:
         return replace(slo, max_iterations=slo.iterations) if once else slo
 
     def role(self, name: str | None) -> Role:
-        """The role called *name*; an empty one for None. Raises LlmPerfUsageError when there is none."""
+        """The role called *name*; an empty one for None. Raises LlmPerfUsageError when there is none.
+
+        Its model is that of ``--llm-model``, else of the backend's ``models:``, else the role's own.
+        """
         if name is None:
             return Role()
         if name not in self.slo_file.roles:
             raise LlmPerfUsageError(
                 f"role {name!r} is not under roles: in slo.yaml{nearest(name, tuple(self.slo_file.roles))}"
             )
-        return self.slo_file.roles[name]
+        role = self.slo_file.roles[name]
+        if model := self.options.model or self.entry.models.get(name):
+            role = replace(role, params={**role.params, "model": model})
+        return role
+
+    def model(self, role: str | None) -> str:
+        """The model that requests in this *role* ask. Raises LlmPerfUsageError."""
+        return str(self.role(role).params.get("model") or self.backend.model or "")
 
     def cases(self, slo: Slo, *, directory: Path, scenario: str) -> Iterator[Any] | None:
         """The cases of a scenario in the order of its iterations; None when it has none."""
@@ -163,6 +193,8 @@ class Rig:
     @property
     def mock(self) -> MockServer:
         """The mock server, started by the first call."""
+        if self._main is not None:
+            return self._main.mock
         if self._mock is None:
             from pytest_llmperf.mock.process import start_mock  # noqa: PLC0415 - only when it is used
 
@@ -208,15 +240,15 @@ class Rig:
             return
         from pytest_llmperf.revision import Revision  # noqa: PLC0415 - only when it is used
 
-        selected = {
-            "backend": options.backend,
-            "url": options.url,
-            "model": options.model,
-            "seed": options.seed,
-        }
-        own = [f"--llm-{key}={value}" for key, value in selected.items() if value is not None]
+        selected = [
+            *(("backend", name) for name in options.backends),
+            ("url", options.url),
+            *(("model", name) for name in options.models),
+            ("seed", options.seed),
+        ]
+        own = [f"--llm-{key}={value}" for key, value in selected if value is not None]
         fixed = ["-p", "pytest_llmperf.peer", "-p", "no:cacheprovider", "--llm-ab=", "--llm-gate=off"]
-        self.revision = Revision.start(
+        self._revision = Revision.start(
             name, root=self.root, files=files, arguments=[*fixed, *own, *arguments]
         )
 
@@ -305,6 +337,8 @@ class Rig:
         """
         if self.options.saves or self.options.quick or self.options.ab:
             return None
+        if self._main is not None:
+            return self._main.run_effect
         from pytest_llmperf.core import gate  # noqa: PLC0415 - numpy, for a session that measures
 
         series = [
@@ -326,10 +360,12 @@ class Rig:
 
     def close(self) -> None:
         """Stop what was started."""
+        for rig in self._aimed.values():
+            rig.close()
         if "counter" in vars(self):
             self.counter.close()
-        if self.revision is not None:
-            self.revision.close()
+        if self._revision is not None:
+            self._revision.close()
         if self._mock is not None:
             self._mock.stop()
 

@@ -113,14 +113,15 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
         slo = replace(slo, warmup=0, notes=())  # it takes as many rounds as it needs
     check_cases(item, item.function, slo.cases)  # of a mark that was added after the collection
     path, line, _ = item.location
-    asks = asks_backend(item)
+    asks, setup = asks_backend(item), rig.options.setup
     about = Measurement(
-        scenario=slo.scenario or node_id(item),
-        name=slo.scenario or item.name,
+        scenario=_apart(slo.scenario, setup) or node_id(item),
+        name=_apart(slo.scenario, setup) or item.name,
         path=path,
         line=(line or 0) + 1,
         backend=rig.options.backend if asks else "",
-        model=(rig.backend.model or "") if asks else "",
+        model=rig.model(slo.role) if asks else "",
+        setup=setup,
         facts=(rig.facts if asks else {}) | ({"items": node_id(item)} if slo.scenario else {}),
         warmup=slo.warmup,
     )
@@ -140,6 +141,11 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
         sampler=None if rig.options.quick or LEAD in item.config.stash else rig.sampler(asks_backend=asks),
         closers=item.stash.setdefault(ASYNC_CLOSERS, []),
     )
+
+
+def _apart(pooled: str | None, setup: str) -> str | None:
+    """The name of a pooled scenario, one for every set-up."""
+    return f"{pooled}[{setup}]" if pooled and setup else pooled
 
 
 def _base(item: pytest.Function, rig: Rig) -> Base | None:

@@ -36,6 +36,9 @@ CUT_SHORT = pytest.StashKey[bool]()
 #: Of a report; xdist carries every attribute that is plain text.
 _ATTRIBUTE = "llmperf"
 
+#: The fixture by which scenarios are told apart where several set-ups are compared.
+SETUP = "llm_setup"
+
 _PASSED = pytest.StashKey[bool]()
 _STARTED = pytest.StashKey[float]()
 _RIG: pytest.StashKey[Rig] = pytest.StashKey()
@@ -61,11 +64,33 @@ def rig_of(config: pytest.Config) -> Rig:
     return config.stash[_RIG]
 
 
+def setup_of(item: pytest.Item) -> str:
+    """The label of the set-up that *item* runs on; empty where the session has only one."""
+    callspec = getattr(item, "callspec", None)
+    return "" if callspec is None else str(callspec.params.get(SETUP, ""))
+
+
+def run_on_every_setup(metafunc: pytest.Metafunc) -> list[str]:
+    """Make a test of its own for every set-up that is compared, and give their labels; [""] for one."""
+    labels = [setup.label for setup in metafunc.config.stash[OPTIONS].setups]
+    if not labels or not asks_backend(metafunc.definition):
+        return [""]
+    metafunc.fixturenames.append(SETUP)
+    # All scenarios of a set-up run together: a server that swaps models does so once.
+    metafunc.parametrize(SETUP, labels, ids=labels, indirect=True, scope="session")
+    return labels
+
+
+def rig_for(item: pytest.Item) -> Rig:
+    """The rig of the set-up that *item* runs on. Raises LlmPerfUsageError."""
+    return rig_of(item.config).aimed(setup_of(item))
+
+
 def prepare(config: pytest.Config, scenarios: Sequence[pytest.Item]) -> None:
     """Make sure that what the scenarios need is there. Raises LlmPerfUsageError."""
     rig = rig_of(config)
-    if any(map(asks_backend, scenarios)):
-        rig.connect()
+    for setup in dict.fromkeys(setup_of(item) for item in scenarios if asks_backend(item)):
+        rig.aimed(setup).connect()
     # A project that always runs under xdist would make the other process a controller.
     alone = ["-n0"] if config.pluginmanager.hasplugin("xdist") else []
     rig.check_out(list(dict.fromkeys(item.path for item in scenarios)), alone)

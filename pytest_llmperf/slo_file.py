@@ -34,6 +34,7 @@ class BackendEntry:
     api_key_env: str | None = None
     hardware: str | None = None
     tokenizer: str | None = None
+    models: Mapping[str, str] = field(default_factory=dict)  #: by role, instead of *model*
     timeouts: Timeouts = field(default_factory=Timeouts)
     process: ProcessName | None = None  #: whose memory and CPU are sampled
     slo: Mapping[str, Layer] = field(default_factory=dict)
@@ -129,7 +130,7 @@ def _backend(name: str, entry: Mapping[str, Any], layer: Any) -> BackendEntry:
     timeouts = {f"{key}_s": parse_duration(value) for key, value in entry.get("timeouts", {}).items()}
     plain = {
         key: entry[key]
-        for key in ("kind", "url", "model", "api_key_env", "hardware", "tokenizer")
+        for key in ("kind", "url", "model", "models", "api_key_env", "hardware", "tokenizer")
         if key in entry
     }
     slo = {

@@ -77,6 +77,7 @@ def build() -> dict[str, Any]:
             "kind": {"enum": ["mock", "openai", "ollama"], "description": "the dialect it speaks"},
             "url": _NAME,
             "model": _NAME,
+            "models": {**_map(_NAME), "description": "the model of each role, instead of `model`"},
             "api_key_env": {**_NAME, "description": "the environment variable that holds the API key"},
             "hardware": {**_NAME, "description": "a label; baselines of different hardware are not compared"},
             "tokenizer": {

@@ -59,12 +59,15 @@ class Calls:
             messages = [{"role": "system", "content": system}, *messages]
         wanted = as_schema(schema)
         merged = {**self._defaults, **params}
-        call = Call(model=model, prompt=messages, schema=wanted, tools=tools, stream=stream, params=merged)
+        asked = str(merged.pop("model", None) or model)
+        call = Call(model=asked, prompt=messages, schema=wanted, tools=tools, stream=stream, params=merged)
         return call, self._check(wanted, merged)
 
     def completion(self, model: str, prompt: str, *, stream: bool, params: Mapping[str, object]) -> Call:
         """A completion of a text."""
-        return Call(model=model, prompt=prompt, stream=stream, params={**self._defaults, **params})
+        merged = {**self._defaults, **params}
+        asked = str(merged.pop("model", None) or model)
+        return Call(model=asked, prompt=prompt, stream=stream, params=merged)
 
     def request(self, call: Call) -> Request:
         """What to send. Raises LlmPerfUsageError."""

@@ -84,6 +84,7 @@ class Measurement:
     line: int = 0  #: of the test, from 1
     backend: str = ""
     model: str = ""
+    setup: str = ""  #: its label, where the session compares several
     facts: Mapping[str, str] = field(default_factory=dict)  #: must match a baseline's
     iterations: int = 0
     warmup: int = 0
@@ -103,6 +104,11 @@ class Measurement:
     warnings: tuple[str, ...] = ()
 
     @property
+    def subject(self) -> str:
+        """The scenario without its set-up: what is compared over all of them."""
+        return without_setup(self.scenario, self.setup)
+
+    @property
     def throughput(self) -> dict[str, float]:
         """The values of the metrics that have one value per scenario."""
         values = {}
@@ -115,19 +121,33 @@ class Measurement:
         return values
 
 
+def without_setup(name: str, setup: str) -> str:
+    """*name* of a test or scenario without the label of its set-up: ``test_x`` for ``test_x[3B]``."""
+    if not setup:
+        return name
+    alone = name.removesuffix(f"[{setup}]")
+    other = name.removesuffix(f"-{setup}]")  # behind the parameters of the test itself
+    return alone if alone != name or other == name else f"{other}]"
+
+
 def measure(
-    iterations: Sequence[Iteration], *, about: Measurement, slo: Slo, price: Price | None = None
+    iterations: Sequence[Iteration],
+    *,
+    about: Measurement,
+    slo: Slo,
+    prices: Mapping[str, Price] | None = None,
 ) -> Measurement:
-    """*about* (its names and facts) filled with the numbers of *iterations*."""
+    """*about* (its names and facts) filled with the numbers of *iterations*; *prices* are by model."""
     exchanges = [exchange for iteration in iterations for exchange in iteration.exchanges]
     succeeded = [exchange for exchange in exchanges if exchange.failure is None]
-    model = next((exchange.model for exchange in succeeded if exchange.model), about.model)
+    models = dict.fromkeys(exchange.model for exchange in succeeded if exchange.model)
+    model = " + ".join(models) or about.model
     return replace(
         about,
         facts={**about.facts, **_facts(exchanges, model)},
         model=model,
         iterations=len(iterations),
-        series=_series(iterations, succeeded, price),
+        series=_series(iterations, succeeded, prices or {}, about.model),
         proportions=_proportions(iterations, exchanges, slo),
         json_failed=sum(iteration.json_failed for iteration in iterations),
         checks=_checks(iterations),
@@ -202,7 +222,7 @@ def _agreed(words: Sequence[str]) -> str:
 
 
 def _series(
-    iterations: Sequence[Iteration], succeeded: Sequence[Exchange], price: Price | None
+    iterations: Sequence[Iteration], succeeded: Sequence[Exchange], prices: Mapping[str, Price], model: str
 ) -> dict[str, tuple[float, ...]]:
     series: dict[str, tuple[float, ...]] = {}
     for name, metric in METRICS.items():
@@ -217,7 +237,8 @@ def _series(
     tasks = tuple(iteration.done_s - iteration.started_s for iteration in iterations if iteration.passed)
     if tasks:
         series["task_s"] = tasks
-    costs = tuple(cost for exchange in succeeded if price and (cost := price.of(exchange)) is not None)
+    priced = [(exchange, prices.get(exchange.model) or prices.get(model)) for exchange in succeeded]
+    costs = tuple(cost for one, price in priced if price and (cost := price.of(one)) is not None)
     if costs:
         series["cost_usd"] = costs
     return series

@@ -47,6 +47,7 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
         "line": measured.line,
         "backend": measured.backend,
         "model": measured.model,
+        "setup": measured.setup,
         "outcome": verdict.outcome.value,
         "reason": verdict.reason,
         "explanation": scenario.explanation,

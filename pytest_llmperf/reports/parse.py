@@ -135,6 +135,7 @@ def _measurement(scenario: _Object) -> Measurement:
         line=scenario.get("line", 0),
         backend=scenario["backend"],
         model=scenario["model"],
+        setup=scenario.get("setup", ""),
         facts=scenario.get("facts", {}),
         iterations=scenario.get("iterations", 0),
         warmup=scenario.get("warmup", 0),

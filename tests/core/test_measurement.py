@@ -27,7 +27,8 @@ BUSY = Failure(kind=FailureKind.HTTP_STATUS, message="503: busy", status=503)
 
 def measured(*iterations, price=None, **limits):
     slo = build(parse_arguments(limits, where="here"))
-    return measure(iterations, about=ABOUT, slo=slo, price=price)
+    prices = None if price is None else {ABOUT.model: price}
+    return measure(iterations, about=ABOUT, slo=slo, prices=prices)
 
 
 def test_nothing_measured_is_what_it_was_about():
@@ -278,3 +279,31 @@ def test_parts_that_ran_under_other_conditions_are_mixed():
         Measurement(scenario="a", name="a", facts={"hardware": "L4", "streaming": "off"}),
     ]
     assert pool(parts).facts == {"hardware": "L4", "streaming": "mixed"}
+
+
+def test_requests_are_priced_by_the_model_that_was_asked(request_of, iteration_of):
+    tokens = Tokens(input=1_000_000, output=0)
+    asked = [request_of(tokens=tokens, model=model) for model in ("small", "large", "unpriced")]
+    prices = {"small": Price(input_per_million_usd=1), "large": Price(input_per_million_usd=5)}
+    one = measure([iteration_of(*asked)], about=ABOUT, slo=build({}), prices=prices)
+    assert one.series["cost_usd"] == pytest.approx((1, 5))
+
+
+def test_all_the_models_that_were_asked_are_named(request_of, iteration_of):
+    asked = [request_of(model=model) for model in ("small", "large", "small")]
+    assert measured(iteration_of(*asked)).model == "small + large"
+
+
+@pytest.mark.parametrize(
+    ("name", "setup", "subject"),
+    [
+        ("test_x", "", "test_x"),
+        ("a.py::test_x[3B]", "3B", "a.py::test_x"),
+        ("a.py::test_x[tr-3B]", "3B", "a.py::test_x[tr]"),
+        ("router[3B]", "3B", "router"),
+        ("a.py::test_x[tr]", "3B", "a.py::test_x[tr]"),
+        ("a.py::test_x", "3B", "a.py::test_x"),
+    ],
+)
+def test_a_scenario_is_known_without_its_set_up(name, setup, subject):
+    assert Measurement(scenario=name, name=name, setup=setup).subject == subject
