@@ -1,0 +1,111 @@
+"""The examples' tests say something on the mock too: what gets worse, fails them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.examples
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+WORSE = {
+    "the model routes a question about the plan to smalltalk": (
+        "assistant/replies.yaml",
+        "var mı], json: {route: calendar, intent: query}",
+        "var mı], json: {route: smalltalk, intent: none}",
+        "test_assistant.py::test_router",
+    ),
+    "the model answers in prose": (
+        "assistant/replies.yaml",
+        "json: {route: unknown, intent: none}",
+        "text: Bilmiyorum efendim.",
+        "test_assistant.py::test_router",
+    ),
+    "the model plans one step of two": (
+        "assistant/replies.yaml",
+        "[list_events, delete_event]",
+        "[delete_event]",
+        "test_assistant.py::test_orchestrator",
+    ),
+    "the model is obsequious": (
+        "assistant/replies.yaml",
+        "İyiyim efendim, teşekkür ederim.",
+        "İyiyim efendim, teşekkür ederim efendim.",
+        "test_assistant.py::test_chat",
+    ),
+    "the memory is never written": (
+        "assistant/bantz.py",
+        "self.memory.turn(said, outcome)",
+        "pass",
+        "test_conversation.py",
+    ),
+    "the memory keeps a phone number": (
+        "assistant/memory.py",
+        'redact(f"Kullanıcı “{said}” dedi; {outcome}.")',
+        'f"Kullanıcı “{said}” dedi; {outcome}."',
+        "test_conversation.py",
+    ),
+    "capitals are made small the English way": (
+        "assistant/turkish.py",
+        '.replace("I", "ı")',
+        "",
+        "test_turkish.py",
+    ),
+    "the memory grows without end": ("assistant/memory.py", "del texts[0]", "break", "test_memory.py"),
+    "the breaker never opens": (
+        "resilience/planner/breaker.py",
+        ">= self._failures",
+        "> 10**9",
+        "test_breaker.py test_chaos.py",
+    ),
+    "the client's own faults are tried again": (
+        "resilience/planner/retry.py",
+        "in {408, 429} or",
+        ">= 400 or",
+        "test_retry.py",
+    ),
+    "every client waits equally long": (
+        "resilience/planner/retry.py",
+        "JITTER = 0.05, 0.5, 0.25",
+        "JITTER = 0.05, 0.5, 0.0",
+        "test_retry.py",
+    ),
+    "one model gets another's plan": ("resilience/planner/cache.py", "{model}\\0", "", "test_cache.py"),
+    "one breaker serves all models": (
+        "resilience/planner/client.py",
+        "self.breakers.of(model)",
+        'self.breakers.of("")',
+        "test_breaker.py",
+    ),
+    "a hit costs a millisecond": (
+        "resilience/planner/cache.py",
+        "answer = self._answers.get(key)",
+        "answer = self._answers.get(key); __import__('time').sleep(0.002)",
+        "test_speed.py::test_cache_hit",
+    ),
+    "the persona is another": ("assistant/prompts/chat.txt", "efendim", "patron", "test_scores.py"),
+}
+
+
+@pytest.mark.parametrize("what", WORSE)
+def test_it_fails_when(what, tmp_path):
+    path, there, instead, tests = WORSE[what]
+    example, _, file = path.partition("/")
+    copy = tmp_path / example
+    shutil.copytree(EXAMPLES / example, copy, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    text = (copy / file).read_text("utf-8")
+    assert there in text
+    (copy / file).write_text(text.replace(there, instead), "utf-8")
+    few = ["--llm-warmup=0", "--llm-iterations=20", "--llm-max-iterations=20"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *tests.split(), *few],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout
