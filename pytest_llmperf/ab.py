@@ -94,5 +94,6 @@ def as_history(base: Base, measurement: Measurement | None) -> History:
         facts=measurement.facts,
         series=measurement.series,
         proportions=measurement.proportions,
+        server=measurement.server,
     )
     return History(runs=(run,))

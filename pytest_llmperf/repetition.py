@@ -17,7 +17,7 @@ import pytest
 
 from pytest_llmperf.ab import Arm, Base, Lead, Switch, as_history, in_turns, paired
 from pytest_llmperf.client.reply import InvalidJson, RequestFailed
-from pytest_llmperf.core import gate
+from pytest_llmperf.core import gate, server_story
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.breakdown import explanation
 from pytest_llmperf.core.exchange import Exchange, FailureKind
@@ -29,6 +29,7 @@ from pytest_llmperf.core.metric import series_name
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.resources import Resources
 from pytest_llmperf.core.run import Scenario
+from pytest_llmperf.core.server_view import joined
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Verdict
 from pytest_llmperf.display import Progress
@@ -37,6 +38,7 @@ from pytest_llmperf.options import GateMode
 from pytest_llmperf.probes.sampler import Sampler
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.rounds import SWITCHED_OFF, rounds_of
+from pytest_llmperf.server_watch import ServerWatch
 
 #: Iterations in a row, ended by a server that cannot be reached, after which it counts as gone.
 GONE_AFTER = 5
@@ -62,6 +64,7 @@ class Repetition:
     switch: Switch
     about: Measurement
     history: History
+    watch: ServerWatch
     base: Base | None = None  #: the other arm, under ``--llm-ab``
     lead: Lead | None = None  #: set where this process is the base arm of another one
     cases: Iterator[Any] | None = None
@@ -160,6 +163,7 @@ class Repetition:
         for _ in range(self.slo.warmup):
             yield from self._pair(rng, measured=False)
         self._gone = 0
+        self.watch.begin()
         self._sample()
         looks = self._looks()
         for look, size in enumerate(looks):
@@ -170,7 +174,8 @@ class Repetition:
                 self.stopped = "--llm-max-time is spent"
             self.verdict = self._judge(look, (*looks[:look], size) if self.stopped else looks)
             if self.verdict.settled:
-                return
+                break
+        self.watch.end()
 
     def _pair(self, rng: Random, *, measured: bool) -> Iterator[_Step]:
         """One iteration: of both arms in random order and with the same case, where there are two."""
@@ -241,7 +246,8 @@ class Repetition:
             measured = replace(
                 measured, iterations=len(rounds), series={**measured.series, series_name("latency"): rounds}
             )
-        warnings = list(measured.warnings)
+        measured = self._with_view(measured, Arm.CANDIDATE)
+        warnings = [*measured.warnings, *server_story.remarks(measured)]
         if self.first_error is not None:
             warnings.append(f"first failing iteration: {_one_line(self.first_error)}")
         used = Resources() if self.sampler is None else self.sampler.taken
@@ -264,7 +270,10 @@ class Repetition:
         if self.base is None or not self.base.iterations:
             return None
         measured = self._measured(self.base.iterations, in_pairs_with=self.iterations)
-        return replace(measured, backend=self.base.label)
+        return replace(self._with_view(measured, Arm.BASE), backend=self.base.label)
+
+    def _with_view(self, measured: Measurement, arm: Arm) -> Measurement:
+        return replace(measured, server=joined(self.watch.views.get(arm), measured.server))
 
     def _judge(self, look: int, looks: tuple[int, ...]) -> Verdict:
         options, measurement = self.rig.options, self.measurement
@@ -300,7 +309,7 @@ class Repetition:
         if not self.rig.options.fails(result.verdict.outcome):
             return
         compared = replace(result, stored=self.history.comparable(result.measurement))
-        result = replace(result, explanation=explanation(compared))
+        result = replace(compared, explanation=explanation(compared))
         text = failure_text(result, self.rig.options.strict)
         broken = {check.metric for check in result.verdict.broken}
         if self.first_error is not None and "pass_rate" in broken:

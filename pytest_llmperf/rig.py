@@ -28,6 +28,7 @@ from pytest_llmperf.slo_file import BackendEntry, Role, SloFile, load, matches
 from pytest_llmperf.stores.directory import DirectoryStore
 
 if TYPE_CHECKING:
+    from pytest_llmperf.core.server_view import Counters
     from pytest_llmperf.mock.config import MockConfig
     from pytest_llmperf.mock.process import MockServer
     from pytest_llmperf.probes.sampler import Sampler
@@ -50,6 +51,7 @@ class Rig:
     _unreachable: str | None = None
     _main: Rig | None = None  #: set where this is the rig of one set-up of several
     _aimed: dict[str, Rig] = field(default_factory=dict)
+    _silent: set[str] = field(default_factory=set)  #: arms whose server tells nothing on /metrics
 
     @classmethod
     def build(cls, options: Options, root: Path, *, turn_lock: Path | None = None) -> Rig:
@@ -74,7 +76,9 @@ class Rig:
         if not setup:
             return self
         if setup not in self._aimed:
-            self._aimed[setup] = replace(self, options=self.options.of(setup), _main=self, _aimed={})
+            self._aimed[setup] = replace(
+                self, options=self.options.of(setup), _main=self, _aimed={}, _silent=set()
+            )
         return self._aimed[setup]
 
     @property
@@ -232,6 +236,17 @@ class Rig:
     def connect(self) -> None:
         """Make sure that every server answers. Raises LlmPerfUsageError in one line when one does not."""
         _ = self.arms
+
+    def scrape(self, arm: str) -> Counters | None:
+        """What an arm's server has counted; one that told nothing once is not asked again."""
+        from pytest_llmperf.probes.server_metrics import scrape  # noqa: PLC0415 - only when it is used
+
+        if arm in self._silent:
+            return None
+        counters = scrape(self.arms[Arm(arm)])
+        if counters is None:
+            self._silent.add(arm)
+        return counters
 
     def check_out(self, files: Sequence[Path], arguments: Sequence[str]) -> None:
         """Start the base arm's process, under ``--llm-ab git:REV``. Raises LlmPerfUsageError."""

@@ -61,6 +61,7 @@ def _stored(scenario: Scenario, run: Run, rig: Rig, moment: str) -> StoredRun:
             if name.endswith("_s") or name in COUNTED
         },
         proportions=measurement.proportions,
+        server=measurement.server,
     )
 
 

@@ -23,6 +23,7 @@ from pytest_llmperf.repetition import Repetition
 from pytest_llmperf.reports.junit import properties
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.rounds import fixture_of
+from pytest_llmperf.server_watch import ServerWatch
 from pytest_llmperf.sharing import INTERRUPTED, RESULT
 
 #: Functions that close what async fixtures opened in the test's event loop.
@@ -125,6 +126,7 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
         facts=(rig.facts if asks else {}) | ({"items": node_id(item)} if slo.scenario else {}),
         warmup=slo.warmup,
     )
+    base = _base(item, rig)
     return Repetition(
         rig=rig,
         slo=slo,
@@ -132,7 +134,8 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
         switch=switch_of(item),
         about=about,
         history=rig.history(about.scenario),
-        base=_base(item, rig),
+        base=base,
+        watch=ServerWatch(scrape=rig.scrape, arms=_arms(rig, base) if asks else ()),
         lead=item.config.stash.get(LEAD, None),
         cases=cases_of(item, rig),
         benchmark=benchmark,
@@ -146,6 +149,11 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
 def _apart(pooled: str | None, setup: str) -> str | None:
     """The name of a pooled scenario, one for every set-up."""
     return f"{pooled}[{setup}]" if pooled and setup else pooled
+
+
+def _arms(rig: Rig, base: Base | None) -> list[str]:
+    """The arms whose server can be looked at: a revision's own mock is out of reach."""
+    return [arm for arm in rig.arms if arm is Arm.CANDIDATE or base is not None]
 
 
 def _base(item: pytest.Function, rig: Rig) -> Base | None:

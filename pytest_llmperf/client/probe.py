@@ -71,6 +71,12 @@ def first_model(backend: Backend, *, timeout_s: float = 5.0) -> str:
     return models[0]
 
 
+def page(backend: Backend, path: str) -> str | None:
+    """The text at *path* of the server, within a second; None whatever went wrong."""
+    with _Probe(backend, _OPTIONAL_S) as probe:
+        return probe.text(path)
+
+
 def _openai(probe: _Probe) -> ServerInfo:
     models, kind = _listed_openai(probe)
     if kind == "openai":  # its gateway has neither of the following
@@ -159,6 +165,14 @@ class _Probe:
         except httpx.HTTPError:
             return EMPTY
         return _object(answer) if status < 400 else EMPTY
+
+    def text(self, path: str) -> str | None:
+        """The page at *path* of the server, None whatever went wrong."""
+        try:
+            status, answer, _ = self._ask("GET", root_url(self.base_url, path), None, _OPTIONAL_S)
+        except httpx.HTTPError:
+            return None
+        return answer.decode("utf-8", errors="replace") if status == 200 else None
 
     def _ask(
         self, method: str, url: str, body: JsonObject | None, allowed_s: float

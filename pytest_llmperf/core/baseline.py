@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_llmperf.core.measurement import Count, Measurement
+from pytest_llmperf.core.server_view import ServerView
 
 #: Facts that must be equal for two measurements to be comparable. The mock's latency, replies and
 #: faults are not among them: a slower mock is what a slower model is, something to be gated.
@@ -28,6 +29,7 @@ class StoredRun:
     facts: Mapping[str, str] = field(default_factory=dict)
     series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     proportions: Mapping[str, Count] = field(default_factory=dict)
+    server: ServerView | None = None  #: what the server said then
 
     @property
     def origin(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_llmperf.core import server_story
 from pytest_llmperf.core.comparison import observed
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.run import Scenario
@@ -30,6 +31,8 @@ def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -
         f"({failure.kind}): {failure.example}"
         for failure in measurement.failures
     ]
+    if (story := server_story.comparison(scenario)) is not None:
+        lines.append(f"{measurement.name}  {story}")
     if measurement.stopped:
         lines.append(f"{measurement.name}  stopped: {measurement.stopped}")
     return "\n".join(lines) or f"{measurement.name}  {verdict.reason}"

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 from pytest_llmperf.core.exchange import Exchange, TokenSource
 from pytest_llmperf.core.iteration import Iteration
@@ -13,6 +14,7 @@ from pytest_llmperf.core.metric import METRICS, Shape, series_name
 from pytest_llmperf.core.parts import PARTS
 from pytest_llmperf.core.price import Price
 from pytest_llmperf.core.resources import Resources, pool_resources
+from pytest_llmperf.core.server_view import ServerView, pooled, told_by
 from pytest_llmperf.core.slo import Slo
 
 
@@ -97,6 +99,7 @@ class Measurement:
     failed: int = 0
     failures: tuple[FailureCount, ...] = ()
     tokens: TokenTotals = TokenTotals()
+    server: ServerView | None = None  #: what the server says; None when it says nothing
     busy_s: float = 0.0  #: time during which at least one request was in flight
     wall_s: float = 0.0  #: time from the first iteration's start to the last one's end
     resources: Resources = field(default_factory=Resources)  #: what server and machine used meanwhile
@@ -155,6 +158,7 @@ def measure(
         failed=len(exchanges) - len(succeeded),
         failures=_failures(exchanges),
         tokens=_tokens(succeeded),
+        server=told_by(succeeded),
         busy_s=_union_s((exchange.due_s, exchange.done_s) for exchange in succeeded),
         wall_s=iterations[-1].done_s - iterations[0].started_s if iterations else 0.0,
     )
@@ -195,6 +199,7 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         failed=sum(part.failed for part in parts),
         failures=tuple(kinds.values()),
         tokens=sum((part.tokens for part in parts), TokenTotals()),
+        server=reduce(pooled, (part.server for part in parts)),
         busy_s=sum(part.busy_s for part in parts),
         wall_s=sum(part.wall_s for part in parts),
         resources=pool_resources([part.resources for part in parts]),

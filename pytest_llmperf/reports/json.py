@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.resources import Resources
 from pytest_llmperf.core.run import Run, Scenario
+from pytest_llmperf.core.server_plain import to_plain
+from pytest_llmperf.core.server_view import ServerView
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.reports.plain import UNSAFE
@@ -70,6 +72,7 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
             "reasoning": measured.tokens.reasoning,
             "sources": [source.value for source in measured.tokens.sources],
         },
+        "server": to_plain(measured.server),
         **_measured(measured),
         "resources": _resources(measured.resources),
         "series": {name: _series(name, values) for name, values in measured.series.items()},
@@ -77,10 +80,18 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
             {
                 "origin": origin,
                 "series": {name: _series(name, series[name]) for name in _COMPARED if name in series},
+                "server": to_plain(server),
             }
-            for origin, series in compared_with(scenario)
+            for (origin, series), server in zip(compared_with(scenario), _views(scenario), strict=True)
         ],
     }
+
+
+def _views(scenario: Scenario) -> list[ServerView | None]:
+    """What the server said of each thing that the scenario was compared with."""
+    if scenario.base is not None:
+        return [scenario.base.server]
+    return [run.server for run in scenario.stored]
 
 
 def _slo(slo: Slo) -> dict[str, object]:

@@ -16,6 +16,7 @@ from pytest_llmperf.core.measurement import CheckCount, Count, FailureCount, Mea
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.resources import Resources, Usage
 from pytest_llmperf.core.run import Run, Scenario
+from pytest_llmperf.core.server_plain import from_plain
 from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
 from pytest_llmperf.reports.json import SCHEMA
@@ -97,7 +98,8 @@ def _scenario(scenario: _Object) -> Scenario:
 
 def _stored(scenario: str, run: _Object) -> StoredRun:
     series = {name: tuple(values) for name, values in run["series"].items()}
-    return StoredRun(scenario=scenario, saved="", label=run["origin"], series=series)
+    server = from_plain(run.get("server"))
+    return StoredRun(scenario=scenario, saved="", label=run["origin"], series=series, server=server)
 
 
 def _reason(scenario: _Object) -> str:
@@ -153,6 +155,7 @@ def _measurement(scenario: _Object) -> Measurement:
             for failure in requests.get("failures", ())
         ),
         tokens=_tokens(scenario["tokens"]),
+        server=from_plain(scenario.get("server")),
         busy_s=scenario.get("busy_s", 0.0),
         wall_s=scenario.get("wall_s", 0.0),
         resources=_resources(scenario.get("resources", {})),

@@ -21,6 +21,7 @@ from typing import Any
 from pytest_llmperf.core.baseline import MUST_MATCH, History, StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.measurement import Count
+from pytest_llmperf.core.server_plain import from_plain, to_plain
 
 SCHEMA = 1
 
@@ -156,6 +157,7 @@ def _text(run: StoredRun) -> str:
         "proportions": {
             name: [count.successes, count.trials] for name, count in sorted(run.proportions.items())
         },
+        "server": to_plain(run.server),
     }
     lines = [
         f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in header.items()
@@ -210,6 +212,7 @@ def _read(path: Path, scenario: str | None = None) -> StoredRun:
             name: Count(successes=successes, trials=trials)
             for name, (successes, trials) in content["proportions"].items()
         },
+        server=from_plain(content.get("server")),
     )
 
 
