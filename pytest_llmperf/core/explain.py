@@ -31,7 +31,7 @@ def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -
         f"({failure.kind}): {failure.example}"
         for failure in measurement.failures
     ]
-    if (story := server_story.comparison(scenario)) is not None:
+    if lines and (story := server_story.comparison(scenario)) is not None:
         lines.append(f"{measurement.name}  {story}")
     if measurement.stopped:
         lines.append(f"{measurement.name}  stopped: {measurement.stopped}")
