@@ -223,6 +223,8 @@ def test_a_failure_tells_where_the_time_went_and_no_other_text_does():
         statistic="p95",
         kind=CheckKind.REGRESSION,
         unit="s",
+        limit=1.1,
+        observed=0.2,
         n=10,
         outcome=Outcome.REGRESSED,
         reason="p95 x2",
