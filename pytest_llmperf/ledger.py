@@ -70,6 +70,7 @@ class Ledger:
             scenarios=scenarios,
             problems=tuple(self.problems),
             warnings=tuple(warnings),
+            yardsticks=rig.slo_file.yardsticks,
         )
         if not rig.options.saves:
             return run

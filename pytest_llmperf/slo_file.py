@@ -17,7 +17,8 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.core.price import Price
 from pytest_llmperf.core.share import parse_regression
-from pytest_llmperf.core.slo import parse_arguments
+from pytest_llmperf.core.slo import Limit, parse_arguments
+from pytest_llmperf.core.yardsticks import WEIGHTS, Reference, Yardsticks
 from pytest_llmperf.slo_document import Document
 
 #: A layer of checked ``llm_slo`` arguments, see `parse_arguments`.
@@ -67,6 +68,7 @@ class SloFile:
     scenarios: Mapping[str, Layer] = field(default_factory=dict)  #: by pattern
     prices: Mapping[str, Price] = field(default_factory=dict)
     accept: Mapping[str, Accepted] = field(default_factory=dict)
+    yardsticks: Yardsticks = field(default_factory=Yardsticks)
     must_match: tuple[str, ...] = MUST_MATCH
     mock: Mapping[str, Any] = field(default_factory=dict)
 
@@ -121,6 +123,7 @@ def _read(document: Document, today: dt.date) -> SloFile:
             pattern: _accepted(document, pattern, entry, today)
             for pattern, entry in section("accept").items()
         },
+        yardsticks=_yardsticks(section("comparison"), section("references"), layer),
         must_match=tuple(section("baseline").get("must_match", MUST_MATCH)),
         mock=section("mock"),
     )
@@ -139,6 +142,26 @@ def _backend(name: str, entry: Mapping[str, Any], layer: Any) -> BackendEntry:
     }
     process = ProcessName(**entry["process"]) if "process" in entry else None
     return BackendEntry(**plain, timeouts=Timeouts(**timeouts), process=process, slo=slo)
+
+
+def _yardsticks(comparison: Mapping[str, Any], references: Mapping[str, Any], layer: Any) -> Yardsticks:
+    def limits(written: Mapping[str, Any], *path: str) -> tuple[Limit, ...]:
+        return tuple(layer(written, *path).values())
+
+    return Yardsticks(
+        weights={**WEIGHTS, **comparison.get("weights", {})},
+        keep_small=limits(comparison.get("keep_small", {}), "comparison", "keep_small"),
+        references=tuple(
+            Reference(
+                name=name,
+                figures=limits(
+                    {key: value for key, value in entry.items() if key != "source"}, "references", name
+                ),
+                source=entry.get("source", ""),
+            )
+            for name, entry in references.items()
+        ),
+    )
 
 
 def _role(name: str, entry: Mapping[str, Any], layer: Any) -> Role:

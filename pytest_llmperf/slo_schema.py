@@ -12,6 +12,7 @@ from typing import Any
 from pytest_llmperf.core.baseline import MUST_MATCH, SHOWN
 from pytest_llmperf.core.metric import KEYS, METRICS, Shape
 from pytest_llmperf.core.slo import ARGUMENTS
+from pytest_llmperf.core.yardsticks import WEIGHTS
 
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 _PERCENT = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*%\s*$"}
@@ -68,6 +69,7 @@ def build() -> dict[str, Any]:
     mock = json.loads(
         resources.files("pytest_llmperf").joinpath("schemas/mock.schema.json").read_text("utf-8")
     )
+    figures = {key: {"$ref": f"#/$defs/promises/properties/{key}"} for key in KEYS}
     definitions = {"promises": _object(promises), **mock.pop("$defs", {})}
     promised = {"$ref": "#/$defs/promises"}
     for name in ("$schema", "$id"):
@@ -163,6 +165,21 @@ def build() -> dict[str, Any]:
                 "scenarios": _map(promised),
                 "prices": _map(price),
                 "accept": _map(accepted),
+                "comparison": _object(
+                    {
+                        "weights": _object(
+                            dict.fromkeys(WEIGHTS, amount),
+                            description="how much each quantity counts in the recommendation of a model",
+                        ),
+                        "keep_small": _object(
+                            figures, description="a small model that meets all of these is good enough"
+                        ),
+                    }
+                ),
+                "references": {
+                    **_map(_object({"source": _NAME, **figures})),
+                    "description": "published figures of other models, by name",
+                },
                 "baseline": _object(
                     {"must_match": {"type": "array", "items": {"enum": [*MUST_MATCH, *SHOWN]}}}
                 ),

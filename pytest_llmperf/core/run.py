@@ -10,6 +10,7 @@ from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.outcome import Outcome, worst
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Verdict
+from pytest_llmperf.core.yardsticks import Yardsticks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Run:
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()  #: about the session as a whole
     saved: tuple[str, ...] = ()  #: what became of the baseline, one line each
+    yardsticks: Yardsticks = field(default_factory=Yardsticks)  #: by what its models are compared
 
     @property
     def outcome(self) -> Outcome:

@@ -51,6 +51,7 @@ COLUMNS = (
     "name",
     "backend",
     "model",
+    "setup",
     "outcome",
     "iterations",
     "requests",
@@ -73,6 +74,7 @@ def _cells(run: Run, scenario: Scenario) -> Iterator[tuple[str, object]]:
     yield "name", _text(measured.name)
     yield "backend", _text(measured.backend)
     yield "model", _text(measured.model)
+    yield "setup", _text(measured.setup)
     yield "outcome", verdict.outcome.value
     yield "iterations", measured.iterations
     yield "requests", measured.sent

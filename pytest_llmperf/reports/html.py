@@ -14,7 +14,7 @@ from importlib import resources
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.quantity import show, show_ratio
 from pytest_llmperf.core.run import Run
-from pytest_llmperf.reports import notes
+from pytest_llmperf.reports import html_comparison, notes
 from pytest_llmperf.reports.columns import Column, used
 from pytest_llmperf.reports.html_scenario import details, row_id
 from pytest_llmperf.reports.plain import plain
@@ -55,6 +55,7 @@ def render(run: Run) -> str:
             *_header(run, rows),
             "<main>",
             *_overview(rows),
+            *html_comparison.section(run),
             *(
                 line
                 for index, row in enumerate(rows)

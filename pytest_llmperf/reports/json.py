@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
 
+from pytest_llmperf.core.contest import Contest, contest
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.resources import Resources
 from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.core.server_plain import to_plain
 from pytest_llmperf.core.server_view import ServerView
-from pytest_llmperf.core.slo import Slo
+from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.core.verdict import Check
+from pytest_llmperf.core.versus import versus
+from pytest_llmperf.core.yardsticks import Yardsticks
 from pytest_llmperf.reports.plain import UNSAFE
 from pytest_llmperf.reports.summary import compared_with
 
@@ -35,9 +39,51 @@ def render(run: Run) -> str:
         "problems": list(run.problems),
         "warnings": list(run.warnings),
         "saved": list(run.saved),
+        "yardsticks": _yardsticks(run.yardsticks),
+        "comparison": _comparison(contest(run)),
+        "versus": [dataclasses.asdict(one) for one in versus(run)],
         "scenarios": [_scenario(scenario) for scenario in run.scenarios],
     }
     return _text(document, "") + "\n"
+
+
+def _yardsticks(yardsticks: Yardsticks) -> dict[str, object]:
+    return {
+        "weights": dict(yardsticks.weights),
+        "keep_small": [_limit(limit) for limit in yardsticks.keep_small],
+        "references": [
+            {
+                "name": reference.name,
+                "source": reference.source,
+                "figures": [_limit(figure) for figure in reference.figures],
+            }
+            for reference in yardsticks.references
+        ],
+    }
+
+
+def _comparison(compared: Contest | None) -> dict[str, object] | None:
+    if compared is None:
+        return None
+    return {
+        "setups": list(compared.setups),
+        "rows": [
+            {
+                "subject": row.subject,
+                "setup": entry.setup,
+                "outcome": entry.outcome.value,
+                "values": dict(entry.values),
+                "best": sorted(entry.best),
+            }
+            for row in compared.rows
+            for entry in row.entries
+        ],
+        "weights": dict(compared.weights),
+        "scores": dict(compared.scores),
+        "broken": {setup: list(names) for setup, names in compared.broken.items()},
+        "winner": compared.winner,
+        "recommendation": compared.recommendation,
+    }
 
 
 def _scenario(scenario: Scenario) -> dict[str, object]:
@@ -97,15 +143,7 @@ def _views(scenario: Scenario) -> list[ServerView | None]:
 def _slo(slo: Slo) -> dict[str, object]:
     # The cases are left out: they may be whole documents, and no reader needs them.
     return {
-        "limits": [
-            {
-                "key": limit.key,
-                "metric": limit.metric,
-                "statistic": limit.statistic,
-                "bound": _number(limit.bound),
-            }
-            for limit in slo.limits
-        ],
+        "limits": [_limit(limit) for limit in slo.limits],
         "accuracy": dict(slo.accuracy),
         "gate": list(slo.gate),
         "max_regression": slo.max_regression,
@@ -114,6 +152,15 @@ def _slo(slo: Slo) -> dict[str, object]:
         "iterations": slo.iterations,
         "warmup": slo.warmup,
         "max_iterations": slo.max_iterations,
+    }
+
+
+def _limit(limit: Limit) -> dict[str, object]:
+    return {
+        "key": limit.key,
+        "metric": limit.metric,
+        "statistic": limit.statistic,
+        "bound": _number(limit.bound),
     }
 
 

@@ -11,14 +11,15 @@ from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.quantity import show, show_range, show_ratio
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.core.verdict import Check, CheckKind
-from pytest_llmperf.reports import notes, resources, server_section
+from pytest_llmperf.reports import notes, resources, server_section, side_by_side
 from pytest_llmperf.reports.columns import Column, used
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
 from pytest_llmperf.reports.wording import words
 
 #: GitHub takes 65 536 characters in a comment. Shares of the parts, largest first where they compete.
-_CHANGED, _WHY, _SENTENCES, _ALL, _NOTES = 20_000, 5_000, 14_000, 14_000, 8_000
+_CHANGED, _WHY, _SENTENCES, _ALL = 16_000, 5_000, 12_000, 12_000
+_COMPARED, _NOTES = 4_000, 4_000  # of which there may be two
 _NAME, _TEXT = 120, 800  #: characters of one name, of one sentence
 _SIGNS = {
     Outcome.SKIPPED: "⏭️",
@@ -50,6 +51,7 @@ def render(run: Run) -> str:
         *_changed(rows),
         *_listed(map(_explained, notes.explanations(rows)), _WHY),
         *_listed(map(_sentence, notes.verdicts(_untold(rows), every=True)), _SENTENCES),
+        *_compared(run),
         *_folded(f"All {len(rows)} scenarios", _everything(rows)),
         *_folded("Details", _listed(_details(run, rows), _NOTES)),
     ]
@@ -143,6 +145,23 @@ def _interval(check: Check) -> str:
     if check.kind is CheckKind.LIMIT:
         return show_range(check.low, high, check.unit)
     return f"{check.low:.2f}-{high:.2f}"
+
+
+def _compared(run: Run) -> list[str]:
+    """The models side by side, the best of each in bold, and which one to take."""
+    parts = []
+    for grid in side_by_side.grids(run):
+        rows = (
+            [
+                (code(cell.text) if index < grid.names else f"**{cell.text}**" if cell.best else cell.text)
+                for index, cell in enumerate(row)
+            ]
+            for row in grid.rows
+        )
+        align = "l" * grid.names + "r" * (len(grid.heading) - grid.names)
+        heading = [escaped(text) for text in grid.heading]
+        parts += [f"### {grid.title.capitalize()}", *_table(heading, align, rows, _COMPARED)]
+    return [*parts, *_listed(map(escaped, side_by_side.sentences(run)), _NOTES)]
 
 
 def _everything(rows: Sequence[Summary]) -> list[str]:

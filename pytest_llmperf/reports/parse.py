@@ -19,6 +19,7 @@ from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.core.server_plain import from_plain
 from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
+from pytest_llmperf.core.yardsticks import Reference, Yardsticks
 from pytest_llmperf.reports.json import SCHEMA
 
 #: As the JSON reader gives it, checked against the schema.
@@ -39,6 +40,7 @@ def parse(text: str, *, where: str = "run.json") -> Run:
         problems=tuple(document.get("problems", ())),
         warnings=tuple(document.get("warnings", ())),
         saved=tuple(document.get("saved", ())),
+        yardsticks=_yardsticks(document["yardsticks"]) if "yardsticks" in document else Yardsticks(),
     )
 
 
@@ -78,6 +80,21 @@ def _other(written: object, where: str) -> str:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _yardsticks(written: _Object) -> Yardsticks:
+    return Yardsticks(
+        weights=written["weights"],
+        keep_small=tuple(map(_limit, written["keep_small"])),
+        references=tuple(
+            Reference(
+                name=reference["name"],
+                source=reference["source"],
+                figures=tuple(map(_limit, reference["figures"])),
+            )
+            for reference in written["references"]
+        ),
+    )
 
 
 def _scenario(scenario: _Object) -> Scenario:
@@ -204,15 +221,7 @@ def _slo(scenario: _Object) -> Slo:
     if slo is None:
         return Slo(limits=_limits(scenario))
     return Slo(
-        limits=tuple(
-            Limit(
-                key=limit["key"],
-                metric=limit["metric"],
-                statistic=limit["statistic"],
-                bound=limit["bound"],
-            )
-            for limit in slo["limits"]
-        ),
+        limits=tuple(map(_limit, slo["limits"])),
         accuracy=tuple(slo["accuracy"].items()),
         gate=tuple(slo["gate"]),
         max_regression=slo["max_regression"],
@@ -222,6 +231,10 @@ def _slo(scenario: _Object) -> Slo:
         warmup=slo["warmup"],
         max_iterations=slo["max_iterations"],
     )
+
+
+def _limit(limit: _Object) -> Limit:
+    return Limit(key=limit["key"], metric=limit["metric"], statistic=limit["statistic"], bound=limit["bound"])
 
 
 def _limits(scenario: _Object) -> tuple[Limit, ...]:

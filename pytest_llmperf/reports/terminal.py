@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.run import Run
-from pytest_llmperf.reports import notes, resources, server_section, table
+from pytest_llmperf.reports import notes, resources, server_section, side_by_side, table, terminal_grid
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
 from pytest_llmperf.reports.wording import words
@@ -52,7 +52,15 @@ def render(run: Run, *, width: int, verbosity: int) -> list[Line]:
     below += [[(f"problem: {plain(text)}", _RED)] for text in run.problems]
     if not rows:
         return [[("no scenario was measured", {})], *below]
-    return [*_table(rows, width), [], *below]
+    return [*_table(rows, width), [], *below, *_compared(run, width)]
+
+
+def _compared(run: Run, width: int) -> list[Line]:
+    """The models side by side, and which one to take."""
+    drawn: list[Line] = [
+        line for grid in side_by_side.grids(run) for line in ([], *terminal_grid.lines(grid, width=width))
+    ]
+    return [*drawn, *([(text, {})] for text in side_by_side.sentences(run))]
 
 
 def _headline(run: Run, rows: Sequence[Summary]) -> Line:

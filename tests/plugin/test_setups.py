@@ -189,3 +189,33 @@ def test_both_revisions_run_every_model(project, monkeypatch):
 def test_set_ups_that_cannot_be_are_usage_errors(project, arguments, message):
     project.test(TEST)
     assert message in project.run(*arguments).result.stderr.str() + project.run(*arguments).text
+
+
+def test_the_session_ends_with_a_comparison_by_the_weights_of_slo_yaml(project):
+    more = """
+comparison: {weights: {cost_usd: 100}, keep_small: {p50_s: 60}}
+references: {gpt-4: {p95_s: 60, source: somewhere}}
+"""
+    project.write("slo.yaml", SPLIT + more)
+    project.test(ROLES)
+    session = project.run("--llm-backend=single", "--llm-backend=split")
+    assert session.report["comparison"]["winner"] == "single"  # whose chat costs a fifth
+    assert "recommended: single" in session.text
+    assert "split: keep small, it meets p50_s in every scenario" in session.text
+    assert "versus gpt-4" in session.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("comparison: {weights: {p96: 1}}", 'comparison.weights.p96  is not a key here. Did you mean "p95"?'),
+        ("comparison: {weights: {p95: -1}}", "comparison.weights.p95  -1 is out of range"),
+        ("comparison: {keep_small: {p96_ms: 1}}", "comparison.keep_small.p96_ms  is not an SLO key"),
+        ("references: {gpt-4: {p95_ms: fast}}", "references.gpt-4.p95_ms  'fast' is not a number"),
+        ("backends: {split: {models: 8B}}", "backends.split.models  '8B' is not a mapping"),
+    ],
+)
+def test_a_mistake_in_slo_yaml_is_named_with_its_place(project, text, message):
+    project.write("slo.yaml", f"version: 1\n{text}\n")
+    project.test(TEST)
+    assert message in project.run().text
