@@ -86,8 +86,10 @@ KEEP = limits(p50_s=2, tokens_per_s=20, pass_rate=0.67)
         ),
         (
             {"latency": 2.4, "passed": 18},
-            "1B: needs a bigger model and faster hardware "
-            "(p50 2.40 s > 2 s in t; pass_rate 60 % < 67 % in t)",
+            (
+                "1B: needs a bigger model and faster hardware "
+                "(p50 2.40 s > 2 s in t; pass_rate 60 % < 67 % in t)"
+            ),
         ),
     ],
 )
