@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Literal
 
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.errors import LlmPerfUsageError
@@ -44,11 +45,13 @@ def entry_of(name: str, slo_file: SloFile, *, option: str) -> BackendEntry:
     return replace(merged, kind=merged.kind or "openai")
 
 
-def connect(name: str, entry: BackendEntry, *, own_key: bool) -> Backend:
+def connect(
+    name: str, entry: BackendEntry, *, own_key: bool, mock_speaks: Literal["openai", "ollama"] = "openai"
+) -> Backend:
     """The backend *name* at the entry's URL, reachable and with its model known.
 
-    *own_key*: slo.yaml names the key's variable, so it has to be set. Raises LlmPerfUsageError in
-    one line when no server answers in time.
+    *own_key*: slo.yaml names the key's variable, so it has to be set. *mock_speaks*: the API by
+    which a mock is asked. Raises LlmPerfUsageError in one line when no server answers in time.
     """
     from pytest_llmperf.client.probe import preflight  # noqa: PLC0415 - only when it is used
 
@@ -58,7 +61,7 @@ def connect(name: str, entry: BackendEntry, *, own_key: bool) -> Backend:
         )
     backend = Backend(
         name=name,
-        kind="openai" if entry.kind == "mock" else str(entry.kind),
+        kind=mock_speaks if entry.kind == "mock" else str(entry.kind),
         url=entry.url,
         model=entry.model,
         api_key=_api_key(name, entry, required=own_key),

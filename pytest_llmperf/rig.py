@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock
 
@@ -283,18 +283,25 @@ class Rig:
         if "://" in name:
             # Another server of the same kind, so that only the server differs.
             entry = replace(self.entry, url=name, model=self.options.model)
-            return connect(label_of(name), entry, own_key=False)
+            return connect(label_of(name), entry, own_key=False, mock_speaks=self._mock_speaks)
         entry = entry_of(name, self.slo_file, option="--llm-ab")
         if entry.kind == "mock" and entry.url is None:
             entry = replace(entry, url=self.mock.url)
-        return connect(name, replace(entry, model=self.options.model or entry.model), own_key=False)
+        entry = replace(entry, model=self.options.model or entry.model)
+        return connect(name, entry, own_key=False, mock_speaks=self._mock_speaks)
 
     def _connect(self) -> Backend:
         name, entry = self.options.backend, self.entry
         if self.uses_mock:
             entry = replace(entry, url=self.mock.url)
         given = self.slo_file.backends.get(name)
-        return connect(name, entry, own_key=given is not None and given.api_key_env is not None)
+        own_key = given is not None and given.api_key_env is not None
+        return connect(name, entry, own_key=own_key, mock_speaks=self._mock_speaks)
+
+    @property
+    def _mock_speaks(self) -> Literal["openai", "ollama"]:
+        """A mock that plays Ollama is asked as Ollama is: by its own API."""
+        return "ollama" if self.slo_file.mock.get("dialect") == "ollama" else "openai"
 
     @cached_property
     def counter(self) -> TokenCounter:

@@ -143,6 +143,7 @@ class Generating:
             role=role,
         )
         if ollama.is_load(request):
+            self._server.state.cold |= ollama.is_unload(request)
             self._server.send(call, 200, ollama.loaded(request, chat=is_chat), content_type=ollama.JSON)
             return
         prompt = _prompt_text(request.get("messages")) if is_chat else ask.said.user
@@ -320,9 +321,10 @@ class Generating:
         if latency.prefill_s:
             prefill_ns = round(latency.prefill_s * (made.ask.prompt_tokens - made.cached_tokens) * 1e9)
             plan.ttft_ns += prefill_ns
-        if latency.cold_start_s and state.number == 0:
+        if state.cold:
             cold_ns = round(latency.cold_start_s * 1e9)
             plan.ttft_ns += cold_ns
+            state.cold = False
         state.number += 1
         state.running += 1
         if call.fault is not None and call.fault.kind in FAULTS:

@@ -71,6 +71,11 @@ def generate_ask(
     return _ask(request, said, count_tokens(prompt) + count_tokens(system), max_model_len)
 
 
+def is_unload(request: Any) -> bool:
+    """Whether a request that asks nothing is to free the model's memory at once."""
+    return request.get("keep_alive") in {0, "0", "0s"}
+
+
 def is_load(request: Any) -> bool:
     """Whether a request only loads the model: nothing is asked."""
     return not (request.get("messages") or request.get("prompt"))
@@ -143,10 +148,16 @@ def generate(generation: Generation, timing: Timing) -> bytes:
 
 
 def loaded(request: Any, *, chat: bool) -> bytes:
-    """The answer to a request that only loads the model."""
+    """The answer to a request that only loads the model, or unloads it."""
     content: dict[str, Any] = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
     return to_bytes(
-        {"model": request["model"], "created_at": now(), **content, "done": True, "done_reason": "load"}
+        {
+            "model": request["model"],
+            "created_at": now(),
+            **content,
+            "done": True,
+            "done_reason": "unload" if is_unload(request) else "load",
+        }
     )
 
 

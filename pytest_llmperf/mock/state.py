@@ -25,6 +25,7 @@ class State:
     __slots__ = (
         "_itl_rng",
         "_ttft_rng",
+        "cold",
         "config",
         "engine",
         "id_rng",
@@ -55,6 +56,7 @@ class State:
         self._itl_rng = Random(f"itl {config.seed}")
         self.id_rng = Random(f"id {config.seed}")
         self.reuse = Reuse()
+        self.cold = True  #: the next request to the model waits for it to be loaded
         self.number = 0  #: requests to the model so far
         self.running = 0  #: answers on their way
         self.started_ns = perf_counter_ns()

@@ -50,6 +50,17 @@ def test_a_cold_start_is_told_as_load_duration(start, ask):
     assert "load_duration" not in second
 
 
+@pytest.mark.parametrize("at_once", [0, "0", "0s"], ids=["number", "text", "duration"])
+def test_an_unloaded_model_starts_cold_again(start, ask, at_once):
+    server = start(dialect="ollama", latency={"ttft": "2ms", "itl": "0", "cold_start": "10ms"})
+    say(ask, server)
+    unloaded = ask(server, "/api/generate", {"model": "llama3.2", "keep_alive": at_once})
+    assert unloaded.json["done_reason"] == "unload"
+    assert lines(say(ask, server))[-1]["load_duration"] == 10_000_000
+    ask(server, "/api/generate", {"model": "llama3.2", "keep_alive": "5m"})
+    assert "load_duration" not in lines(say(ask, server))[-1]
+
+
 def test_without_a_stream_there_is_one_object(ollama, ask):
     ollama.reply("evet")
     answer = say(ask, ollama, stream=False)

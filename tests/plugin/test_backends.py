@@ -203,3 +203,20 @@ def test_roles_give_their_fields_to_the_request(project):
     )
     session = project.run()
     assert session.exit == 0, session.text
+
+
+def test_a_mock_that_plays_ollama_is_asked_by_ollamas_own_api(pytester):
+    pytester.path.joinpath("slo.yaml").write_text(
+        "mock: {dialect: ollama, models: ['llama3.2:1b']}\n", "utf-8"
+    )
+    pytester.makepyfile("""
+        from pytest_llmperf import llm_slo
+
+        @llm_slo()
+        def test_one(llm, llm_mock):
+            reply = llm.chat("merhaba", keep_alive="5m")
+            assert llm.model == "llama3.2:1b"
+            assert reply.raw[-1]["eval_count"] == reply.tokens.output
+            assert {request.path for request in llm_mock.requests} == {"/api/chat"}
+    """)
+    pytester.runpytest("-p", "no:asyncio", "--llm-quick").assert_outcomes(passed=1)
