@@ -140,6 +140,10 @@ def parse_body(body: bytes) -> Any:
     if not body:
         raise validation([("missing", "body", "Field required", None, None)])
     try:
+        return json.loads(body.decode())  # json would look for an encoding first
+    except (ValueError, RecursionError):
+        pass
+    try:
         return json.loads(body)
     except json.JSONDecodeError as error:
         raise validation(

@@ -89,6 +89,8 @@ class Delivery:
             self.timing.first_ns = first_ns
             first_ns += gaps * (len(plan.parts) - 1) if isinstance(gaps, int) else sum(gaps)
             due = self._whole_due
+        elif self._flat_gap == 0 and plan.end_after is None:
+            plan.parts = [b"".join(plan.parts)]  # they are all due at once
         if first_ns <= perf_counter_ns():
             due(first_ns)
         else:

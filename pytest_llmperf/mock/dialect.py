@@ -19,6 +19,7 @@ from pytest_llmperf.mock.plan import Timing
 Frames = list[tuple[int, bytes]]  #: step of the engine after which to send, and what
 
 encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+encode_text: Callable[[str], str] = json.encoder.encode_basestring  #: the same for a text, five times as fast
 
 
 def to_bytes(value: Any) -> bytes:
@@ -57,6 +58,7 @@ class Dialect:
     stream_type: bytes = b"text/event-stream; charset=utf-8"
     stream_extra: Mapping[str, str] | None = None  #: headers of streams
     done: bytes = b"data: [DONE]\n\n"
+    pads: bool = False  #: streams are padded so that the length of a chunk tells nothing of its text
     closes_streams: bool = False  #: the connection ends with a stream, whatever its head says
     closes_after: int | None = None  #: answers on one connection
     lenient: frozenset[str] = frozenset()  #: shapes of Refusal that this server does not have
@@ -70,7 +72,7 @@ class HeadWriter:
     with its line break before it: ``{more} {type} {length} {chunked} {close}``.
     """
 
-    __slots__ = ("_alive", "_date", "_names", "_second", "_template")
+    __slots__ = ("_alive", "_date", "_names", "_second", "_template", "_written")
 
     def __init__(self, template: str, *, title: bool = False, alive: str = "") -> None:
         self._template = template
@@ -79,6 +81,7 @@ class HeadWriter:
         self._alive = f"\r\n{alive}" if alive else ""  # said while the connection stays
         self._second = 0
         self._date = ""
+        self._written: dict[tuple[int, bytes, int | None, bool], bytes] = {}  # within this second
 
     def __call__(
         self,
@@ -94,6 +97,18 @@ class HeadWriter:
         if second != self._second:
             self._second = second
             self._date = formatdate(second, usegmt=True)
+            self._written.clear()
+        if extra:
+            return self._write(status, content_type, length, extra, close=close)
+        key = (status, content_type, length, close)
+        head = self._written.get(key)
+        if head is None:
+            head = self._written[key] = self._write(status, content_type, length, {}, close=close)
+        return head
+
+    def _write(
+        self, status: int, content_type: bytes, length: int | None, extra: Mapping[str, str], *, close: bool
+    ) -> bytes:
         kind, size, coding, connection = self._names
         return (
             self._template.format(
@@ -104,9 +119,7 @@ class HeadWriter:
                 length="" if length is None else f"\r\n{size}: {length}",
                 chunked=f"\r\n{coding}: chunked" if length is None else "",
                 close=f"\r\n{connection}: close" if close else self._alive,
-                more="".join(f"\r\n{name}: {_one_line(value)}" for name, value in extra.items())
-                if extra
-                else "",
+                more="".join(f"\r\n{name}: {_one_line(value)}" for name, value in extra.items()),
             ).encode("latin-1", "replace")
             + b"\r\n\r\n"
         )

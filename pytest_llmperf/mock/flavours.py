@@ -267,6 +267,7 @@ def _openai_lost(method: str, path: str) -> bytes:
 OPENAI = replace(
     VLLM,
     name="openai",
+    pads=True,
     head=HeadWriter("HTTP/1.1 {status} {reason}\r\ndate: {date}{type}{length}{chunked}{more}{close}"),
     refusal=_openai_refusal,
     not_found=lambda method, path: (404, _openai_lost(method, path)),

@@ -7,25 +7,25 @@ from collections.abc import Callable
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock import ollama
 from pytest_llmperf.mock.checks import Refusal, flag, parse_body
 from pytest_llmperf.mock.conversation import Conversation, text_of
-from pytest_llmperf.mock.delivery import LAST_CHUNK, Delivery, chunked
-from pytest_llmperf.mock.dialect import Frames, to_bytes
-from pytest_llmperf.mock.faults import CONTENT, FAULTS, Fault, parse_fault
+from pytest_llmperf.mock.delivery import Delivery, chunked
+from pytest_llmperf.mock.faults import CONTENT, FAULTS, Fault
 from pytest_llmperf.mock.generation import Ask, Choice, Generation, generate
 from pytest_llmperf.mock.http import Call
+from pytest_llmperf.mock.instead import played_instead
+from pytest_llmperf.mock.obfuscation import pad, wants_padding
+from pytest_llmperf.mock.one_off import role_and_fault
 from pytest_llmperf.mock.openai_ask import chat_ask, completion_asks
-from pytest_llmperf.mock.plan import Late, Plan, Timing
+from pytest_llmperf.mock.plan import Late, Plan
 from pytest_llmperf.mock.reuse import Written
 from pytest_llmperf.mock.rules import Answer, fill_in
 from pytest_llmperf.mock.spoil import spoil
+from pytest_llmperf.mock.writing import stream_plan, whole_plan
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
-
-_NOW = Timing(arrived_ns=0, started_ns=0)
 
 
 class Generating:
@@ -38,56 +38,64 @@ class Generating:
 
     def chat(self, call: Call) -> None:
         """/v1/chat/completions."""
-        role, one_off = _headers(call)
-        state = self._server.state
+        server = self._server
+        dialect, state = server.dialect, server.state
+        role, one_off = role_and_fault(call)
         call.reusable = (
             role is None
             and one_off is None
-            and self._server.plain_engine
+            and server.plain_engine
             and call.chunked
-            and not self._server.dialect.tells_times
+            and not dialect.tells_times
             and not state.playbook.faults
             and state.rulebook.steady
         )
-        if call.reusable:
-            written = state.reuse.get(call.body)
-            if written is not None:
-                self._send_again(call, written)
-                return
+        if call.reusable and (written := state.reuse.get(call.body)) is not None:
+            self._send_again(call, written)
+            return
         request = parse_body(call.body)
-        ask = chat_ask(request, self._server.limits, role=role)
-        stream, usage = _stream_options(request)
+        ask = chat_ask(request, server.limits, role=role)
+        stream, wants_usage = _stream_options(request)
+        padded = dialect.pads and wants_padding(request)
 
         def go_on(answer: Answer | None) -> None:
-            nonlocal usage
-            usage = usage and not _is(call, "no_usage")
-            prompt = "" if self._server.plain_engine else _prompt_text(request["messages"])
+            usage = wants_usage and not call.plays("no_usage")
+            key = (answer, ask.said.model, ask.prompt_tokens, ask.max_tokens, stream, usage)
+            call.reuse_key = (
+                key if call.reusable and ask.plain and answer is not None and not padded else None
+            )
+            if call.reuse_key is not None and (written := state.reuse.get(key)) is not None:
+                state.reuse.know(call.body, written)
+                self._send_again(call, written)
+                return
+            prompt = "" if server.plain_engine else _prompt_text(request["messages"])
             made = self._generation(call, "chatcmpl", ask, generate(ask, answer), prompt)
             if stream:
-                frames = self._server.dialect.chat_events(made, usage)
-                end = (
-                    (lambda timing: self._server.dialect.chat_end(made, usage, timing))
-                    if self._server.dialect.tells_times
-                    else None
-                )
-                self._stream(call, made, frames, end)
+                frames = dialect.chat_events(made, usage)
+                if padded:
+                    frames = pad(frames, made.id)
+                end: Late | None = None
+                if dialect.tells_times:
+                    end = lambda timing: dialect.chat_end(made, usage, timing)  # noqa: E731 - as short as it is
+                plan = stream_plan(server, call, made, frames, end)
             else:
-                self._whole(call, made, lambda timing: self._server.dialect.chat(made, timing))
+                plan = whole_plan(server, call, made, lambda timing: dialect.chat(made, timing))
+            self._deliver(call, made, plan)
 
         self._run(call, ask, stream=stream, one_off=one_off, go_on=go_on)
 
     def _send_again(self, call: Call, written: Written) -> None:
         """An answer that was written down before, under a new id."""
-        state = self._server.state
+        server = self._server
+        dialect, state = server.dialect, server.state
         call.reusable = False
         call.number = state.number
-        new_id = f"chatcmpl-{self._server.dialect.new_id(state.id_rng.getrandbits(64))}"
+        new_id = f"chatcmpl-{dialect.new_id(state.id_rng.getrandbits(64))}"
         parts = written.again(new_id, int(time()))
-        dialect = self._server.dialect
         if written.stream:
-            head = self._server.head(call, 200, dialect.stream_type, None, dialect.stream_extra)
+            head = server.head(call, 200, dialect.stream_type, None, dialect.stream_extra)
         else:
-            head = self._server.head(call, 200, dialect.json_type, len(parts[-1]))
+            head = server.head(call, 200, dialect.json_type, len(parts[-1]))
         plan = Plan(
             head=head, parts=parts, stream=written.stream, frame=chunked, head_late=not written.stream
         )
@@ -96,7 +104,7 @@ class Generating:
     def completion(self, call: Call) -> None:
         """/v1/completions."""
         request = parse_body(call.body)
-        role, one_off = _headers(call)
+        role, one_off = role_and_fault(call)
         asks = completion_asks(request, self._server.limits, role=role)
         stream, usage = _stream_options(request)
         asks[0].prompt_tokens = sum(ask.prompt_tokens for ask in asks)
@@ -109,16 +117,15 @@ class Generating:
                     choice.index = len(choices)
                     choices.append(choice)
             made = self._generation(call, "cmpl", asks[0], choices, asks[0].said.user)
+            dialect = self._server.dialect
             if stream:
-                frames = self._server.dialect.completion_events(made, usage)
-                end = (
-                    (lambda timing: self._server.dialect.completion_end(made, usage, timing))
-                    if self._server.dialect.tells_times
-                    else None
-                )
-                self._stream(call, made, frames, end)
+                end: Late | None = None
+                if dialect.tells_times:
+                    end = lambda timing: dialect.completion_end(made, usage, timing)  # noqa: E731 - as above
+                plan = stream_plan(self._server, call, made, dialect.completion_events(made, usage), end)
             else:
-                self._whole(call, made, lambda timing: self._server.dialect.completion(made, timing))
+                plan = whole_plan(self._server, call, made, lambda timing: dialect.completion(made, timing))
+            self._deliver(call, made, plan)
 
         self._run(call, asks[0], stream=stream, one_off=one_off, go_on=go_on)
 
@@ -132,7 +139,7 @@ class Generating:
 
     def _ollama(self, call: Call, *, is_chat: bool) -> None:
         request = parse_body(call.body)
-        role, one_off = _headers(call)
+        role, one_off = role_and_fault(call)
         limits = self._server.limits
         make_ask = ollama.chat_ask if is_chat else ollama.generate_ask
         ask = make_ask(
@@ -153,12 +160,21 @@ class Generating:
             if request.get("stream", True):
                 frames = ollama.chat_events(made) if is_chat else ollama.generate_events(made)
                 end = ollama.chat_end if is_chat else ollama.generate_end
-                self._stream(call, made, frames, lambda timing: end(made, timing), native=True)
+                plan = stream_plan(
+                    self._server, call, made, frames, lambda timing: end(made, timing), native=True
+                )
+                self._deliver(call, made, plan)
             else:
                 body = ollama.chat if is_chat else ollama.generate
-                self._whole(
-                    call, made, lambda timing: body(made, timing), late=True, content_type=ollama.JSON
+                plan = whole_plan(
+                    self._server,
+                    call,
+                    made,
+                    lambda timing: body(made, timing),
+                    late=True,
+                    content_type=ollama.JSON,
                 )
+                self._deliver(call, made, plan)
 
         self._run(call, ask, stream=bool(request.get("stream", True)), one_off=one_off, go_on=go_on)
 
@@ -180,7 +196,7 @@ class Generating:
             fault = playbook.pick(ask.said, stream=stream, now_s=state.age_s(call.arrived_ns))
         if fault is not None:
             call.fault = fault
-            if self._played_instead(call, fault):
+            if played_instead(self._server, call, fault):
                 return
         tokens = ask.prompt_tokens + min(ask.max_tokens, 256)
         if not self._server.plain_engine and state.engine.full(tokens):
@@ -203,34 +219,6 @@ class Generating:
             else answer
         )
 
-    def _played_instead(self, call: Call, fault: Fault) -> bool:
-        """Whether *fault* is an answer of its own, which is then sent."""
-        if fault.kind == "refuse":
-            self._server.refuse_for(fault.for_s)
-            call.cut(reset=True)
-            return True
-        if fault.kind not in ("status", "rate_limit"):
-            return False
-        extra: dict[str, str] = {}
-        message, kind = fault.message or f"Injected fault: HTTP {fault.status}", "InternalServerError"
-        if fault.retry_after_s is not None or fault.kind == "rate_limit":
-            after_s = 1.0 if fault.retry_after_s is None else fault.retry_after_s
-            extra["retry-after"] = f"{after_s:g}" if after_s >= 1 or after_s == 0 else "1"
-            extra["retry-after-ms"] = f"{after_s * 1000:g}"
-        if fault.kind == "rate_limit":
-            message, kind = fault.message or "Rate limit reached for requests", "RateLimitError"
-            extra |= {
-                "x-ratelimit-limit-requests": "60",
-                "x-ratelimit-remaining-requests": "0",
-                "x-ratelimit-reset-requests": f"{1.0 if fault.retry_after_s is None else fault.retry_after_s:g}s",  # noqa: E501
-            }
-        elif fault.status < 500:
-            kind = "BadRequestError"
-        self._server.refuse(
-            call, Refusal(status=fault.status, message=message, type=kind, shape="fault"), extra
-        )
-        return True
-
     def _generation(
         self, call: Call, prefix: str, ask: Ask, choices: list[Choice], prompt: str
     ) -> Generation:
@@ -252,68 +240,10 @@ class Generating:
             made.completion_tokens = round(made.completion_tokens * fault.factor)
         return made
 
-    def _whole(
-        self,
-        call: Call,
-        made: Generation,
-        body: Late,
-        *,
-        late: bool = False,
-        content_type: bytes | None = None,
-    ) -> None:
-        kind = self._server.dialect.json_type if content_type is None else content_type
-        parts = [b""] * made.steps
-
-        def last(timing: Timing) -> bytes:
-            data = body(timing)
-            return self._server.head(call, 200, kind, len(data)) + data
-
-        if _is(call, "no_usage"):
-            body = _without_usage(body)
-        if late or self._server.dialect.tells_times:
-            plan = Plan(head=b"", parts=parts, stream=False, last=last)
-            if call.fault is not None:  # a fault works on bytes
-                plan.head, plan.parts[-1], plan.last = (
-                    self._server.head(call, 200, kind, len(body(_NOW))),
-                    body(_NOW),
-                    None,
-                )
-        else:
-            data = body(_NOW)
-            parts[-1] = data
-            plan = Plan(
-                head=self._server.head(call, 200, kind, len(data)), parts=parts, stream=False, head_late=True
-            )
-        self._deliver(call, made, plan)
-
-    def _stream(
-        self, call: Call, made: Generation, frames: Frames, end: Late | None, *, native: bool = False
-    ) -> None:
-        dialect = self._server.dialect
-        frame = chunked if call.chunked else bytes
-        parts = [b""] * made.steps
-        for step, data in frames:
-            parts[step] += frame(data)
-        close = (b"" if native else frame(dialect.done)) + (LAST_CHUNK if call.chunked else b"")
-        kind = ollama.NDJSON if native else dialect.stream_type
-        if not call.chunked:
-            call.keep_alive = False
-        head = self._server.head(call, 200, kind, None, dialect.stream_extra)
-        if not call.chunked:
-            head = b"\r\n".join(
-                line for line in head.split(b"\r\n") if not line.lower().startswith(b"transfer-enc")
-            )
-        plan = Plan(head=head, parts=parts, stream=True, frame=frame)
-        if end is None:
-            parts[-1] += close
-        else:
-            plan.last = lambda timing: frame(end(timing)) + close
-        self._deliver(call, made, plan)
-
     def _deliver(self, call: Call, made: Generation, plan: Plan) -> None:
         state = self._server.state
         if call.reusable:
-            state.reuse.put(call.body, made, plan)
+            state.reuse.put(call.body, call.reuse_key, made, plan)
         call.status = plan.status
         plan.ttft_ns, plan.gaps = state.draw_delays(made.steps, call.arrived_ns)
         latency = state.latency
@@ -341,43 +271,6 @@ class Generating:
             delivery.start(call.arrived_ns)
         else:
             engine.submit(delivery)
-
-
-def _is(call: Call, kind: str) -> bool:
-    return call.fault is not None and call.fault.kind == kind
-
-
-def _without_usage(body: Late) -> Late:
-    def write(timing: Timing) -> bytes:
-        answer = json.loads(body(timing))
-        for key in ("usage", "timings", "prompt_eval_count", "eval_count"):
-            answer.pop(key, None)
-        return to_bytes(answer)
-
-    return write
-
-
-def _headers(call: Call) -> tuple[str | None, Fault | None]:
-    """The role and the one-off fault that a request's headers carry."""
-    role: str | None = None
-    fault: Fault | None = None
-    for name, value in call.headers:
-        if name[:2] not in (b"x-", b"X-"):
-            continue
-        key = name.lower()
-        if key == b"x-llmperf-role":
-            role = value.decode("latin-1")
-        elif key == b"x-llmperf-fault":
-            text = value.decode("latin-1").strip()
-            try:
-                fault = parse_fault(
-                    json.loads(text) if text.startswith("{") else text, where="x-llmperf-fault"
-                )
-            except (LlmPerfUsageError, ValueError) as error:
-                raise Refusal(
-                    status=400, message=str(error), param="x-llmperf-fault", shape="fault"
-                ) from None
-    return role, fault
 
 
 def _stream_options(request: dict[str, Any]) -> tuple[bool, bool]:

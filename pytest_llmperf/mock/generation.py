@@ -110,6 +110,7 @@ class Ask:
     tools: tuple[dict[str, Any], ...] = ()  #: the function objects: name, parameters
     top_logprobs: int | None = None  #: None: no log probabilities
     echo: str = ""  #: text to repeat before the answer
+    plain: bool = False  #: nothing decides the form of the answer
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httptools
 
@@ -21,6 +21,52 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 _READ_BYTES = 256 * 1024  # what asyncio reads at a time
 _DRAIN_S = 1.0
 MAX_PIPELINED = 64  # requests waiting on one connection before it is read no further
+
+
+_LONGEST_KNOWN_HEAD = 8 * 1024
+_MOST_KNOWN_HEADS = 512
+
+
+class Head(NamedTuple):
+    """The head of a request, understood: clients send the same one again and again."""
+
+    method: str
+    target: bytes
+    headers: list[tuple[bytes, bytes]]
+    keep_alive: bool
+    chunked: bool
+    marked: bool
+    body_bytes: int
+
+
+class Heads:
+    """The heads that were seen last, by their bytes; a request that is one of them needs no parser."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Head] = {}
+
+    def get(self, data: bytes) -> Head | None:
+        """What is known of the head that *data* ends with."""
+        return self._known.get(data)
+
+    def learn(self, data: bytes, call: Call) -> None:
+        """*call* was parsed from *data*, which holds nothing else."""
+        end = data.find(b"\r\n\r\n") + 4
+        if end > _LONGEST_KNOWN_HEAD or len(data) - end != len(call.body):
+            return
+        for name, value in call.headers:
+            lower = name.lower()
+            if lower in (b"transfer-encoding", b"expect", b"upgrade"):
+                return
+            if lower == b"content-length" and int(value) != len(call.body):
+                return
+        if len(self._known) >= _MOST_KNOWN_HEADS:
+            self._known.clear()
+        self._known[data[:end]] = Head(
+            call.method, call.target, call.headers, call.keep_alive, call.chunked, call.marked, len(call.body)
+        )
 
 
 class Call:
@@ -39,10 +85,12 @@ class Call:
         "headers",
         "keep_alive",
         "last_byte_ns",
+        "marked",
         "method",
         "number",
         "on_gone",
         "reusable",
+        "reuse_key",
         "status",
         "target",
     )
@@ -61,13 +109,19 @@ class Call:
         self.last_byte_ns = 0
         self.keep_alive = True
         self.done = False  #: answered, or the client is gone
+        self.reuse_key: Any = None  #: what an equal answer is found by
         self.reusable = False  #: its answer may serve the same request again
         self.number = -1  #: order of arrival at the model, from 0; -1: not a request to the model
         self.status = 0
+        self.marked = True  #: may have headers that are meant for the mock (X-Llmperf-...)
         self.chunked = True  #: the client takes the chunked transfer coding
         self.fault: Fault | None = None  #: that is played on it
         self.delivery: Delivery | None = None  #: of its answer, while it is on its way
         self.on_gone: Callable[[], None] | None = None  #: called when the client leaves before the end
+
+    def plays(self, kind: str) -> bool:
+        """Whether a fault of that kind is played on it."""
+        return self.fault is not None and self.fault.kind == kind
 
     def header(self, name: bytes) -> bytes | None:
         """The value of the first header of that name (lower case)."""
@@ -114,6 +168,8 @@ class Connection(asyncio.Protocol):
         "_current",
         "_head_bytes",
         "_headers",
+        "_heads",
+        "_idle",
         "_parser",
         "_queue",
         "_raw_head_bytes",
@@ -138,7 +194,10 @@ class Connection(asyncio.Protocol):
         on_finished: Callable[[Call], None],
         refuse: Callable[[int, str], bytes],
         peers: set[Connection],
+        heads: Heads,
     ) -> None:
+        self._heads = heads
+        self._idle = True  # the parser is between two requests
         self.on_call = on_call
         self.on_finished = on_finished
         self.refuse = refuse
@@ -172,6 +231,23 @@ class Connection(asyncio.Protocol):
         now_ns = perf_counter_ns()
         if self._closing:
             return
+        alone = self._idle and self._current is None and not self._queue and not self._unread
+        if alone:
+            end = data.find(b"\r\n\r\n") + 4
+            head = self._heads.get(data[:end])
+            if head is not None and len(data) - end == head.body_bytes:
+                self._start_known(head, data[end:], now_ns)
+                return
+        self._feed(data)
+        if self._refused:
+            self._refuse(self._refused)
+        elif self._queue and not self._unread:
+            if alone and self._idle and len(self._queue) == 1:
+                self._heads.learn(data, self._queue[0])
+            self._start(now_ns)
+
+    def _feed(self, data: bytes) -> None:
+        """Parse *data*; sets what it is refused with, if it is."""
         if self._unread:
             data = self._take_body(data)
         elif self._call is None:
@@ -183,15 +259,11 @@ class Connection(asyncio.Protocol):
             except httptools.HttpParserUpgrade as upgrade:
                 rest = self._decline_upgrade(data[upgrade.args[0] :])
             except httptools.HttpParserError:
-                self._refuse(self._refused or 400)
+                self._refused = self._refused or 400
                 return
             data = rest
         if self._raw_head_bytes > MAX_HEAD_BYTES + _READ_BYTES:
             self._refused = 431
-        if self._refused:
-            self._refuse(self._refused)
-        elif self._queue and not self._unread:
-            self._start(now_ns)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The client is gone: stop answering."""
@@ -224,6 +296,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._body_bytes = 0
         self._call = None
+        self._idle = False
 
     def on_url(self, url: bytes) -> None:
         """A part of the request target."""
@@ -243,6 +316,7 @@ class Connection(asyncio.Protocol):
         self._call = call = Call(self, method, self._target, self._headers)
         call.keep_alive = self._parser.should_keep_alive()
         call.chunked = self._parser.get_http_version() != "1.0"
+        call.marked = any(name[:10].lower() == b"x-llmperf-" for name, _ in self._headers)
         for name, value in self._headers:
             if len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue":
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -260,6 +334,7 @@ class Connection(asyncio.Protocol):
         """The request is whole."""
         call, self._call = self._call, None
         self._raw_head_bytes = 0
+        self._idle = True
         if call is None or self._refused:
             return
         call.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -291,6 +366,15 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         else:
             self.transport.close()
+
+    def _start_known(self, head: Head, body: bytes, now_ns: int) -> None:
+        self._current = call = Call(self, head.method, head.target, head.headers)
+        call.keep_alive, call.chunked, call.marked = head.keep_alive, head.chunked, head.marked
+        call.body = body
+        call.arrived_ns = now_ns
+        self._starting = True
+        self.on_call(call)
+        self._starting = False
 
     def _start(self, now_ns: int) -> None:
         if now_ns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from time import time
 from typing import NamedTuple
@@ -111,6 +111,18 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += times
         self.count += times
         self.sum += value * times
+
+    def add_all(self, values: list[float]) -> None:
+        """Count *values*, which are sorted by this: much faster than one by one."""
+        values.sort()
+        below = 0
+        for at, bound in enumerate(self.bounds):
+            up_to = bisect_right(values, bound, below)
+            self.counts[at] += up_to - below
+            below = up_to
+        self.counts[-1] += len(values) - below
+        self.count += len(values)
+        self.sum += sum(values)
 
     def lines(self, name: str, labels: str) -> Iterable[str]:
         """The exposition of it."""
@@ -241,23 +253,28 @@ class Metrics:
         return ("\n".join(lines) + "\n").encode("utf-8", "replace")
 
     def _fold(self) -> None:
-        add = {name.partition(":")[2]: histogram.add for name, histogram in self._histograms.items()}
-        for one in self._pending:
+        done, self._pending = self._pending, []
+        histograms = {name.partition(":")[2]: histogram for name, histogram in self._histograms.items()}
+        per_token = []
+        for one in done:
             self._reasons[one.reason] += 1
-            self._tokens["prompt"] += one.prompt_tokens
-            self._tokens["cached"] += one.cached_tokens
-            self._tokens["generation"] += one.output_tokens
             gaps = one.output_tokens - 1
             per_token_s = one.decode_s / gaps if gaps > 0 else 0.0
-            add["time_to_first_token_seconds"](one.ttft_s)
+            per_token.append(per_token_s)
             if gaps > 0:
-                add["inter_token_latency_seconds"](per_token_s, gaps)
-            add["request_time_per_output_token_seconds"](per_token_s)
-            add["e2e_request_latency_seconds"](one.e2e_s)
-            add["request_queue_time_seconds"](one.queue_s)
-            add["request_inference_time_seconds"](one.prefill_s + one.decode_s)
-            add["request_prefill_time_seconds"](one.prefill_s)
-            add["request_decode_time_seconds"](one.decode_s)
-            add["request_prompt_tokens"](one.prompt_tokens)
-            add["request_generation_tokens"](one.output_tokens)
-        self._pending.clear()
+                histograms["inter_token_latency_seconds"].add(per_token_s, gaps)
+        self._tokens["prompt"] += sum(one.prompt_tokens for one in done)
+        self._tokens["cached"] += sum(one.cached_tokens for one in done)
+        self._tokens["generation"] += sum(one.output_tokens for one in done)
+        for name, values in (
+            ("time_to_first_token_seconds", [one.ttft_s for one in done]),
+            ("request_time_per_output_token_seconds", per_token),
+            ("e2e_request_latency_seconds", [one.e2e_s for one in done]),
+            ("request_queue_time_seconds", [one.queue_s for one in done]),
+            ("request_inference_time_seconds", [one.prefill_s + one.decode_s for one in done]),
+            ("request_prefill_time_seconds", [one.prefill_s for one in done]),
+            ("request_decode_time_seconds", [one.decode_s for one in done]),
+            ("request_prompt_tokens", [float(one.prompt_tokens) for one in done]),
+            ("request_generation_tokens", [float(one.output_tokens) for one in done]),
+        ):
+            histograms[name].add_all(values)

@@ -26,6 +26,19 @@ from pytest_llmperf.mock.pattern import make_match
 from pytest_llmperf.mock.pieces import count_tokens
 
 MAX_PROMPTS = 256  #: prompts in one text completion
+_SHAPING = frozenset(  # fields that decide what form the answer has
+    {
+        "include_stop_str_in_output",
+        "logprobs",
+        "n",
+        "response_format",
+        "stop",
+        "structured_outputs",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +79,20 @@ def chat_ask(request: Any, limits: Limits, *, role: str | None) -> Ask:
             shape="empty",
         )
     said = from_messages(messages, model=model, marker=limits.user_marker, role=role)
+    if _SHAPING.isdisjoint(checked):  # most requests only ask
+        tokens = sum(map(message_tokens, messages))
+        most = room(_wanted(checked), tokens, limits)
+        return Ask(said=said, prompt_tokens=tokens, max_tokens=most, plain=True)
     tools = _tools(checked)
     choice = _tool_choice(checked, tools)
     prompt_tokens = sum(map(message_tokens, messages))
     if tools and choice != "none":
         prompt_tokens += sum(count_tokens(str(tool)) for tool in tools)
-    wanted = checked.get("max_completion_tokens")
-    if wanted is None:
-        wanted = checked.get("max_tokens")
     json_object, schema, options = _format(checked)
     return Ask(
         said=said,
         prompt_tokens=prompt_tokens,
-        max_tokens=room(wanted, prompt_tokens, limits),
+        max_tokens=room(_wanted(checked), prompt_tokens, limits),
         n=max(1, min(whole(checked.get("n"), 1), MAX_N)),
         stop=_stops(checked),
         keep_stop=flag(checked.get("include_stop_str_in_output")),
@@ -89,6 +103,11 @@ def chat_ask(request: Any, limits: Limits, *, role: str | None) -> Ask:
         tools=tools,
         top_logprobs=whole(checked.get("top_logprobs"), 0) if flag(checked.get("logprobs")) else None,
     )
+
+
+def _wanted(request: dict[str, Any]) -> Any:
+    wanted = request.get("max_completion_tokens")
+    return request.get("max_tokens") if wanted is None else wanted
 
 
 def completion_asks(request: Any, limits: Limits, *, role: str | None) -> list[Ask]:

@@ -7,12 +7,14 @@ the log and the metrics are made anew for every request.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from pytest_llmperf.mock.generation import Generation
 from pytest_llmperf.mock.plan import Plan
 
 _ENTRIES = 256
+_MARKS = 10_000  # requests that were seen once
 _LONGEST_BODY = 16 * 1024
 _MOST_STEPS = 512
 
@@ -38,25 +40,45 @@ class Written:
 
 
 class Reuse:
-    """The answers written last, by the body of their request."""
+    """The answers written last, by the body of their request and by what makes them what they are."""
 
-    __slots__ = ("_written",)
+    __slots__ = ("_seen", "_written")
 
     def __init__(self) -> None:
-        self._written: OrderedDict[bytes, Written] = OrderedDict()
+        self._written: OrderedDict[Hashable, Written] = OrderedDict()
+        self._seen: set[int] = set()
 
-    def get(self, body: bytes) -> Written | None:
-        """What was written for the same body."""
-        return self._written.get(body)
+    def get(self, key: Hashable) -> Written | None:
+        """What was written under *key*."""
+        return self._written.get(key)
 
-    def put(self, body: bytes, made: Generation, plan: Plan) -> None:
-        """Keep what *plan* is to send, if it is small."""
-        if len(body) > _LONGEST_BODY or made.steps > _MOST_STEPS:
+    def put(self, body: bytes, key: Hashable, made: Generation, plan: Plan) -> None:
+        """Keep what *plan* is to send, if it is small; *key* None: by the request alone."""
+        if made.steps > _MOST_STEPS:
             return
-        self._written[body] = Written(made, plan.stream, plan.parts, made.id.encode(), made.created)
-        if len(self._written) > _ENTRIES:
-            self._written.popitem(last=False)
+        written = Written(made, plan.stream, plan.parts, made.id.encode(), made.created)
+        if key is not None:
+            self._keep(key, written)
+        self.know(body, written)
+
+    def know(self, body: bytes, written: Written) -> None:
+        """Find *written* by the request too, once it comes again: most prompts never do."""
+        if len(body) > _LONGEST_BODY:
+            return
+        mark = hash(body)
+        if mark in self._seen:
+            self._keep(body, written)
+            return
+        if len(self._seen) >= _MARKS:
+            self._seen.clear()
+        self._seen.add(mark)
 
     def clear(self) -> None:
         """Forget everything: rules have changed."""
         self._written.clear()
+        self._seen.clear()
+
+    def _keep(self, key: Hashable, written: Written) -> None:
+        self._written[key] = written
+        if len(self._written) > _ENTRIES:
+            self._written.popitem(last=False)

@@ -15,7 +15,7 @@ from pytest_llmperf.mock.dialect import Dialect, to_bytes
 from pytest_llmperf.mock.dialects import DIALECTS
 from pytest_llmperf.mock.generating import Generating
 from pytest_llmperf.mock.generation import Generation
-from pytest_llmperf.mock.http import Call, Connection
+from pytest_llmperf.mock.http import Call, Connection, Heads
 from pytest_llmperf.mock.metrics import Finished
 from pytest_llmperf.mock.openai_ask import Limits
 from pytest_llmperf.mock.replay import load_replay
@@ -44,6 +44,7 @@ class Mock:
         self.refuse_for = refuse
         self.peers: set[Connection] = set()
         self._holders: set[Connection] = set()
+        self._heads = Heads()
         self.dialect: Dialect = DIALECTS[config.dialect]
         self._routes = self._make_routes()
         self._replaying = Replaying(self)
@@ -89,7 +90,13 @@ class Mock:
         self.timers.close()
 
     def _connection(self, peers: set[Connection]) -> Connection:
-        return Connection(on_call=self._answer, on_finished=self._finished, refuse=self._refusal, peers=peers)
+        return Connection(
+            on_call=self._answer,
+            on_finished=self._finished,
+            refuse=self._refusal,
+            peers=peers,
+            heads=self._heads,
+        )
 
     def _make_routes(self) -> dict[str, dict[str, Route]]:
         generating, telling = Generating(self), Telling(self)

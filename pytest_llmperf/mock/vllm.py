@@ -9,7 +9,7 @@ from typing import Any
 from zlib import crc32
 
 from pytest_llmperf.mock.checks import Refusal
-from pytest_llmperf.mock.dialect import Dialect, Frames, HeadWriter, encode_json, sse, to_bytes
+from pytest_llmperf.mock.dialect import Dialect, Frames, HeadWriter, encode_json, encode_text, sse, to_bytes
 from pytest_llmperf.mock.generation import Choice, Generation
 from pytest_llmperf.mock.pieces import split_pieces
 from pytest_llmperf.mock.plan import Timing
@@ -51,13 +51,14 @@ def chat(generation: Generation, timing: Timing) -> bytes:
     if ask.n > 1 or choice.tool_calls or ask.top_logprobs is not None:
         return chat_in_full(generation, timing)
     prompt, made = ask.prompt_tokens, generation.completion_tokens
-    reasoning = encode_json("".join(choice.reasoning) or None)
+    reasoning = encode_text("".join(choice.reasoning)) if choice.reasoning else "null"
+    stopped = "null" if choice.stop_reason is None else encode_text(choice.stop_reason)
     return (
         f'{{"id":"{generation.id}","object":"chat.completion","created":{generation.created},'
-        f'"model":{encode_json(ask.said.model)},"choices":[{{"index":0,"message":{{"role":"assistant",'
-        f'"content":{encode_json(choice.text)},"refusal":null,"annotations":null,"audio":null,'
+        f'"model":{encode_text(ask.said.model)},"choices":[{{"index":0,"message":{{"role":"assistant",'
+        f'"content":{encode_text(choice.text)},"refusal":null,"annotations":null,"audio":null,'
         f'"function_call":null,"reasoning":{reasoning}}},"logprobs":null,"finish_reason":"{choice.finish}",'
-        f'"stop_reason":{encode_json(choice.stop_reason)},"token_ids":null,"routed_experts":null}}],'
+        f'"stop_reason":{stopped},"token_ids":null,"routed_experts":null}}],'
         f'"service_tier":null,"system_fingerprint":"{FINGERPRINT}","usage":{{"prompt_tokens":{prompt},'
         f'"total_tokens":{prompt + made},"completion_tokens":{made},"prompt_tokens_details":{{'
         f'"cached_tokens":{generation.cached_tokens},"created_cache_tokens":0,"multimodal_tokens":null}},'
@@ -172,7 +173,7 @@ def _deltas(generation: Generation, choice: Choice, head: str, signed: str) -> F
             if at == last and not choice.ends_by_token:
                 break
             if piece and top is None:
-                frames.append((step, f"{prefix}{encode_json(piece)}{suffix}".encode("utf-8", "replace")))
+                frames.append((step, f"{prefix}{encode_text(piece)}{suffix}".encode("utf-8", "replace")))
             elif piece:
                 shown = encode_json(logprobs((piece,), top))
                 frames.append((step, sse(_delta(head, f'"content":{encode_json(piece)}', shown, "null"))))

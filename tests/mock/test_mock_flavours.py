@@ -119,3 +119,22 @@ def test_llamacpps_timings_are_those_of_the_answer(start, ask):
     )
     timings = ask(server, PATH, BODY).json["timings"]
     assert (timings["prompt_ms"], timings["predicted_ms"], timings["predicted_n"]) == (4.0, 6.0, 4)
+
+
+def test_openai_pads_the_chunks_of_a_stream(start, ask):
+    server = start(dialect="openai", replies=[{"regex": "", "text": "bir iki üç ağaç"}])
+    *chunks, done = ask(server, PATH, STREAM).events
+    assert done == "[DONE]"
+    assert {type(chunk["obfuscation"]) for chunk in chunks} == {str}
+    assert list(chunks[0])[-1] == "obfuscation"
+    assert len({len(chunk["obfuscation"]) for chunk in chunks}) > 1
+
+
+def test_openai_leaves_the_padding_out_when_it_is_asked_to(start, ask):
+    wanted = {**STREAM, "stream_options": {"include_usage": True, "include_obfuscation": False}}
+    events = ask(start(dialect="openai"), PATH, wanted).events
+    assert [event for event in events if "obfuscation" in event] == []
+
+
+def test_only_openai_pads(start, ask):
+    assert b"obfuscation" not in ask(start(dialect="vllm"), PATH, STREAM).body

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -275,3 +277,54 @@ def test_the_schema_refuses_what_the_server_refuses(section):
         (ROOT / "pytest_llmperf" / "schemas" / "mock.schema.json").read_text(encoding="utf-8")
     )
     assert list(jsonschema.Draft202012Validator(schema).iter_errors(section))
+
+
+def test_answers_that_are_reused_differ_where_they_must(start, chat):
+    """The same words for other prompts: written once, counted and numbered for each."""
+    server = start(replies=[{"regex": "", "text": "bir iki üç"}])
+    short, long = chat(server, "kısa").json, chat(server, "bu çok daha uzun bir soru değil mi").json
+    again = chat(server, "kısa").json
+    assert short["usage"]["prompt_tokens"] == again["usage"]["prompt_tokens"]
+    assert long["usage"]["prompt_tokens"] > short["usage"]["prompt_tokens"]
+    assert len({one["id"] for one in (short, long, again)}) == 3
+    assert {one["choices"][0]["message"]["content"] for one in (short, long, again)} == {"bir iki üç"}
+
+
+@pytest.mark.parametrize(
+    "other", [{"max_tokens": 2}, {"model": "other"}, {"stop": ["iki"]}, {"n": 2}, {"logprobs": True}]
+)
+def test_an_answer_is_not_reused_for_a_request_that_asks_for_something_else(start, chat, other):
+    server = start(replies=[{"regex": "", "text": "bir iki üç"}])
+    plain = [chat(server, "soru").json for _ in range(3)][-1]
+    assert chat(server, "soru", **other).json["choices"] != plain["choices"] or "model" in other
+    assert chat(server, "soru", **other).json["model"] == other.get("model", "tiny")
+
+
+def test_a_stream_that_is_reused_keeps_its_usage_event_to_itself(start, chat):
+    server = start(replies=[{"regex": "", "text": "bir iki üç"}])
+    for wanted in (True, False, True):
+        options = {"stream_options": {"include_usage": wanted}}
+        events = chat(server, "soru", stream=True, **options).events
+        assert any("usage" in event for event in events) is wanted
+
+
+def test_a_known_head_is_not_mistaken_for_another(start):
+    """The second request has the same head and comes in two parts; the third has another body length."""
+    server = start(replies=[{"contains": "a", "text": "A"}, {"text": "other"}])
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection.connect()
+    said = []
+    for text, parts in (("a", 1), ("b", 2), ("a", 1), ("bb", 1), ("a", 3)):
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+        data = head + body
+        size = -(-len(data) // parts)
+        for at in range(0, len(data), size):
+            connection.sock.sendall(data[at : at + size])
+            if parts > 1:
+                connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        response = http.client.HTTPResponse(connection.sock)
+        response.begin()
+        said.append(json.loads(response.read())["choices"][0]["message"]["content"])
+    assert said == ["A", "other", "A", "other", "A"]
+    connection.close()
