@@ -74,6 +74,8 @@ def paired(one: Sequence[Iteration], other: Sequence[Iteration]) -> tuple[list[I
         (first, second)
         for first, second in zip(one, other, strict=False)
         if len(first.exchanges) == len(second.exchanges)
+        and [step.name for step in first.steps] == [step.name for step in second.steps]
+        and all(step.error is None for step in (*first.steps, *second.steps))
         and all(exchange.failure is None for exchange in (*first.exchanges, *second.exchanges))
     ]
     return [first for first, _ in pairs], [second for _, second in pairs]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.llm import AsyncLlm, Llm, Prompt, Show
     from pytest_llmperf.mock.process import MockServer
     from pytest_llmperf.rig import Rig
+    from pytest_llmperf.timer import Timer
     from pytest_llmperf.tokens import TokenCounter
 
 
@@ -88,6 +89,16 @@ def llm_tokens(request: pytest.FixtureRequest) -> TokenCounter:
     """A token counter: call it with a text or messages; the count knows who counted (.source)."""
     with _usage_errors():
         return rig_for(request.node).counter
+
+
+@pytest.fixture
+def llm_timer(request: pytest.FixtureRequest) -> Timer:
+    """Times anything: each run of a block or a function under it is a sample, with limits and a baseline."""
+    from pytest_llmperf.repetition import counts_for_a_step
+    from pytest_llmperf.scenario import log_of
+    from pytest_llmperf.timer import Timer
+
+    return Timer(log_of(request.node), counts=counts_for_a_step)
 
 
 def _shared(request: pytest.FixtureRequest, rig: Rig) -> dict[str, Any]:

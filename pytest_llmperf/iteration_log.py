@@ -13,11 +13,28 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NamedTuple
 
 from pytest_llmperf.core.exchange import Exchange
-from pytest_llmperf.core.iteration import NamedCheck
+from pytest_llmperf.core.iteration import NamedCheck, TimedStep
 
-Taken = tuple[tuple[Exchange, ...], tuple[NamedCheck, ...]]
+
+class Taken(NamedTuple):
+    """What was recorded, each kind in the order in which it ended."""
+
+    exchanges: tuple[Exchange, ...] = ()
+    checks: tuple[NamedCheck, ...] = ()
+    steps: tuple[TimedStep, ...] = ()
+    errors: tuple[BaseException, ...] = ()  #: what the steps raised
+
+    def and_also(self, more: Taken) -> Taken:
+        """Both, one behind the other."""
+        return Taken(
+            exchanges=self.exchanges + more.exchanges,
+            checks=self.checks + more.checks,
+            steps=self.steps + more.steps,
+            errors=self.errors + more.errors,
+        )
 
 
 class OwnLog:
@@ -33,6 +50,8 @@ class OwnLog:
         self._late_s = late_s
         self._exchanges: dict[int, Exchange] = {}
         self._checks: list[NamedCheck] = []
+        self._steps: list[TimedStep] = []
+        self._errors: list[BaseException] = []
         self._closed = False
 
     def belongs_to(self, log: IterationLog) -> bool:
@@ -74,12 +93,27 @@ class OwnLog:
             else:
                 self._checks.append(check)
 
+    def step(self, step: TimedStep, error: BaseException | None) -> None:
+        """Record one run of a timed step, and what it raised."""
+        with self._of.lock:
+            if self._closed:
+                self._of.loose.step(step, error)
+                return
+            self._steps.append(step)
+            if error is not None:
+                self._errors.append(error)
+
     def take(self) -> Taken:
         """Everything recorded since the last call, in the order in which requests ended."""
         with self._of.lock:
-            taken = tuple(self._exchanges.values()), tuple(self._checks)
-            self._exchanges.clear()
-            self._checks.clear()
+            taken = Taken(
+                exchanges=tuple(self._exchanges.values()),
+                checks=tuple(self._checks),
+                steps=tuple(self._steps),
+                errors=tuple(self._errors),
+            )
+            for kept in (self._exchanges, self._checks, self._steps, self._errors):
+                kept.clear()
             return taken
 
     def close(self) -> Taken:

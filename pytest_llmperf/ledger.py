@@ -133,7 +133,7 @@ def _pool_verdict(
 def _promises(slo: Slo) -> Hashable:
     """What a verdict on *slo* depends on."""
     limits = frozenset((limit.metric, limit.statistic, limit.bound) for limit in slo.limits)
-    return limits, frozenset(slo.accuracy), slo.gate, slo.max_regression
+    return limits, frozenset(slo.accuracy), frozenset(slo.steps), slo.gate, slo.max_regression
 
 
 def _iso(moment: dt.datetime) -> str:

@@ -20,12 +20,12 @@ from pytest_llmperf.client.reply import InvalidJson, RequestFailed
 from pytest_llmperf.core import gate, server_story
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.breakdown import explanation
-from pytest_llmperf.core.exchange import Exchange, FailureKind
+from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.core.explain import failure_text
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.judge import judge, quick
 from pytest_llmperf.core.measurement import Measurement, measure
-from pytest_llmperf.core.metric import series_name
+from pytest_llmperf.core.metric import STEP, series_name
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.resources import Resources
 from pytest_llmperf.core.run import Scenario
@@ -33,7 +33,7 @@ from pytest_llmperf.core.server_view import joined
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Verdict
 from pytest_llmperf.display import Progress
-from pytest_llmperf.iteration_log import IterationLog
+from pytest_llmperf.iteration_log import IterationLog, Taken
 from pytest_llmperf.options import GateMode
 from pytest_llmperf.probes.sampler import Sampler
 from pytest_llmperf.rig import Rig
@@ -226,16 +226,19 @@ class Repetition:
         if not step.measured:
             return
         self.iterations.append(iteration)
-        if iteration.passed is False and self.first_error is None:
+        own = iteration.passed is False or (error is not None and cause is None)  # its own, or a step's
+        if own and self.first_error is None:
             self.first_error = error
 
-    def ends_quietly(self, error: BaseException, exchanges: Sequence[Exchange]) -> bool:
-        """Whether *error* is counted by another metric than pass_rate, as one of *exchanges*."""
+    def ends_quietly(self, error: BaseException, taken: Taken) -> bool:
+        """Whether *error* is counted by another metric than pass_rate, as part of what was *taken*."""
         cause = _cause(error)
         if isinstance(cause, RequestFailed):
-            return any(exchange.failure is not None for exchange in exchanges)
-        invalid = any(exchange.json_valid is False for exchange in exchanges)
-        return isinstance(cause, InvalidJson) and self.slo.expected_json and invalid
+            return any(exchange.failure is not None for exchange in taken.exchanges)
+        if isinstance(cause, InvalidJson):
+            invalid = any(exchange.json_valid is False for exchange in taken.exchanges)
+            return self.slo.expected_json and invalid
+        return _comes_from(error, taken.errors)
 
     @property
     def measurement(self) -> Measurement:
@@ -312,7 +315,9 @@ class Repetition:
         result = replace(compared, explanation=explanation(compared))
         text = failure_text(result, self.rig.options.strict)
         broken = {check.metric for check in result.verdict.broken}
-        if self.first_error is not None and "pass_rate" in broken:
+        told = {"pass_rate", *(metric for metric in broken if metric.startswith(STEP))}
+        told |= {"success_rate"} if result.measurement.timed else set()
+        if self.first_error is not None and told & broken:
             self.first_error.add_note(text)
             raise self.first_error
         pytest.fail(text, pytrace=False)
@@ -344,13 +349,14 @@ class _Running:
         if error is not None and not _is_result(error):
             return False
         loose = repetition.log.loose.take()  # no other iteration runs: what no context tells is this one's
-        exchanges, checks = own[0] + loose[0], own[1] + loose[1]
-        quietly = error is not None and repetition.ends_quietly(error, exchanges)
+        taken = own.and_also(loose)
+        quietly = error is not None and repetition.ends_quietly(error, taken)
         iteration = Iteration(
             started_s=self._started_s,
             done_s=done_s,
-            exchanges=exchanges,
-            checks=checks,
+            exchanges=taken.exchanges,
+            checks=taken.checks,
+            steps=taken.steps,
             passed=None if quietly else error is None,
             json_failed=error is not None and isinstance(_cause(error), InvalidJson) and not quietly,
         )
@@ -365,6 +371,23 @@ def _is_result(error: BaseException) -> bool:
     if isinstance(error, pytest.fail.Exception):
         return not isinstance(error, pytest.xfail.Exception)  # which is a kind of failing
     return isinstance(error, Exception)
+
+
+def counts_for_a_step(error: BaseException) -> bool:
+    """Whether *error* is a timed step's failure: not where a request counts it, or the test ends of it."""
+    if isinstance(error, asyncio.CancelledError):
+        return True  # such as by a timeout around the step
+    return _is_result(error) and _cause(error) is None
+
+
+def _comes_from(error: BaseException, known: Sequence[BaseException]) -> bool:
+    """Whether *error* is one of *known*, or was raised because of one; of a group all of it."""
+    if any(error is one for one in known):
+        return True
+    if isinstance(error, BaseExceptionGroup):
+        return all(_comes_from(inner, known) for inner in error.exceptions)
+    inner = error.__cause__ or error.__context__
+    return inner is not None and _comes_from(inner, known)
 
 
 def _cause(error: BaseException) -> RequestFailed | InvalidJson | None:

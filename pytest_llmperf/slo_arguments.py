@@ -18,6 +18,7 @@ class SloArguments(TypedDict, total=False):
     gate: Sequence[str]
     cases: str | Sequence[Any]
     accuracy: Mapping[str, float | str]
+    steps: Mapping[str, Mapping[str, float | str]]
     p50_ns: float
     latency_p50_ns: float
     p50_us: float

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_llmperf.core.baseline import MUST_MATCH, SHOWN
 from pytest_llmperf.core.metric import KEYS, METRICS, Shape
-from pytest_llmperf.core.slo import ARGUMENTS
+from pytest_llmperf.core.slo import ARGUMENTS, STEP_KEYS
 from pytest_llmperf.core.yardsticks import WEIGHTS
 
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
@@ -41,6 +41,16 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "gate": {"type": "array", "items": {"enum": sorted(KEYS)}},
     "cases": {"anyOf": [_NAME, {"type": "array", "minItems": 1}]},
     "accuracy": {"type": "object", "minProperties": 1, "additionalProperties": _SHARE},
+    "steps": {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": False,
+            "properties": {key: _SHARE if key == "success_rate" else _POSITIVE for key in STEP_KEYS},
+        },
+    },
 }
 
 

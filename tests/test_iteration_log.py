@@ -10,7 +10,7 @@ import pytest
 
 from pytest_llmperf.core.exchange import Exchange
 from pytest_llmperf.core.iteration import NamedCheck
-from pytest_llmperf.iteration_log import IterationLog
+from pytest_llmperf.iteration_log import IterationLog, Taken
 
 
 def exchange(number: int, *, json_valid: bool | None = None) -> Exchange:
@@ -38,7 +38,7 @@ def test_iterations_on_threads_are_told_apart():
     assert taken == {
         number: ((exchange(number),), (NamedCheck(name=str(number), passed=True),)) for number in range(4)
     }
-    assert log.loose.take() == ((), ())
+    assert log.loose.take() == Taken()
 
 
 def test_tasks_inherit_the_iteration_of_the_task_that_made_them():
@@ -68,7 +68,7 @@ def test_a_thread_without_context_records_for_the_item_only():
         contextvars.Context().run(thread.start)
         thread.join()
         assert own.close() == ((), ())
-    assert log.loose.take() == ((exchange(1),), ())
+    assert log.loose.take() == Taken(exchanges=(exchange(1),))
 
 
 def test_what_comes_after_the_end_goes_to_the_item():
@@ -77,7 +77,7 @@ def test_what_comes_after_the_end_goes_to_the_item():
         own.close()
         log.add(exchange(1))
         log.check(NamedCheck(name="late", passed=True))
-    assert log.loose.take() == ((exchange(1),), (NamedCheck(name="late", passed=True),))
+    assert log.loose.take() == Taken(exchanges=(exchange(1),), checks=(NamedCheck(name="late", passed=True),))
 
 
 def test_two_items_do_not_share_an_iteration():
@@ -102,7 +102,7 @@ def test_amending_after_the_end_changes_nothing():
         handle = log.add(exchange(1))
         own.close()
     log.amend(handle, exchange(2))
-    assert log.loose.take() == ((), ())
+    assert log.loose.take() == Taken()
 
 
 @pytest.mark.parametrize("late_s", [0.0, 2.5])

@@ -9,11 +9,12 @@ from pytest_llmperf.core import gate
 from pytest_llmperf.core.baseline import History, StoredRun
 from pytest_llmperf.core.judged import Judged, finite
 from pytest_llmperf.core.measurement import Count, Measurement
-from pytest_llmperf.core.metric import METRICS, QUANTILES, Key, Shape, series_name
+from pytest_llmperf.core.metric import QUANTILES, STEP, Key, Shape, metric_of, series_name
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.promise import came_to_nothing
 from pytest_llmperf.core.quantity import show, show_ratios_apart
 from pytest_llmperf.core.slo import Slo
+from pytest_llmperf.core.steps import names_in
 from pytest_llmperf.core.terms import Rule, Terms
 from pytest_llmperf.core.verdict import Check, CheckKind
 
@@ -35,10 +36,49 @@ def compare(measurement: Measurement, slo: Slo, history: History, terms: Terms) 
             "pytest --save-baseline stores one that is"
         )
         return [_missing(slo.gates[0], slo, Outcome.NOT_COMPARABLE, reason)]
-    compared = [_compare(measurement, key, runs, slo, terms) for key in slo.gates]
+    gates = _gated(measurement, slo)
+    compared = [_compare(measurement, key, runs, slo, terms) for key in gates]
     judged = [each for each in compared if each is not None]
-    judged += _since_anchor(measurement, runs, slo, terms, known=judged)
+    judged += _vanished(measurement, runs[-1], slo)
+    judged += _since_anchor(measurement, gates, runs, slo, terms, known=judged)
     return [*_remarked(judged[:1], history.changed(measurement)), *judged[1:]]
+
+
+def _gated(measurement: Measurement, slo: Slo) -> list[Key]:
+    """What *slo* gates: what it gates of the latency, it gates of every timed step.
+
+    Where the latency is that of several steps, they are compared one by one and not as a mixture; where
+    it is that of one step, once.
+    """
+    steps = names_in(measurement.series)
+    keys = []
+    for key in slo.gates:
+        one_by_one = key.metric == "latency" and len(steps) > measurement.timed
+        if not (one_by_one and measurement.timed):
+            keys.append(key)
+        if one_by_one:
+            keys += [replace(key, metric=STEP + name) for name in steps]
+    return keys
+
+
+def _vanished(measurement: Measurement, newest: StoredRun, slo: Slo) -> list[Judged]:
+    """Timed steps that were measured for the baseline and are missing now."""
+    known, now = names_in(newest.series), names_in(measurement.series)
+    key = next((key for key in slo.gates if key.metric == "latency"), None)
+    if key is None:
+        return []
+    excusable = came_to_nothing(measurement, key.metric) is not None
+    return [
+        _missing(
+            replace(key, metric=STEP + name),
+            slo,
+            Outcome.INCONCLUSIVE,
+            f"{STEP}{name} was measured for the baseline and is missing now",
+            excusable=excusable,
+        )
+        for name in known
+        if name not in now
+    ]
 
 
 def _remarked(first: Sequence[Judged], changed: Sequence[str]) -> list[Judged]:
@@ -52,13 +92,19 @@ def _remarked(first: Sequence[Judged], changed: Sequence[str]) -> list[Judged]:
 def _compare(
     measurement: Measurement, key: Key, runs: Sequence[StoredRun], slo: Slo, terms: Terms
 ) -> Judged | None:
-    if METRICS[key.metric].shape is Shape.PROPORTION:
+    if metric_of(key.metric).shape is Shape.PROPORTION:
         return _compare_rate(measurement, key, runs, slo, terms)
     return _compare_times(measurement, key, runs, slo, terms)
 
 
 def _since_anchor(
-    measurement: Measurement, runs: Sequence[StoredRun], slo: Slo, terms: Terms, *, known: Sequence[Judged]
+    measurement: Measurement,
+    gates: Sequence[Key],
+    runs: Sequence[StoredRun],
+    slo: Slo,
+    terms: Terms,
+    *,
+    known: Sequence[Judged],
 ) -> list[Judged]:
     """What is proven to have crept: small steps, each within the limit, and together past it.
 
@@ -73,8 +119,8 @@ def _since_anchor(
     told = {each.check.label for each in known if each.check.outcome is Outcome.REGRESSED}
     compared = [
         _compare_times(measurement, key, [anchor], slo, terms)
-        for key in slo.gates
-        if METRICS[key.metric].shape is Shape.TIME
+        for key in gates
+        if metric_of(key.metric).shape is Shape.TIME
     ]
     return [
         replace(each, check=replace(each.check, reason=f"since the anchor: {each.check.reason}"), warnings=())
@@ -88,7 +134,7 @@ def _missing(key: Key, slo: Slo, outcome: Outcome, reason: str, *, excusable: bo
         metric=key.metric,
         statistic=key.statistic,
         kind=CheckKind.REGRESSION,
-        unit=METRICS[key.metric].unit,
+        unit=metric_of(key.metric).unit,
         limit=1 + slo.max_regression,
         observed=None,
         outcome=outcome,
@@ -168,8 +214,8 @@ def _compared(decision: gate.Decision, key: Key, slo: Slo, origin: str, terms: T
         metric=key.metric,
         statistic=_NAMES.get(decision.quantile, key.statistic),
         kind=CheckKind.REGRESSION,
-        unit=METRICS[key.metric].unit,
-        limit=1 + slo.max_regression if METRICS[key.metric].unit == "s" else None,
+        unit=metric_of(key.metric).unit,
+        limit=1 + slo.max_regression if metric_of(key.metric).unit == "s" else None,
         observed=decision.observed,
         low=finite(decision.low),
         high=finite(decision.high),

@@ -23,6 +23,7 @@ class FailureKind(StrEnum):
     CONTENT_FILTER = "content_filter"  #: finish_reason "content_filter"
     CONTEXT_LENGTH = "context_length"  #: the prompt does not fit the model
     CANCELLED = "cancelled"  #: the caller gave up
+    STEP = "step"  #: a timed step raised, in a scenario that asks no model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,14 @@ from pytest_llmperf.core.judged import Judged
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.metric import METRICS, Shape
 from pytest_llmperf.core.outcome import Outcome, worst
-from pytest_llmperf.core.promise import IMPLIED, judge_accuracy, judge_limit, promised
+from pytest_llmperf.core.promise import (
+    IMPLIED,
+    judge_accuracy,
+    judge_limit,
+    judge_step,
+    promised,
+    promised_of_steps,
+)
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.terms import ONE_LOOK, Rule, Terms
 from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
@@ -24,6 +31,9 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
     """
     judged = [judge_limit(measurement, limit, terms) for limit in promised(measurement, slo)]
     judged += [judge_accuracy(measurement, name, share, terms) for name, share in slo.accuracy]
+    judged += [
+        judge_step(measurement, metric, limit, terms) for metric, limit in promised_of_steps(measurement, slo)
+    ]
     if terms.rule is not Rule.NONE:
         judged += compare(measurement, slo, history, terms)
     judged = _counted_once(judged)
@@ -51,7 +61,17 @@ def quick(measurement: Measurement, slo: Slo) -> Verdict:
     limits = [
         limit for limit in promised(measurement, slo) if METRICS[limit.metric].shape is Shape.PROPORTION
     ]
-    judged = _counted_once([judge_limit(measurement, limit, ONE_LOOK) for limit in limits])
+    steps = [
+        (metric, limit)
+        for metric, limit in promised_of_steps(measurement, slo)
+        if limit.metric == "success_rate"
+    ]
+    judged = _counted_once(
+        [
+            *(judge_limit(measurement, limit, ONE_LOOK) for limit in limits),
+            *(judge_step(measurement, metric, limit, ONE_LOOK) for metric, limit in steps),
+        ]
+    )
     checks = tuple(each.check for each in judged)
     outcome = worst([check.outcome for check in checks if check.outcome is Outcome.FAILED])
     broken = outcome is Outcome.FAILED
@@ -61,15 +81,19 @@ def quick(measurement: Measurement, slo: Slo) -> Verdict:
 
 def _counted_once(judged: Sequence[Judged]) -> list[Judged]:
     """*judged*, where what is missing for want of successes is left to the rate that says so."""
-    told = {Outcome.FAILED, Outcome.INCONCLUSIVE}
-    if not any(
-        each.check.metric in IMPLIED and each.check.outcome in told and not each.excusable for each in judged
-    ):
+    if not any(map(_tells, judged)):
         return list(judged)
     return [
         replace(each, check=replace(each.check, outcome=Outcome.SKIPPED)) if each.excusable else each
         for each in judged
     ]
+
+
+def _tells(judged: Judged) -> bool:
+    """Whether it says that too few requests, iterations or steps succeeded."""
+    check = judged.check
+    rate = check.metric in IMPLIED or check.statistic == "success_rate"
+    return rate and check.outcome in {Outcome.FAILED, Outcome.INCONCLUSIVE} and not judged.excusable
 
 
 def _reason(checks: Sequence[Check], outcome: Outcome) -> str:

@@ -16,6 +16,7 @@ from pytest_llmperf.core.price import Price
 from pytest_llmperf.core.resources import Resources, pool_resources
 from pytest_llmperf.core.server_view import ServerView, pooled, told_by
 from pytest_llmperf.core.slo import Slo
+from pytest_llmperf.core.steps import as_requests, outermost, step_answers, step_series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,8 @@ class Measurement:
     backend: str = ""
     model: str = ""
     setup: str = ""  #: its label, where the session compares several
+    timed: bool = False  #: no model was asked: the outermost timed steps are the requests
+    steps: tuple[str, ...] = ()  #: names of the outermost timed steps
     facts: Mapping[str, str] = field(default_factory=dict)  #: must match a baseline's
     iterations: int = 0
     warmup: int = 0
@@ -142,15 +145,21 @@ def measure(
 ) -> Measurement:
     """*about* (its names and facts) filled with the numbers of *iterations*; *prices* are by model."""
     exchanges = [exchange for iteration in iterations for exchange in iteration.exchanges]
+    timed = not about.backend and not exchanges and any(iteration.steps for iteration in iterations)
+    facts = _facts(exchanges)
+    if timed:
+        exchanges = as_requests(iterations)
     succeeded = [exchange for exchange in exchanges if exchange.failure is None]
     models = dict.fromkeys(exchange.model for exchange in succeeded if exchange.model)
     model = " + ".join(models) or about.model
     return replace(
         about,
-        facts={**about.facts, **_facts(exchanges, model)},
+        facts={**about.facts, **facts, **({"model": model} if model else {})},
         model=model,
         iterations=len(iterations),
-        series=_series(iterations, succeeded, prices or {}, about.model),
+        timed=timed,
+        steps=outermost(iterations),
+        series={**_series(iterations, succeeded, prices or {}, about.model), **step_series(iterations)},
         proportions=_proportions(iterations, exchanges, slo),
         json_failed=sum(iteration.json_failed for iteration in iterations),
         checks=_checks(iterations),
@@ -188,6 +197,8 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
     return replace(
         first,
         facts={name: _items(words) if name == "items" else _agreed(words) for name, words in facts.items()},
+        timed=all(part.timed for part in parts),
+        steps=tuple(dict.fromkeys(name for part in parts for name in part.steps)),
         iterations=sum(part.iterations for part in parts),
         series=series,
         proportions=proportions,
@@ -208,12 +219,11 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
     )
 
 
-def _facts(exchanges: Sequence[Exchange], model: str) -> dict[str, str]:
+def _facts(exchanges: Sequence[Exchange]) -> dict[str, str]:
     """What only the requests themselves can tell."""
-    facts = {"model": model} if model else {}
-    if exchanges:
-        facts["streaming"] = _agreed(["on" if exchange.streamed else "off" for exchange in exchanges])
-    return facts
+    if not exchanges:
+        return {}
+    return {"streaming": _agreed(["on" if exchange.streamed else "off" for exchange in exchanges])}
 
 
 def _items(words: Sequence[str]) -> str:
@@ -262,7 +272,8 @@ def _proportions(
         if slo.limit("goodput", "rate")
         else Count(),
     }
-    return {name: count for name, count in proportions.items() if count.trials}
+    steps = {name: _count(answers) for name, answers in step_answers(iterations).items()}
+    return {name: count for name, count in {**proportions, **steps}.items() if count.trials}
 
 
 def _count(answers: Sequence[bool]) -> Count:

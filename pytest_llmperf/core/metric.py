@@ -177,9 +177,19 @@ STATISTICS = (*QUANTILES, "mean", "max")
 TIME_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
+#: How the metric of a timed step begins: ``step:submit``.
+STEP = "step:"
+_STEP = Metric(shape=Shape.TIME, unit="s", help="time of a step, from its start to its end")
+
+
+def metric_of(name: str) -> Metric:
+    """The metric called *name*, which may be that of a timed step."""
+    return _STEP if name.startswith(STEP) else METRICS[name]
+
+
 def series_name(metric: str) -> str:
     """Name of the metric's values in a report: ``latency`` is kept as ``latency_s``."""
-    return f"{metric}_s" if METRICS[metric].shape is Shape.TIME else metric
+    return f"{metric}_s" if metric_of(metric).shape is Shape.TIME else metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 from pytest_llmperf.core import gate
 from pytest_llmperf.core.judged import Judged, finite
 from pytest_llmperf.core.measurement import Count, Measurement
-from pytest_llmperf.core.metric import METRICS, QUANTILES, Shape, series_name
+from pytest_llmperf.core.metric import METRICS, QUANTILES, STEP, Shape, nearest, series_name
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.quantity import show, show_apart, show_range
 from pytest_llmperf.core.resources import Resources
@@ -65,6 +65,47 @@ def judge_accuracy(measurement: Measurement, name: str, share: float, terms: Ter
     return _judge_rate(measurement, promise, count, terms)
 
 
+def promised_of_steps(measurement: Measurement, slo: Slo) -> list[tuple[str, Limit]]:
+    """The limits on timed steps by their metric, with those that hold unless *slo* says otherwise.
+
+    An outermost step always succeeds; where the steps are the requests, success_rate says so already.
+    """
+    given = [(STEP + name, limit) for name, limits in slo.steps for limit in limits]
+    said = {metric for metric, limit in given if limit.metric == "success_rate"}
+    sure = Limit(key="success_rate", metric="success_rate", statistic="rate", bound=1.0)
+    names = () if measurement.timed else measurement.steps
+    return [*given, *((STEP + name, sure) for name in names if STEP + name not in said)]
+
+
+def judge_step(measurement: Measurement, metric: str, limit: Limit, terms: Terms) -> Judged:
+    """Whether a timed step, *metric*, keeps *limit*."""
+    if limit.metric == "success_rate":
+        promise = _Promise(metric=metric, statistic="success_rate", unit="", bound=limit.bound)
+        count = measurement.proportions.get(metric, Count())
+        if not count.trials:
+            return _unmeasured_step(measurement, promise)
+        return _judge_rate(measurement, promise, count, terms)
+    promise = _Promise(metric=metric, statistic=limit.statistic, unit="s", bound=limit.bound)
+    values = measurement.series.get(series_name(metric), ())
+    if not values:
+        return _unmeasured_step(measurement, promise)
+    if limit.statistic in QUANTILES:
+        return _judge_quantile(promise, values, terms)
+    summary = np.max if limit.statistic == "max" else np.mean
+    return _judge_point(measurement, promise, float(summary(values)), len(values))
+
+
+def _unmeasured_step(measurement: Measurement, promise: _Promise) -> Judged:
+    name = promise.metric.removeprefix(STEP)
+    check = promise.check(Outcome.FAILED, None, 0)
+    if promise.metric in measurement.proportions:
+        reason = f"{check.label} was not measured: the step never succeeded"
+        return Judged(check=replace(check, reason=reason), excusable=True)
+    ran = [metric.removeprefix(STEP) for metric in measurement.proportions if metric.startswith(STEP)]
+    reason = f"{check.label} was not measured: llm_timer({name!r}) never ran{nearest(name, ran).rstrip('.')}"
+    return Judged(check=replace(check, reason=reason))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Promise:
     """What a check is about."""
@@ -95,7 +136,7 @@ class _Promise:
 
     @property
     def higher_is_better(self) -> bool:
-        return self.metric not in METRICS or METRICS[self.metric].higher_is_better
+        return METRICS[self.metric].higher_is_better if self.metric in METRICS else self.unit == ""
 
     def sentence(self, check: Check, details: str) -> str:
         """``p95 212 ms > 150 ms (n=40)``."""

@@ -14,6 +14,9 @@ from pytest_llmperf.core.share import parse_rate, parse_regression
 #: What is compared with the baseline when ``gate=`` says nothing; those not measured are left out.
 DEFAULT_GATE = ("p95_ms", "ttft_p95_ms", "success_rate", "pass_rate", "json_valid")
 
+#: What may be promised of a timed step: its times, and how often it succeeds.
+STEP_KEYS = ("success_rate", *(name for name, key in KEYS.items() if key.metric == "latency"))
+
 #: Samples that the first look needs before a percentile says anything.
 SAMPLES_FOR = {"p99": 100, "p999": 1000}
 
@@ -47,6 +50,7 @@ class Slo:
     gate: tuple[str, ...] = DEFAULT_GATE
     cases: str | tuple[Any, ...] | None = None  #: a file's name, or the cases themselves
     accuracy: tuple[tuple[str, float], ...] = ()  #: least share of passes of each named check
+    steps: tuple[tuple[str, tuple[Limit, ...]], ...] = ()  #: what each timed step promises
     expected_json: bool = False  #: whether the user set json_valid
     notes: tuple[str, ...] = ()  #: what the merging changed, for the report
 
@@ -72,11 +76,12 @@ ARGUMENTS = {
     "gate": "a list of SLO keys to compare with the baseline, such as ['p95_ms', 'ttft_p95_ms']",
     "cases": "a list of cases, or the name of a .yaml, .json, .jsonl or .csv file beside the test",
     "accuracy": "a mapping of named checks to their least share, such as {'route': 0.95}",
+    "steps": "a mapping of timed steps to their limits, such as {'submit': {'p95_ms': 20}}",
 }
 
 
 #: Arguments that hold one thing per name, of which an inner layer replaces or adds some.
-_BY_NAME = frozenset({"accuracy"})
+_BY_NAME = frozenset({"accuracy", "steps"})
 
 
 def parse_arguments(arguments: Mapping[str, object], *, where: str | Callable[[str], str]) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def parse_arguments(arguments: Mapping[str, object], *, where: str | Callable[[s
 
 
 def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """*layers*, outermost first, as one: the inner one wins; named checks are put together by name."""
+    """*layers*, outermost first, as one: the inner wins; named checks and steps are put together by name."""
     together: dict[str, Any] = {}
     for layer in layers:
         by_name = {name: (*together.get(name, ()), *layer[name]) for name in _BY_NAME & layer.keys()}
@@ -144,7 +149,8 @@ def build(layers: Mapping[str, Any], *, cap: int | None = None) -> Slo:
     limits = tuple(value for value in layers.values() if isinstance(value, Limit))
     asked = arguments.pop("iterations", 30)
     maximum = arguments.pop("max_iterations", 480)
-    statistics = {limit.statistic for limit in limits} | {
+    promised = [*limits, *(limit for _, own in arguments.get("steps", ()) for limit in own)]
+    statistics = {limit.statistic for limit in promised} | {
         KEYS[key].statistic for key in arguments.get("gate", ())
     }
     needs = {SAMPLES_FOR[statistic]: statistic for statistic in statistics & SAMPLES_FOR.keys()}
@@ -207,6 +213,28 @@ def _accuracy(value: object) -> tuple[tuple[str, float], ...]:
     return tuple((_name(name), _share_of(name, share)) for name, share in value.items())
 
 
+def _steps(value: object) -> tuple[tuple[str, tuple[Limit, ...]], ...]:
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"{value!r} is not a mapping")
+    return tuple((_name(name), _step_limits(name, limits)) for name, limits in value.items())
+
+
+def _step_limits(name: object, limits: object) -> tuple[Limit, ...]:
+    if not isinstance(limits, Mapping) or not limits:
+        raise ValueError(f"{name}: {limits!r} is not a mapping of limits")
+    return tuple(_step_limit(name, key, value) for key, value in limits.items())
+
+
+def _step_limit(name: object, key: object, value: object) -> Limit:
+    text = str(key)
+    if text not in STEP_KEYS:
+        raise ValueError(f"{name}: {text} is not a limit of a step{nearest(text, STEP_KEYS).rstrip('.')}")
+    try:
+        return parse_limit(text, value)
+    except ValueError as error:
+        raise ValueError(f"{name}.{text}: {error}") from None
+
+
 def _share_of(name: object, share: object) -> float:
     try:
         return parse_rate(share)
@@ -224,6 +252,7 @@ _PARSERS = {
     "gate": _gate,
     "cases": _cases,
     "accuracy": _accuracy,
+    "steps": _steps,
 }
 
 __all__ = [

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from pytest_llmperf.core.measurement import Measurement
-from pytest_llmperf.core.metric import METRICS, QUANTILES, Shape
+from pytest_llmperf.core.metric import METRICS, QUANTILES, STEP, Metric, Shape, metric_of
 from pytest_llmperf.core.quantity import show, show_range, show_ratio
+from pytest_llmperf.core.steps import names_in
 from pytest_llmperf.core.verdict import Check, CheckKind
 from pytest_llmperf.reports import server_section
 from pytest_llmperf.reports.html_resources import resources_table
@@ -124,7 +125,7 @@ def _distribution_heading(row: Summary) -> tuple[str, ...]:
 
 def _distribution(row: Summary) -> Iterable[Sequence[str]]:
     compares = bool(earlier(row.scenario, "latency_s")[1])
-    for name, metric in METRICS.items():
+    for name, metric in {**METRICS, **_steps(row.scenario.measurement)}.items():
         values = row.scenario.measurement.series.get(f"{name}_s", ())
         if metric.shape is not Shape.TIME or not values:
             continue
@@ -134,6 +135,10 @@ def _distribution(row: Summary) -> Iterable[Sequence[str]]:
         if compares:
             cells.append(show(percentile(earlier(row.scenario, f"{name}_s")[1], 0.95), "s"))
         yield cells
+
+
+def _steps(about: Measurement) -> dict[str, Metric]:
+    return {STEP + name: metric_of(STEP + name) for name in names_in(about.series)}
 
 
 def _failures(about: Measurement) -> Iterable[Sequence[str]]:

@@ -145,6 +145,13 @@ def _slo(slo: Slo) -> dict[str, object]:
     return {
         "limits": [_limit(limit) for limit in slo.limits],
         "accuracy": dict(slo.accuracy),
+        "steps": {
+            name: [
+                {"key": limit.key, "statistic": limit.statistic, "bound": _number(limit.bound)}
+                for limit in limits
+            ]
+            for name, limits in slo.steps
+        },
         "gate": list(slo.gate),
         "max_regression": slo.max_regression,
         "scenario": slo.scenario,
@@ -198,6 +205,8 @@ def _measured(measured: Measurement) -> dict[str, object]:
             for name, count in measured.proportions.items()
         },
         "json_failed": measured.json_failed,
+        "timed": measured.timed,
+        "steps": list(measured.steps),
         "named_checks": [
             {
                 "name": check.name,

@@ -11,7 +11,7 @@ from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.quantity import show, show_range, show_ratio
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.core.verdict import Check, CheckKind
-from pytest_llmperf.reports import notes, resources, server_section, side_by_side
+from pytest_llmperf.reports import notes, resources, server_section, side_by_side, steps
 from pytest_llmperf.reports.columns import Column, used
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
@@ -193,6 +193,7 @@ def _details(run: Run, rows: Sequence[Summary]) -> Iterable[str]:
         *notes.failed_requests(rows),
         *server_section.sentences(rows, every=True),
         *notes.labelled_checks(rows, every=False),
+        *steps.sentences(rows),
         *resources.sentences(rows, every=True),
         *notes.warnings(run, rows),
         *notes.facts(rows),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -13,6 +13,7 @@ from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.exchange import TokenSource
 from pytest_llmperf.core.measurement import CheckCount, Count, FailureCount, Measurement, TokenTotals
+from pytest_llmperf.core.metric import KEYS
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.resources import Resources, Usage
 from pytest_llmperf.core.run import Run, Scenario
@@ -161,6 +162,8 @@ def _measurement(scenario: _Object) -> Measurement:
         series={name: tuple(values) for name, values in scenario["series"].items()},
         proportions=_proportions(scenario),
         json_failed=scenario.get("json_failed", 0),
+        timed=scenario.get("timed", False),
+        steps=tuple(scenario.get("steps", ())),
         checks=tuple(
             CheckCount(name=check["name"], label=check["label"], count=_count(check))
             for check in scenario.get("named_checks", ())
@@ -223,6 +226,7 @@ def _slo(scenario: _Object) -> Slo:
     return Slo(
         limits=tuple(map(_limit, slo["limits"])),
         accuracy=tuple(slo["accuracy"].items()),
+        steps=tuple((name, _step_limits(limits)) for name, limits in slo.get("steps", {}).items()),
         gate=tuple(slo["gate"]),
         max_regression=slo["max_regression"],
         scenario=slo["scenario"],
@@ -235,6 +239,18 @@ def _slo(scenario: _Object) -> Slo:
 
 def _limit(limit: _Object) -> Limit:
     return Limit(key=limit["key"], metric=limit["metric"], statistic=limit["statistic"], bound=limit["bound"])
+
+
+def _step_limits(limits: Sequence[_Object]) -> tuple[Limit, ...]:
+    return tuple(
+        Limit(
+            key=limit["key"],
+            metric=KEYS[limit["key"]].metric,
+            statistic=limit["statistic"],
+            bound=limit["bound"],
+        )
+        for limit in limits
+    )
 
 
 def _limits(scenario: _Object) -> tuple[Limit, ...]:

@@ -28,6 +28,7 @@ GOOD = {
     "gate": ("ttft_p95_ms",),
     "cases": ("a", "b"),
     "accuracy": (("route", 0.95),),
+    "steps": (("submit", (Limit(key="p95_ms", metric="latency", statistic="p95", bound=0.02),)),),
 }
 
 
@@ -64,8 +65,17 @@ def test_an_inner_accuracy_replaces_that_of_the_same_name_only():
     }
 
 
+def test_an_inner_step_replaces_that_of_the_same_name_only():
+    outer, inner = {"submit": {"p95_ms": 20}, "job": {"p95_s": 1}}, {"submit": {"p50_ms": 5}}
+    steps = slo({"steps": outer}, {"steps": inner}).steps
+    assert {name: [limit.key for limit in limits] for name, limits in steps} == {
+        "submit": ["p50_ms"],
+        "job": ["p95_s"],
+    }
+
+
 def test_every_argument_is_taken():
-    built = slo(**{**GOOD, "accuracy": {"route": 0.95}})
+    built = slo(**{**GOOD, "accuracy": {"route": 0.95}, "steps": {"submit": {"p95_ms": 20}}})
     assert {name: getattr(built, name) for name in ARGUMENTS} == GOOD
 
 
