@@ -36,7 +36,8 @@ def test_iterations_on_threads_are_told_apart():
     for thread in threads:
         thread.join()
     assert taken == {
-        number: ((exchange(number),), (NamedCheck(name=str(number), passed=True),)) for number in range(4)
+        number: Taken(exchanges=(exchange(number),), checks=(NamedCheck(name=str(number), passed=True),))
+        for number in range(4)
     }
     assert log.loose.take() == Taken()
 
@@ -67,7 +68,7 @@ def test_a_thread_without_context_records_for_the_item_only():
         # What Python 3.14 may do by itself must not decide where a request is counted in this test.
         contextvars.Context().run(thread.start)
         thread.join()
-        assert own.close() == ((), ())
+        assert own.close() == Taken()
     assert log.loose.take() == Taken(exchanges=(exchange(1),))
 
 
@@ -84,7 +85,7 @@ def test_two_items_do_not_share_an_iteration():
     one, other = IterationLog(), IterationLog()
     with one.iteration() as own:
         other.add(exchange(1))
-        assert own.close() == ((), ())
+        assert own.close() == Taken()
     assert other.loose.take()[0] == (exchange(1),)
 
 
