@@ -148,9 +148,20 @@ def finish(session: pytest.Session) -> None:
     ended = session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
     run = ledger.close(rig, interrupted=not ended or config.stash.get(CUT_SHORT, False))
     notes, problems = write_reports(run, rig.options.reports, directory=config.invocation_params.dir)
-    run = replace(run, saved=(*run.saved, *notes), problems=(*run.problems, *problems))
+    sent, unsent = _sent(run) if rig.options.otel else ([], [])
+    run = replace(run, saved=(*run.saved, *notes, *sent), problems=(*run.problems, *problems, *unsent))
     config.stash[RUN] = run
     session.exitstatus = exit_status(run, session.exitstatus, rig.options.fails)
+
+
+def _sent(run: Run) -> tuple[list[str], list[str]]:
+    """What ``--llm-otel`` sent, and what it could not."""
+    from pytest_llmperf.reports import otel  # noqa: PLC0415 - an extra, where it is asked for
+
+    try:
+        return [otel.export(run)], []
+    except LlmPerfUsageError as error:
+        return [], [str(error)]
 
 
 def write_reports(run: Run, targets: Sequence[str], *, directory: Path) -> tuple[list[str], list[str]]:

@@ -63,6 +63,7 @@ class Options:
     strict: frozenset[Outcome] = frozenset()
     reports: tuple[str, ...] = ()
     slo_file: Path | None = None  #: None: slo.yaml in the root directory, if there is one
+    otel: bool = False
     show_replies: bool = False
     histogram: bool = False
     seed: int | None = None  #: None: the file's, for the mock; 0 for everything else
@@ -219,6 +220,10 @@ SPECS: dict[str, _Spec] = {
         help="write a report, by suffix (.json, .html, .md, .csv, .ndjson, .prom) or as FORMAT=PATH; "
         "may be given several times",
     ),
+    "otel": _Spec(
+        ini="bool",
+        help="send the session's metrics to the OpenTelemetry receiver of OTEL_EXPORTER_OTLP_ENDPOINT",
+    ),
     "slo_file": _Spec(metavar="PATH", help="slo.yaml to use (default: slo.yaml in the root directory)"),
     "show_replies": _Spec(ini="bool", help="print prompts and replies"),
     "histogram": _Spec(ini="bool", help="print a small histogram of every scenario's latency"),
@@ -278,6 +283,7 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
         strict=given.get("strict", frozenset()),
         reports=tuple(given.get("report", ())),
         slo_file=_path(config, given.get("slo_file")),
+        otel=given.get("otel", False),
         show_replies=given.get("show_replies", False),
         histogram=given.get("histogram", False),
         seed=given.get("seed"),
@@ -325,6 +331,13 @@ def _agreeing(options: Options) -> Options:
 
         try:
             check(options.reports)
+        except LlmPerfUsageError as error:
+            raise pytest.UsageError(str(error)) from None
+    if options.otel:
+        from pytest_llmperf.reports import otel  # noqa: PLC0415 - only where it is asked for
+
+        try:
+            otel.check()
         except LlmPerfUsageError as error:
             raise pytest.UsageError(str(error)) from None
     return options
