@@ -15,7 +15,7 @@ from pytest_llmperf.client.attempt import Attempt
 from pytest_llmperf.client.calls import Calls
 from pytest_llmperf.client.causes import connect_failure
 from pytest_llmperf.client.counting import Counter, estimate
-from pytest_llmperf.client.http import Connection, Head, HttpError, Pool, ResponseParser
+from pytest_llmperf.client.http import Connection, Pool
 from pytest_llmperf.client.probe import first_model
 from pytest_llmperf.client.proxied import Proxied
 from pytest_llmperf.client.proxy import proxy_for
@@ -23,6 +23,7 @@ from pytest_llmperf.client.recorder import Recorder
 from pytest_llmperf.client.redact import origin, safe_url
 from pytest_llmperf.client.reply import Reply
 from pytest_llmperf.client.schema import Check
+from pytest_llmperf.client.transfer import transfer
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.exchange import FailureKind, Tokens
 from pytest_llmperf.wire.dialect import Call, Message, Request
@@ -155,14 +156,11 @@ class AsyncClient:
 
     async def _transfer(self, connection: Connection, request: bytes, attempt: Attempt) -> None:
         """Send and receive on *connection*, which is kept if it can be, else closed."""
-        parser = ResponseParser()
+        kept = False
         try:
-            attempt.sending(time.perf_counter())
-            connection.write(request)
-            while not (attempt.finished or parser.complete):
-                await _step(connection, parser, attempt)
+            kept = await transfer(connection, request, attempt)
         finally:
-            if parser.complete and parser.reusable and connection.idle_and_open:
+            if kept:
                 self._pool.give_back(connection)
             else:
                 connection.abort()
@@ -176,38 +174,6 @@ class AsyncClient:
             lines += [f"{name}: {value}" for name, value in self._calls.headers.items()]
             self._heads[request.url] = ("\r\n".join(lines) + "\r\nContent-Length: ").encode("latin-1")
         return self._heads[request.url] + str(len(request.body)).encode() + b"\r\n\r\n"
-
-
-async def _step(connection: Connection, parser: ResponseParser, attempt: Attempt) -> None:
-    """Take the next piece of the answer in."""
-    deadline = attempt.deadline()
-    try:
-        at_s, data = await connection.read(deadline.at_s)
-    except TimeoutError:
-        attempt.expire(deadline, time.perf_counter())
-        return
-    except OSError:
-        attempt.end(time.perf_counter(), complete=False)
-        return
-    if data:
-        attempt.arrived(at_s)
-    try:
-        pieces = parser.feed(data) if data else parser.close()
-    except HttpError as error:
-        attempt.fail(FailureKind.MALFORMED, f"this is not HTTP: {error}", at_s)
-        return
-    for piece in pieces:
-        if attempt.finished:
-            return
-        if isinstance(piece, Head):
-            headers = piece.headers
-            attempt.head(
-                piece.status, headers.get("content-type", ""), headers.get("content-encoding", ""), at_s
-            )
-        else:
-            attempt.body(piece, at_s)
-    if parser.complete or not data:
-        attempt.end(at_s, complete=parser.complete)
 
 
 def _is_dead(attempt: Attempt) -> bool:

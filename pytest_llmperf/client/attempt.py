@@ -134,6 +134,19 @@ class Attempt:
             self._done_s = at_s
             self.answer.failure = Failure(kind=kind, message=message, status=self._status)
 
+    def horizon_s(self, now_s: float) -> float:
+        """Until when no deadline can pass, whatever comes after *now_s*."""
+        # the first token may come at once, and then the wait for the next one counts
+        return min(self.deadline().at_s, now_s + self._timeouts.stall_s)
+
+    def expires(self, at_s: float) -> bool:
+        """Whether a deadline has passed at *at_s*, which ends it."""
+        deadline = self.deadline()
+        if at_s < deadline.at_s:
+            return False
+        self.expire(deadline, at_s)
+        return True
+
     def expire(self, deadline: Deadline, at_s: float) -> None:
         """The time that *deadline* allowed is over."""
         if deadline.kind is None:

@@ -11,16 +11,24 @@ JsonObject: TypeAlias = Mapping[str, object]
 
 EMPTY: JsonObject = {}
 
+_WHITESPACE = " \t\n\r"
+
 
 def loads(text: str | bytes) -> object:
     """What *text* says, by the letter of RFC 8259: ``NaN`` and ``Infinity`` are refused.
 
     Raises ValueError for anything else, also for nesting too deep to read.
     """
-    try:
-        return json.loads(text, parse_constant=_refuse)
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text))
+    text = text.strip(_WHITESPACE)
+    try:  # not `decode`, which looks for the white space by regular expressions, in a third of the time
+        value, end = _DECODER.raw_decode(text)
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
+    if end != len(text):
+        raise ValueError(f"something follows the JSON at character {end}")
+    return value
 
 
 def dumps(value: object) -> bytes:
@@ -33,6 +41,9 @@ _ENCODER = json.JSONEncoder(allow_nan=False)
 
 def _refuse(constant: str) -> object:
     raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def as_object(value: object) -> JsonObject:

@@ -20,6 +20,11 @@ class LineSplitter:
         self._size = 0
         self._after_cr = False
 
+    @property
+    def at_start(self) -> bool:
+        """Whether the next byte begins a line."""
+        return not (self._parts or self._after_cr)
+
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that *data* completes, without their ends.
 

@@ -54,7 +54,8 @@ class OpenAI:
 
     def read_chunk(self, payload: JsonObject) -> list[Event]:
         """The deltas, ends, usage and errors of one chunk."""
-        return list(_events(payload, part="delta"))
+        text = _only_text(payload)
+        return list(_events(payload, part="delta")) if text is None else [Delta(content=text)]
 
     def read_answer(self, payload: JsonObject) -> list[Event]:
         """The same for a plain answer."""
@@ -62,6 +63,31 @@ class OpenAI:
         if not any(isinstance(event, Delta | Failed) for event in events):
             raise MalformedAnswerError("the answer has no choices")
         return events
+
+
+#: A chunk, or its choice, that has one of these may say more than a piece of text.
+_CHUNK_SAYS = frozenset({"error", "detail", "timings", "x_groq"})
+_CHOICE_SAYS = frozenset({"error", "detail", "object", "text", "message"})
+
+
+def _only_text(payload: JsonObject) -> str | None:
+    """The text of a chunk that says nothing else, None for any other.
+
+    Nearly every chunk is one; `_events` reads it the same way in four times the time.
+    """
+    choices = payload.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1 or not _CHUNK_SAYS.isdisjoint(payload):
+        return None
+    if payload.get("usage") or payload.get("object") == "error":
+        return None
+    choice = choices[0]
+    if not isinstance(choice, dict) or choice.get("index") != 0 or choice.get("finish_reason"):
+        return None
+    delta = choice.get("delta")
+    if not isinstance(delta, dict) or len(delta) != 1 or not _CHOICE_SAYS.isdisjoint(choice):
+        return None
+    text = delta.get("content")
+    return text if isinstance(text, str) else None
 
 
 def _events(payload: JsonObject, *, part: str) -> Iterator[Event]:

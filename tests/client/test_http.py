@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -140,10 +141,25 @@ def test_a_flood_is_not_buffered_without_limit(monkeypatch):
         assert not transport.paused
         connection.data_received(b"x" * 6)
         assert transport.paused
-        assert len((await connection.read(0))[1]) == 6
-        assert transport.paused
-        await connection.read(0)
+        assert [len(data) for _, data in await connection.read(0)] == [6, 6]
         assert not transport.paused
+        connection.data_received(b"x" * 6)
+        assert not transport.paused
+
+    asyncio.run(run())
+
+
+def test_a_flood_wakes_a_reader_of_a_stream(monkeypatch):
+    monkeypatch.setattr(http, "_MAX_BUFFERED_BYTES", 10)
+
+    async def run():
+        connection = Connection()
+        connection.connection_made(FakeTransport())
+        connection.hold_back(holding=True)
+        reading = asyncio.ensure_future(connection.read(time.perf_counter() + 60))
+        await asyncio.sleep(0)
+        connection.data_received(b"x" * 11)
+        assert len(await asyncio.wait_for(reading, 5)) == 1
 
     asyncio.run(run())
 
@@ -154,7 +170,7 @@ def test_bytes_before_the_end_are_read_before_it_is_told():
         connection.connection_made(FakeTransport())
         connection.data_received(b"x")
         connection.connection_lost(ConnectionResetError("reset"))
-        assert (await connection.read(0))[1] == b"x"
+        assert [data for _, data in await connection.read(0)] == [b"x"]
         with pytest.raises(ConnectionResetError):
             await connection.read(0)
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from pytest_llmperf.wire import openai
 from pytest_llmperf.wire.answer import Answer
+from pytest_llmperf.wire.dialect import MalformedAnswerError
 from pytest_llmperf.wire.dialects import dialect
 from pytest_llmperf.wire.errors import failure_of_status
 from pytest_llmperf.wire.reader import PlainReader, StreamReader
@@ -161,3 +163,51 @@ def _finishes(kind, payload):
     return isinstance(choices, list) and any(
         isinstance(choice, dict) and choice.get("finish_reason") for choice in choices
     )
+
+
+said = st.text(max_size=3) | json_values
+deltas = st.fixed_dictionaries({"content": said}, optional={"role": said, "reasoning": said, "refusal": said})
+choices = st.fixed_dictionaries(
+    {"delta": deltas | json_values},
+    optional={
+        "index": st.sampled_from([0, 0, 1, None, False]),
+        "finish_reason": st.sampled_from([None, None, "", "stop", "abort", {"type": "stop"}]),
+        "message": st.just({"content": "m"}),
+        "text": st.just("t"),
+        "error": st.just({"message": "no"}),
+        "object": st.just("error"),
+        "detail": st.just("no"),
+    },
+)
+chunks = st.fixed_dictionaries(
+    {"choices": st.lists(choices, min_size=1, max_size=1) | st.lists(choices | json_values, max_size=2)},
+    optional={
+        "usage": st.none() | st.just({"prompt_tokens": 1}),
+        "object": st.sampled_from(["chat.completion.chunk", "error"]),
+        "error": st.none() | st.just({"message": "no"}),
+        "detail": st.just("no"),
+        "timings": st.just({"prompt_n": 1}),
+        "x_groq": st.just({"usage": {"prompt_tokens": 1}}),
+    },
+)
+PLAIN = {"index": 0, "delta": {"content": "a"}}
+
+
+@given(chunks)
+@example({"choices": [PLAIN]})
+@example({"choices": [PLAIN], "usage": {"prompt_tokens": 1}})
+@example({"choices": [PLAIN], "object": "error"})
+@example({"choices": [PLAIN | {"index": 1}]})
+@example({"choices": [PLAIN | {"finish_reason": "stop"}]})
+@example({"choices": [PLAIN | {"delta": {"content": "a", "reasoning": "b"}}]})
+@example({"choices": [PLAIN | {"error": {"message": "no"}}]})
+@example({"choices": [PLAIN | {"text": "t"}]})
+@settings(max_examples=300)
+def test_a_chunk_of_text_alone_reads_as_any_other(chunk):
+    try:
+        expected = list(openai._events(chunk, part="delta"))
+    except MalformedAnswerError:
+        with pytest.raises(MalformedAnswerError):
+            openai.OpenAI().read_chunk(chunk)
+    else:
+        assert openai.OpenAI().read_chunk(chunk) == expected
