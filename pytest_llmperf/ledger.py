@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -64,6 +65,7 @@ class Ledger:
                 "llmperf": VERSION,
                 "backend": ", ".join(rig.options.backends),
                 "seed": str(rig.seed),
+                **({"options": shlex.join(rig.options.asked)} if rig.options.asked else {}),
                 **machine(),
                 **revision(rig.root),
             },

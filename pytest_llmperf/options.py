@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pytest_llmperf.client.redact import redact, safe_url
 from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.outcome import Outcome
@@ -67,6 +68,8 @@ class Options:
     show_replies: bool = False
     histogram: bool = False
     seed: int | None = None  #: None: the file's, for the mock; 0 for everything else
+    #: What command line and environment ask for, as options without secrets: measures the same again.
+    asked: tuple[str, ...] = ()
     #: ``llm_slo`` arguments from the command line or the environment, stronger than any marker ...
     overrides: Mapping[str, Any] = field(default_factory=dict)
     #: ... and from the ini file, weaker than any marker.
@@ -233,6 +236,10 @@ SPECS: dict[str, _Spec] = {
 }
 
 
+#: Options that change nothing about what is measured.
+_ASIDE = frozenset({"report", "show_replies", "histogram", "save_baseline", "append_baseline"})
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Declare every option and ini key."""
     group = parser.getgroup("llm performance", "performance gating of LLM systems (pytest-llmperf)")
@@ -256,10 +263,13 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
     given: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
+    asked: list[str] = []
     for name, spec in SPECS.items():
         source, raw = _raw(config, name, spec, environment)
         if raw is None:
             continue
+        if not source.startswith("llm_") and name not in _ASIDE:
+            asked += _as_option(name, raw, spec)
         value = _parsed(source, raw, spec)
         if not spec.slo:
             given[name] = value
@@ -287,6 +297,7 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
         show_replies=given.get("show_replies", False),
         histogram=given.get("histogram", False),
         seed=given.get("seed"),
+        asked=tuple(asked),
         overrides=overrides,
         defaults=defaults,
     )
@@ -308,6 +319,15 @@ def _setups(backends: Sequence[str], models: Sequence[str | None]) -> tuple[Setu
             label = "-".join(parts).encode("unicode_escape").decode("ascii")
             setups.append(Setup(label=label, backend=backend, model=model))
     return tuple(setups)
+
+
+def _as_option(name: str, raw: Any, spec: _Spec) -> list[str]:
+    """The option as it would be typed; a URL without its user, password and query."""
+    flag = spec.flag or f"--llm-{name.replace('_', '-')}"
+    if spec.metavar is None:
+        return [flag]
+    values = [str(value) for value in (raw if isinstance(raw, list) else [raw])]
+    return [f"{flag}={safe_url(value) if '://' in value else redact(value)}" for value in values]
 
 
 def _agreeing(options: Options) -> Options:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 
-from pytest_llmperf.cli import baseline, compare, report
+from pytest_llmperf.cli import baseline, compare, github, init, listed, report, suggest_slo, why
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.mock.__main__ import main as serve_mock
@@ -17,7 +17,12 @@ from pytest_llmperf.version import VERSION
 COMMANDS: dict[str, ModuleType] = {
     "compare": compare,
     "report": report,
+    "why": why,
+    "suggest-slo": suggest_slo,
     "baseline": baseline,
+    "list": listed,
+    "init": init,
+    "github": github,
 }
 
 _MOCK = "serve the mock model server; mock --help shows its options"

@@ -7,7 +7,9 @@ from pathlib import Path
 
 
 def revision(directory: Path) -> dict[str, str]:
-    """``commit`` (short hash, with ``+changes`` where the work tree differs) and ``branch``.
+    """``commit`` (short hash, with ``+changes`` where the work tree differs), ``branch`` and ``directory``.
+
+    The last is *directory* below the checkout's root; absent where it is the root.
 
     Empty outside a git checkout, or without git.
     """
@@ -17,7 +19,8 @@ def revision(directory: Path) -> dict[str, str]:
     changed = _git(directory, "status", "--porcelain", "--untracked-files=no")
     branch = _git(directory, "symbolic-ref", "--short", "--quiet", "HEAD")
     found = {"commit": f"{commit}+changes" if changed else commit}
-    return {**found, "branch": branch} if branch else found
+    below = (_git(directory, "rev-parse", "--show-prefix") or "").rstrip("/")
+    return {**found, **({"branch": branch} if branch else {}), **({"directory": below} if below else {})}
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

@@ -17,10 +17,10 @@ from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
 from pytest_llmperf.reports.wording import words
 
-#: GitHub takes 65 536 characters in a comment. Shares of the parts, largest first where they compete.
-_CHANGED, _WHY, _SENTENCES, _ALL = 16_000, 5_000, 12_000, 12_000
+#: GitHub takes 64 KiB in a comment. Bytes of the parts; what links and headings take is left.
+_CHANGED, _WHY, _SENTENCES, _ALL, _PROBLEMS = 16_000, 5_000, 12_000, 12_000, 3_000
 _COMPARED, _NOTES = 4_000, 4_000  # of which there may be two
-_NAME, _TEXT = 120, 800  #: characters of one name, of one sentence
+_NAME, _TEXT, _PROBLEM = 120, 800, 300  #: characters of one name, of one sentence, of one problem
 _SIGNS = {
     Outcome.SKIPPED: "⏭️",
     Outcome.PASSED: "✅",
@@ -47,7 +47,7 @@ def render(run: Run) -> str:
     rows = summarise(run)
     parts = [
         f"## {_sign(run.outcome)} llm performance: {_counts(rows)}",
-        *(f"**problem:** {code(problem, limit=_TEXT)}" for problem in run.problems[:10]),
+        *_problems(run.problems),
         *_changed(rows),
         *_listed(map(_explained, notes.explanations(rows)), _WHY),
         *_listed(map(_sentence, notes.verdicts(_untold(rows), every=True)), _SENTENCES),
@@ -86,6 +86,12 @@ def _counts(rows: Sequence[Summary]) -> str:
     counts = Counter(row.outcome for row in rows)
     told = [f"{counts[outcome]} {words(outcome)}" for outcome in reversed(Outcome) if counts[outcome]]
     return ", ".join(told) or "no scenario was measured"
+
+
+def _problems(problems: Sequence[str]) -> list[str]:
+    lines = [f"**problem:** {code(problem, limit=_PROBLEM)}" for problem in problems]
+    kept = _fitting(lines, _PROBLEMS)
+    return kept if len(kept) == len(lines) else [*kept, f"… and {len(lines) - len(kept)} more problems."]
 
 
 def _sentence(sentence: notes.Sentence) -> str:
@@ -228,7 +234,7 @@ def _listed(items: Iterable[str], budget: int) -> list[str]:
 def _fitting(lines: Sequence[str], budget: int) -> list[str]:
     kept = []
     for line in lines:
-        budget -= len(line) + 1
+        budget -= len(line.encode("utf-8", "replace")) + 1
         if budget < 0:
             break
         kept.append(line)

@@ -88,7 +88,7 @@ def test_without_a_schema_json_counts_once_it_is_read(wire, client, say):
     ],
     ids=["any", "any-invalid", "schema", "text", "ollama"],
 )
-def test_json_asked_for_by_parameters_is_checked_too(params, text, valid, wire, client, say):  # noqa: PLR0917 - fixtures
+def test_json_asked_for_by_parameters_is_checked_too(params, text, valid, wire, client, say):
     asker = client(wire([say.text(text)]).url)
     asker.chat("hi", **params)
     assert asker.exchange.json_valid is valid

@@ -1,0 +1,1 @@
+"""The gate on GitHub: what the workflows of ``llmperf init --github`` call."""

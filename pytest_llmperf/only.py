@@ -1,0 +1,27 @@
+"""A pytest plugin that leaves some scenarios of a session: ``-p pytest_llmperf.only``.
+
+Used to measure again what a run left undecided, with the same arguments and so the same selection.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pytest_llmperf.github.measure import ONLY
+from pytest_llmperf.markers import is_scenario, node_id
+from pytest_llmperf.scenario import slo_of
+from pytest_llmperf.sharing import rig_of
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect everything else."""
+    wanted = set(os.environ[ONLY].splitlines())
+    kept = [item for item in items if is_scenario(item) and _scenario(item, config) in wanted]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+def _scenario(item: pytest.Item, config: pytest.Config) -> str:
+    return slo_of(item, rig_of(config)).scenario or node_id(item)
