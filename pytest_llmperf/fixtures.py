@@ -94,11 +94,11 @@ def llm_tokens(request: pytest.FixtureRequest) -> TokenCounter:
 @pytest.fixture
 def llm_timer(request: pytest.FixtureRequest) -> Timer:
     """Times anything: each run of a block or a function under it is a sample, with limits and a baseline."""
-    from pytest_llmperf.repetition import counts_for_a_step
+    from pytest_llmperf.repetition import counted_by_a_request, counts_for_a_step
     from pytest_llmperf.scenario import log_of
     from pytest_llmperf.timer import Timer
 
-    return Timer(log_of(request.node), counts=counts_for_a_step)
+    return Timer(log_of(request.node), counts=counts_for_a_step, excuses=counted_by_a_request)
 
 
 def _shared(request: pytest.FixtureRequest, rig: Rig) -> dict[str, Any]:

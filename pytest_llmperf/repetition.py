@@ -374,10 +374,13 @@ def _is_result(error: BaseException) -> bool:
 
 
 def counts_for_a_step(error: BaseException) -> bool:
-    """Whether *error* is a timed step's failure: not where a request counts it, or the test ends of it."""
-    if isinstance(error, asyncio.CancelledError):
-        return True  # such as by a timeout around the step
-    return _is_result(error) and _cause(error) is None
+    """Whether *error* is a failure of the timed step that raises it; of others the test ends."""
+    return isinstance(error, asyncio.CancelledError) or _is_result(error)  # a timeout around it cancels
+
+
+def counted_by_a_request(error: BaseException) -> bool:
+    """Whether *error* comes from a failed request or an invalid reply."""
+    return _cause(error) is not None
 
 
 def _comes_from(error: BaseException, known: Sequence[BaseException]) -> bool:

@@ -27,28 +27,34 @@ _INSIDE: ContextVar[_Run | None] = ContextVar("pytest_llmperf_step", default=Non
 class Timer:
     """Makes steps: ``with llm_timer("submit"): ...``, ``async with`` too, or ``@llm_timer("submit")``.
 
-    *counts* says whether what a block raises is a failure of the step; a failure that is counted as one
-    of a request already, and what ends the whole test (a skip), is not.
+    *counts* says whether what a block raises is a failure of the step, which a skip is not; *excuses*,
+    whether a request counts it already.
     """
 
-    def __init__(self, log: IterationLog, *, counts: Callable[[BaseException], bool]) -> None:
-        self._log = log
-        self._counts = counts
+    def __init__(
+        self,
+        log: IterationLog,
+        *,
+        counts: Callable[[BaseException], bool],
+        excuses: Callable[[BaseException], bool],
+    ) -> None:
+        self.log = log
+        self.counts = counts
+        self.excuses = excuses
 
     def __call__(self, name: str) -> Step:
         """A step called *name*, to be entered as often as wanted. Raises LlmPerfUsageError."""
         if not str(name).strip():
             raise LlmPerfUsageError(f'llm_timer({name!r}): expected a name, such as llm_timer("submit")')
-        return Step(str(name).strip(), self._log, self._counts)
+        return Step(str(name).strip(), self)
 
 
 class Step:
     """One named step: a context manager, also an asynchronous one, and a decorator."""
 
-    def __init__(self, name: str, log: IterationLog, counts: Callable[[BaseException], bool]) -> None:
+    def __init__(self, name: str, timer: Timer) -> None:
         self.name = name
-        self._log = log
-        self._counts = counts
+        self._timer = timer
         self.elapsed_s = 0.0  #: of its last run that ended
 
     @property
@@ -57,7 +63,7 @@ class Step:
         return 1000 * self.elapsed_s
 
     def __enter__(self) -> Self:
-        _INSIDE.set(_Run(self.name, self._log, around=_INSIDE.get()))
+        _INSIDE.set(_Run(self.name, self._timer, around=_INSIDE.get()))
         return self
 
     def __exit__(
@@ -66,7 +72,7 @@ class Step:
         run = _INSIDE.get()
         assert run is not None
         _INSIDE.set(run.around)
-        self.elapsed_s = run.end(error, self._counts)
+        self.elapsed_s = run.end(error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -90,14 +96,14 @@ class Step:
 
             @functools.wraps(function)
             async def timed_coroutine(*arguments: P.args, **words: P.kwargs) -> Any:  # Any: what it awaits
-                with Step(self.name, self._log, self._counts):
+                with Step(self.name, self._timer):
                     return await function(*arguments, **words)
 
             return cast("Callable[P, R]", timed_coroutine)
 
         @functools.wraps(function)
         def timed(*arguments: P.args, **words: P.kwargs) -> R:
-            with Step(self.name, self._log, self._counts):
+            with Step(self.name, self._timer):
                 return function(*arguments, **words)
 
         return timed
@@ -106,24 +112,26 @@ class Step:
 class _Run:
     """One run of a step, from its start."""
 
-    def __init__(self, name: str, log: IterationLog, *, around: _Run | None) -> None:
+    def __init__(self, name: str, timer: Timer, *, around: _Run | None) -> None:
         self.around = around
+        self._timer = timer
         self._name = name
         self._outermost = around is None
-        self._own = log.here()
+        self._own = timer.log.here()
         self._started_s = time.perf_counter()
         self._due_s = self._own.due_s(self._started_s) if self._outermost else self._started_s
 
-    def end(self, error: BaseException | None, counts: Callable[[BaseException], bool]) -> float:
+    def end(self, error: BaseException | None) -> float:
         """Record it; how long it took, in seconds."""
         done_s = time.perf_counter()
-        if error is None or counts(error):
+        if error is None or self._timer.counts(error):
             step = TimedStep(
                 name=self._name,
                 due_s=self._due_s,
                 started_s=self._started_s,
                 done_s=done_s,
                 error=None if error is None else _text(error),
+                excused=error is not None and self._timer.excuses(error),
                 outermost=self._outermost,
             )
             self._own.step(step, error)

@@ -19,7 +19,11 @@ def log():
 
 @pytest.fixture
 def timer(log):
-    return Timer(log, counts=lambda error: isinstance(error, Exception))
+    return Timer(
+        log,
+        counts=lambda error: isinstance(error, Exception),
+        excuses=lambda error: isinstance(error, ConnectionError),
+    )
 
 
 def steps(log):
@@ -90,6 +94,13 @@ def test_what_a_block_raises_is_a_failure_and_goes_on(timer, log):
     taken = log.loose.take()
     assert taken.steps[0].error == "ValueError: no such job"
     assert taken.errors == (error,)
+
+
+@pytest.mark.parametrize(("error", "excused"), [(ConnectionError, True), (ValueError, False)])
+def test_a_failure_that_a_request_counts_is_excused(timer, log, error, excused):
+    with pytest.raises(error), timer("answer"):
+        raise error
+    assert [(one.error, one.excused) for one in steps(log)] == [(error.__name__, excused)]
 
 
 def test_an_error_without_words_has_its_type(timer, log):

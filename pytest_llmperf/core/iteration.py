@@ -25,6 +25,7 @@ class TimedStep:
     started_s: float
     done_s: float
     error: str | None = None  #: what it raised, in one line without secrets
+    excused: bool = False  #: its error is that of a request, which counts it already
     outermost: bool = True  #: not inside another step
 
 

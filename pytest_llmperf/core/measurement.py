@@ -16,7 +16,7 @@ from pytest_llmperf.core.price import Price
 from pytest_llmperf.core.resources import Resources, pool_resources
 from pytest_llmperf.core.server_view import ServerView, pooled, told_by
 from pytest_llmperf.core.slo import Slo
-from pytest_llmperf.core.steps import as_requests, outermost, step_answers, step_series
+from pytest_llmperf.core.steps import as_requests, excused, outermost, step_answers, step_series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,8 @@ class Measurement:
     setup: str = ""  #: its label, where the session compares several
     timed: bool = False  #: no model was asked: the outermost timed steps are the requests
     steps: tuple[str, ...] = ()  #: names of the outermost timed steps
+    #: Failures of a step that its requests count already, by metric; only an explicit limit counts them too.
+    excused: Mapping[str, int] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)  #: must match a baseline's
     iterations: int = 0
     warmup: int = 0
@@ -159,6 +161,7 @@ def measure(
         iterations=len(iterations),
         timed=timed,
         steps=outermost(iterations),
+        excused=excused(iterations),
         series={**_series(iterations, succeeded, prices or {}, about.model), **step_series(iterations)},
         proportions=_proportions(iterations, exchanges, slo),
         json_failed=sum(iteration.json_failed for iteration in iterations),
@@ -199,6 +202,7 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         facts={name: _items(words) if name == "items" else _agreed(words) for name, words in facts.items()},
         timed=all(part.timed for part in parts),
         steps=tuple(dict.fromkeys(name for part in parts for name in part.steps)),
+        excused=dict(sum((Counter(part.excused) for part in parts), Counter())),
         iterations=sum(part.iterations for part in parts),
         series=series,
         proportions=proportions,

@@ -68,13 +68,24 @@ def judge_accuracy(measurement: Measurement, name: str, share: float, terms: Ter
 def promised_of_steps(measurement: Measurement, slo: Slo) -> list[tuple[str, Limit]]:
     """The limits on timed steps by their metric, with those that hold unless *slo* says otherwise.
 
-    An outermost step always succeeds; where the steps are the requests, success_rate says so already.
+    An outermost step always succeeds, but for what its requests count already; where the steps are the
+    requests, success_rate says so.
     """
     given = [(STEP + name, limit) for name, limits in slo.steps for limit in limits]
     said = {metric for metric, limit in given if limit.metric == "success_rate"}
-    sure = Limit(key="success_rate", metric="success_rate", statistic="rate", bound=1.0)
     names = () if measurement.timed else measurement.steps
-    return [*given, *((STEP + name, sure) for name in names if STEP + name not in said)]
+    own = [STEP + name for name in names if STEP + name not in said]
+    return [*given, *((metric, _SURE) for metric in own if _unexcused(measurement, metric).trials)]
+
+
+#: Of an outermost step, unless the user says otherwise.
+_SURE = Limit(key="success_rate", metric="success_rate", statistic="rate", bound=1.0)
+
+
+def _unexcused(measurement: Measurement, metric: str) -> Count:
+    """How often a step succeeded, where its requests did."""
+    count = measurement.proportions.get(metric, Count())
+    return Count(successes=count.successes, trials=count.trials - measurement.excused.get(metric, 0))
 
 
 def judge_step(measurement: Measurement, metric: str, limit: Limit, terms: Terms) -> Judged:
@@ -82,6 +93,8 @@ def judge_step(measurement: Measurement, metric: str, limit: Limit, terms: Terms
     if limit.metric == "success_rate":
         promise = _Promise(metric=metric, statistic="success_rate", unit="", bound=limit.bound)
         count = measurement.proportions.get(metric, Count())
+        if limit is _SURE:
+            count = _unexcused(measurement, metric)
         if not count.trials:
             return _unmeasured_step(measurement, promise)
         return _judge_rate(measurement, promise, count, terms)

@@ -7,6 +7,7 @@ goodput are about them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from pytest_llmperf.core.exchange import Exchange, Failure, FailureKind
@@ -45,6 +46,13 @@ def step_answers(iterations: Iterable[Iteration]) -> dict[str, list[bool]]:
         for step in iteration.steps:
             answers.setdefault(STEP + step.name, []).append(step.error is None)
     return answers
+
+
+def excused(iterations: Iterable[Iteration]) -> dict[str, int]:
+    """How many runs of each step failed of a request that failed, by the metric's name."""
+    return dict(
+        Counter(STEP + step.name for iteration in iterations for step in iteration.steps if step.excused)
+    )
 
 
 def outermost(iterations: Iterable[Iteration]) -> tuple[str, ...]:

@@ -207,6 +207,7 @@ def _measured(measured: Measurement) -> dict[str, object]:
         "json_failed": measured.json_failed,
         "timed": measured.timed,
         "steps": list(measured.steps),
+        "excused": dict(measured.excused),
         "named_checks": [
             {
                 "name": check.name,

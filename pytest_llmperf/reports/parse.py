@@ -164,6 +164,7 @@ def _measurement(scenario: _Object) -> Measurement:
         json_failed=scenario.get("json_failed", 0),
         timed=scenario.get("timed", False),
         steps=tuple(scenario.get("steps", ())),
+        excused=scenario.get("excused", {}),
         checks=tuple(
             CheckCount(name=check["name"], label=check["label"], count=_count(check))
             for check in scenario.get("named_checks", ())

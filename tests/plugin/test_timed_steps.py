@@ -133,7 +133,8 @@ def test_a_failed_request_inside_a_step_is_counted_as_a_request_only(project):
     scenario = project.run().scenario()
     assert scenario["outcome"] == "passed", scenario["reason"]
     assert scenario["requests"]["failed"] == 1
-    assert scenario["proportions"]["step:answer"] == {"successes": 9, "trials": 9}
+    assert scenario["proportions"]["step:answer"] == {"successes": 9, "trials": 10}
+    assert scenario["excused"] == {"step:answer": 1}
 
 
 def test_beside_a_model_a_failing_step_breaks_its_own_rate_and_shows_where(project):
