@@ -37,16 +37,15 @@ class Heard:
 
 
 class Bantz:
-    """*llm* answers; *count* counts tokens; *models* says which model plays which role, if not the same."""
+    """*llm* answers, *count* counts tokens."""
 
-    def __init__(self, llm, count, models=None):
+    def __init__(self, llm, count):
         self._llm = llm
-        self._models = models or {}
         self.memory = Memory(count)
 
     def hear(self, said):
         """Route *said*, then plan or talk, and remember it."""
-        route = self._ask("router", said, system=ROUTER, schema=ROUTE).json["route"]
+        route = self._llm.chat(said, system=ROUTER, schema=ROUTE, role="router").json["route"]
         heard = self._work(said) if route == "calendar" else self._talk(said, route)
         outcome = f"{', '.join(heard.tools)} çağrıldı" if heard.tools else "sohbet edildi"
         self.memory.turn(said, outcome)
@@ -54,7 +53,7 @@ class Bantz:
 
     def _work(self, said):
         message = f"ÖZET: {self.memory.summary}\nİSTEK: {said}"
-        plan = self._ask("orchestrator", message, system=ORCHESTRATOR, schema=PLAN).json
+        plan = self._llm.chat(message, system=ORCHESTRATOR, schema=PLAN, role="orchestrator").json
         tools = tuple(plan["tools"])
         for tool in tools:
             self.memory.tool(tool, "; ".join(EVENTS) if tool == "list_events" else CHANGES[tool])
@@ -64,9 +63,4 @@ class Bantz:
 
     def _talk(self, said, route):
         message = f"HAFIZA: {self.memory.summary}\nSÖZ: {said}"
-        return Heard(route, self._ask("chat", message, system=CHAT).text)
-
-    def _ask(self, role, message, **request):
-        if role in self._models:
-            request["model"] = self._models[role]
-        return self._llm.chat(message, role=role, **request)
+        return Heard(route, self._llm.chat(message, system=CHAT, role="chat").text)

@@ -1,4 +1,4 @@
-"""Every example does what its README shows: the first command there is run, and the output compared."""
+"""Every example does what its README shows: commands with an output are run, and it is compared."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ COMMAND = re.compile(
 
 
 def shown_in(readme):
-    """The first command whose output is shown, and the output."""
-    found = COMMAND.search(readme.read_text("utf-8"))
-    assert found, f"{readme} shows no command with its output"
-    return found["command"], found["output"].splitlines()
+    """Every command whose output is shown, with the output."""
+    return [
+        (found["command"], found["output"].splitlines())
+        for found in COMMAND.finditer(readme.read_text("utf-8"))
+    ]
+
+
+SHOWN = [shown for readme in READMES for shown in shown_in(readme)]
 
 
 def looks_like(line):
@@ -44,10 +48,14 @@ def first_difference(expected, output):
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.parent.name)
-def test_the_first_command_gives_the_output_that_is_shown(readme, tmp_path):
+def test_an_example_with_tests_shows_what_comes_out(readme):
+    assert shown_in(readme) or not list(readme.parent.glob("test_*.py"))
+
+
+@pytest.mark.parametrize(("command", "expected"), SHOWN, ids=[command for command, _ in SHOWN])
+def test_a_command_gives_the_output_that_is_shown(command, expected, tmp_path):
     leave = shutil.ignore_patterns("__pycache__", ".*")
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=leave)
-    command, expected = shown_in(readme)
     for _ in range(TRIES):
         done = subprocess.run(
             command,
