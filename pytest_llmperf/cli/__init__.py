@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 
-from pytest_llmperf.cli import baseline, compare, github, init, listed, report, suggest_slo, why
+from pytest_llmperf.cli import baseline, compare, github, init, listed, record, report, suggest_slo, why
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.mock.__main__ import main as serve_mock
@@ -23,6 +23,7 @@ COMMANDS: dict[str, ModuleType] = {
     "list": listed,
     "init": init,
     "github": github,
+    "record": record,
 }
 
 _MOCK = "serve the mock model server; mock --help shows its options"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
 from urllib.parse import parse_qsl, quote, unquote_plus
@@ -45,6 +46,9 @@ _SECRET_NAMES = frozenset(
         "token",
         "x_api_key",
     }
+)
+_SAID = re.compile(
+    rb'"(?:arguments|content|reasoning|reasoning_content|response|text|thinking)"\s*:\s*"((?:[^"\\]|\\.)*)"'
 )
 _SHORTEST = 8  #: a shorter value ("EMPTY", "test") is an ordinary word too, and is not looked for elsewhere
 
@@ -93,12 +97,13 @@ def hide_in_body(body: bytes, known: Iterable[str] = ()) -> bytes:
 def mask_echoes(pieces: Sequence[bytes], known: Iterable[str]) -> list[bytes]:
     """*pieces* of one answer with the *known* secrets overwritten by asterisks of the same length.
 
-    A secret that is split between pieces is found too; all lengths stay.
+    A secret that is split between pieces is found too, and so is one that a model says token by token;
+    all lengths stay.
     """
     whole = b"".join(pieces)
-    for secret in known:
-        data = secret.encode("utf-8", "surrogatepass")
-        whole = whole.replace(data, b"*" * len(data))
+    if hidden := [secret.encode("utf-8", "surrogatepass") for secret in known]:
+        whole = _masked(whole, hidden)
+        whole = _mask_said(whole, hidden)
     masked = []
     at = 0
     for piece in pieces:
@@ -125,6 +130,26 @@ def secrets_in(target: str, headers: Headers, body: bytes = b"") -> tuple[str, .
     return tuple(
         sorted({form for secret in long for form in _forms(secret)}, key=lambda one: (-len(one), one))
     )
+
+
+def _masked(data: bytes, secrets: Iterable[bytes]) -> bytes:
+    for secret in secrets:
+        data = data.replace(secret, b"*" * len(secret))
+    return data
+
+
+def _mask_said(body: bytes, secrets: Iterable[bytes]) -> bytes:
+    """*body* with the secrets hidden in the texts of its events as if these were one text."""
+    spans = [found.span(1) for found in _SAID.finditer(body)]
+    said = b"".join(body[start:end] for start, end in spans)
+    hidden = _masked(said, secrets)
+    if hidden == said:
+        return body
+    out, at = bytearray(body), 0
+    for start, end in spans:
+        out[start:end] = hidden[at : at + end - start]
+        at += end - start
+    return bytes(out)
 
 
 def _header_secrets(name: str, value: str) -> set[str]:

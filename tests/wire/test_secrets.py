@@ -104,3 +104,21 @@ def test_the_longest_secret_comes_first():
 def test_an_echo_is_overwritten_in_place_also_between_two_pieces():
     masked = secrets.mask_echoes([b"your key sk-live-012", b"3456789abcdef is wrong"], [KEY])
     assert masked == [b"your key ***********", b"************* is wrong"]
+
+
+def test_a_secret_that_a_model_says_token_by_token_is_overwritten():
+    pieces = [
+        b'data: {"delta":{"content":"key sk-"}}\n\n',
+        b'data: {"delta":{"content": "live-0123456789abcdef!"}}\n\n',
+    ]
+    masked = secrets.mask_echoes(pieces, [KEY])
+    assert masked == [
+        b'data: {"delta":{"content":"key ***"}}\n\n',
+        b'data: {"delta":{"content": "*********************!"}}\n\n',
+    ]
+
+
+def test_an_answer_without_an_echo_stays_as_it_is():
+    pieces = [b'data: {"delta":{"content":"sk-"}}\n\n', b"data: [DONE]\n\n"]
+    assert secrets.mask_echoes(pieces, [KEY]) == pieces
+    assert secrets.mask_echoes(pieces, []) == pieces
