@@ -47,6 +47,7 @@ class Base:
     label: str  #: for people: the backend's name, or the revision
     remote: Callable[[bool], Iteration | None] | None = None
     missing: str | None = None  #: why there is nothing to measure, or nothing more
+    compared: bool = True  #: whether it is what the candidate is held against
     broken: bool = False  #: whether *missing* is a fault rather than a scenario that is new
     iterations: list[Iteration] = field(default_factory=list)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def llm(request: pytest.FixtureRequest) -> Iterator[Llm]:
     """The selected model backend (--llm-backend): llm.chat(...), llm.complete(...), llm.check(...)."""
+    from pytest_llmperf.ab import Arm
     from pytest_llmperf.client.sync import Client
     from pytest_llmperf.llm import Llm
     from pytest_llmperf.scenario import log_of, switch_of
@@ -35,7 +36,7 @@ def llm(request: pytest.FixtureRequest) -> Iterator[Llm]:
         clients = {arm: Client(backend, log, count=count) for arm, backend in rig.arms.items()}
         shared = _shared(request, rig)
     switch = switch_of(request.node)
-    yield Llm(lambda: clients[switch.arm], **shared)
+    yield Llm(lambda: clients.get(switch.arm, clients[Arm.CANDIDATE]), **shared)
     for client in clients.values():
         client.close()
 
@@ -43,6 +44,7 @@ def llm(request: pytest.FixtureRequest) -> Iterator[Llm]:
 @pytest.fixture
 def async_llm(request: pytest.FixtureRequest) -> AsyncLlm:
     """The selected model backend, awaitable. Needs no async plugin, and works beside them."""
+    from pytest_llmperf.ab import Arm
     from pytest_llmperf.client.aio import AsyncClient
     from pytest_llmperf.llm import AsyncLlm
     from pytest_llmperf.scenario import ASYNC_CLOSERS, log_of, switch_of
@@ -55,7 +57,11 @@ def async_llm(request: pytest.FixtureRequest) -> AsyncLlm:
     request.node.stash.setdefault(ASYNC_CLOSERS, []).extend(client.close for client in clients.values())
     switch = switch_of(request.node)
     # Nobody tells when the event loop of an ordinary test is about to end.
-    return AsyncLlm(lambda: clients[switch.arm], keeps_connections=is_scenario(request.node), **shared)
+    return AsyncLlm(
+        lambda: clients.get(switch.arm, clients[Arm.CANDIDATE]),
+        keeps_connections=is_scenario(request.node),
+        **shared,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +109,7 @@ def llm_timer(request: pytest.FixtureRequest) -> Timer:
 
 def _shared(request: pytest.FixtureRequest, rig: Rig) -> dict[str, Any]:
     """What Llm and AsyncLlm take besides their client."""
-    from pytest_llmperf.scenario import log_of, slo_of
+    from pytest_llmperf.scenario import log_of, marks_for, slo_of
 
     own_role = slo_of(request.node, rig).role if is_scenario(request.node) else None
 
@@ -111,7 +117,12 @@ def _shared(request: pytest.FixtureRequest, rig: Rig) -> dict[str, Any]:
         return rig.role(name or own_role).params
 
     show = _printer(request.config) if rig.options.show_replies else None
-    return {"roles": roles, "check": log_of(request.node).check, "show": show}
+    return {
+        "roles": roles,
+        "check": log_of(request.node).check,
+        "show": show,
+        "mark": marks_for(request.node, rig),
+    }
 
 
 def _printer(config: pytest.Config) -> Show:

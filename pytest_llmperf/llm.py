@@ -11,6 +11,7 @@ from pytest_llmperf.client.aio import AsyncClient
 from pytest_llmperf.client.reply import Reply
 from pytest_llmperf.client.sync import Client
 from pytest_llmperf.core.backend import Backend
+from pytest_llmperf.core.cold import marked_messages
 from pytest_llmperf.core.iteration import NamedCheck
 
 #: A prompt, or messages such as ``[{"role": "user", "content": "merhaba"}]``.
@@ -29,7 +30,8 @@ AnyClient = TypeVar("AnyClient", Client, AsyncClient)
 class _Backend(Generic[AnyClient]):
     """What both share: names, roles and checks.
 
-    *current* gives the client of the arm that is measured right now, see ``--llm-ab``.
+    *current* gives the client of the arm that is measured right now, see ``--llm-ab``; *mark* what the
+    next prompt has to begin with, see ``--llm-cache``.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class _Backend(Generic[AnyClient]):
         roles: Roles,
         check: Callable[[NamedCheck], None],
         show: Show | None,
+        mark: Callable[[], str] = str,
     ) -> None:
         self._current: Callable[[], AnyClient] = current
         self._roles = roles
         self._check = check
         self._show = show
+        self._mark = mark
 
     @property
     def model(self) -> str:
@@ -71,6 +75,15 @@ class _Backend(Generic[AnyClient]):
         result = bool(passed)
         self._check(NamedCheck(name=name, passed=result, label=None if label is None else str(label)))
         return result
+
+    def _marked(self, prompt: Prompt, system: str | None) -> tuple[Prompt, str | None]:
+        """The prompt and the system prompt to send: the first of them with the mark at its head."""
+        mark = self._mark()
+        if not mark:
+            return prompt, system
+        if system is not None:
+            return prompt, mark + system
+        return mark + prompt if isinstance(prompt, str) else marked_messages(prompt, mark), None
 
     def _params(self, role: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
         return {**self._roles(role), **params}
@@ -102,14 +115,13 @@ class Llm(_Backend[Client]):
         the server as they are and win over the role's. Raises RequestFailed, after it was counted.
         """
         fields = self._params(role, params)
-        reply = self._current().chat(
-            prompt, system=system, schema=schema, tools=tools, stream=stream, **fields
-        )
+        sent, system = self._marked(prompt, system)
+        reply = self._current().chat(sent, system=system, schema=schema, tools=tools, stream=stream, **fields)
         return self._shown(prompt, reply)
 
     def complete(self, prompt: str, *, stream: bool = True, role: str | None = None, **params: Any) -> Reply:
         """Let the model continue *prompt*. Arguments and errors as in `chat`."""
-        reply = self._current().complete(prompt, stream=stream, **self._params(role, params))
+        reply = self._current().complete(self._mark() + prompt, stream=stream, **self._params(role, params))
         return self._shown(prompt, reply)
 
 
@@ -136,9 +148,10 @@ class AsyncLlm(_Backend[AsyncClient]):
     ) -> Reply:
         """Ask, and wait for the whole answer. Arguments and errors as in `Llm.chat`."""
         fields = self._params(role, params)
+        sent, system = self._marked(prompt, system)
         async with self._client() as client:
             reply = await client.chat(
-                prompt, system=system, schema=schema, tools=tools, stream=stream, **fields
+                sent, system=system, schema=schema, tools=tools, stream=stream, **fields
             )
         return self._shown(prompt, reply)
 
@@ -147,7 +160,7 @@ class AsyncLlm(_Backend[AsyncClient]):
     ) -> Reply:
         """Let the model continue *prompt*. Arguments and errors as in `Llm.chat`."""
         async with self._client() as client:
-            reply = await client.complete(prompt, stream=stream, **self._params(role, params))
+            reply = await client.complete(self._mark() + prompt, stream=stream, **self._params(role, params))
         return self._shown(prompt, reply)
 
     @asynccontextmanager

@@ -18,6 +18,7 @@ from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.share import parse_regression
+from pytest_llmperf.core.slo import parse_cache
 
 
 class GateMode(StrEnum):
@@ -215,6 +216,13 @@ SPECS: dict[str, _Spec] = {
         metavar="LIST",
         parse=strict_outcomes,
         help=f"outcomes that fail too: a comma-separated list of {', '.join(STRICT)}, or all",
+    ),
+    "cache": _Spec(
+        metavar="MODE",
+        parse=parse_cache,
+        slo=True,
+        help="as-is (default), cold: every prompt begins with a number of its own, warm: every prompt was "
+        "served before, or both: judge warm prompts, and report what they save against cold ones",
     ),
     "report": _Spec(
         metavar="PATH",

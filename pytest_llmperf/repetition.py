@@ -20,6 +20,8 @@ from pytest_llmperf.client.reply import InvalidJson, RequestFailed
 from pytest_llmperf.core import gate, server_story
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.breakdown import explanation
+from pytest_llmperf.core.cache import CacheMode, cache_remark
+from pytest_llmperf.core.cache_saving import savings
 from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.core.explain import failure_text
 from pytest_llmperf.core.iteration import Iteration
@@ -77,6 +79,7 @@ class Repetition:
     first_error: BaseException | None = None
     verdict: Verdict | None = None
     stopped: str = ""
+    _warm: set[str] = field(default_factory=set)  #: cases whose prompts the server has seen
     _gone: int = 0  #: iterations in a row that an unreachable server ended
 
     def body(self, original: Callable[..., Any], *, claimed: bool) -> Callable[..., Any]:
@@ -180,6 +183,20 @@ class Repetition:
     def _pair(self, rng: Random, *, measured: bool) -> Iterator[_Step]:
         """One iteration: of both arms in random order and with the same case, where there are two."""
         step = self._step(measured=measured)
+        if self.slo.cache in {CacheMode.WARM, CacheMode.BOTH}:
+            yield from self._primed(step, rng)
+        yield from self._both(step, rng)
+
+    def _primed(self, step: _Step, rng: Random) -> Iterator[_Step]:
+        """*step* unmeasured, unless its case was run before: its prompts are warm then."""
+        case = repr(step.arguments)
+        if case not in self._warm:
+            self._warm.add(case)
+            if step.measured:
+                yield from self._both(replace(step, measured=False), rng)
+
+    def _both(self, step: _Step, rng: Random) -> Iterator[_Step]:
+        measured = step.measured
         base = self.base
         if base is None or base.missing is not None:
             yield step
@@ -224,6 +241,7 @@ class Repetition:
         unreachable = isinstance(cause, RequestFailed) and cause.failure.kind in _UNREACHABLE
         self._gone = self._gone + 1 if unreachable else 0
         if not step.measured:
+            self.watch.aside += len(iteration.exchanges)
             return
         self.iterations.append(iteration)
         own = iteration.passed is False or (error is not None and cause is None)  # its own, or a step's
@@ -243,14 +261,20 @@ class Repetition:
     @property
     def measurement(self) -> Measurement:
         """What was measured so far."""
-        base = [] if self.base is None or self.base.missing is not None else self.base.iterations
+        base = (
+            [] if self._held_against is None or self._held_against.missing else self._held_against.iterations
+        )
         measured = self._measured(self.iterations, in_pairs_with=base)
         if rounds := () if self.benchmark is None else rounds_of(self.benchmark):
             measured = replace(
                 measured, iterations=len(rounds), series={**measured.series, series_name("latency"): rounds}
             )
         measured = self._with_view(measured, Arm.CANDIDATE)
-        warnings = [*measured.warnings, *server_story.remarks(measured)]
+        warnings = [
+            *measured.warnings,
+            *self._cache_remarks(measured),
+            *server_story.remarks(measured, aside=self.watch.aside),
+        ]
         if self.first_error is not None:
             warnings.append(f"first failing iteration: {_one_line(self.first_error)}")
         used = Resources() if self.sampler is None else self.sampler.taken
@@ -266,6 +290,17 @@ class Repetition:
             return measured
         whole, _ = paired(iterations, in_pairs_with)
         return replace(measured, series=measure(whole, about=self.about, slo=self.slo, prices=prices).series)
+
+    def _cache_remarks(self, measured: Measurement) -> Iterator[str]:
+        if remark := cache_remark(measured, self.slo.cache):
+            yield remark
+        if self._cold is not None and (remark := cache_remark(self._cold, CacheMode.COLD)):
+            yield remark
+
+    @property
+    def _held_against(self) -> Base | None:
+        """The other arm, where it is what this one is compared with."""
+        return self.base if self.base is not None and self.base.compared else None
 
     @property
     def base_measurement(self) -> Measurement | None:
@@ -287,7 +322,8 @@ class Repetition:
             return Verdict(outcome=Outcome.SKIPPED, reason="the gate is off")
         if options.quick:
             return quick(measurement, self.slo)
-        history = self.history if self.base is None else as_history(self.base, self.base_measurement)
+        base = self._held_against
+        history = self.history if base is None else as_history(base, self.base_measurement)
         return judge(measurement, self.slo, history, self.rig.terms(look, looks))
 
     def abandon(self, reason: str) -> None:
@@ -302,7 +338,21 @@ class Repetition:
             measurement=self.measurement,
             slo=replace(self.slo, cases=None),
             verdict=verdict,
-            base=self.base_measurement,
+            base=None if self._cold is not None else self.base_measurement,
+            cold=self._cold,
+            savings=() if self._cold is None else savings(self._warm_pairs, self._cold),
+        )
+
+    @property
+    def _cold(self) -> Measurement | None:
+        """What was measured of cold prompts, under ``--llm-cache=both``."""
+        return self.base_measurement if self._held_against is None else None
+
+    @property
+    def _warm_pairs(self) -> Measurement:
+        """The warm prompts that have a cold one beside them."""
+        return self._measured(
+            self.iterations, in_pairs_with=[] if self.base is None else self.base.iterations
         )
 
     def _conclude(self) -> None:

@@ -260,6 +260,7 @@ class Rig:
             ("url", options.url),
             *(("model", name) for name in options.models),
             ("seed", options.seed),
+            ("cache", options.overrides.get("cache")),
         ]
         own = [f"--llm-{key}={value}" for key, value in selected if value is not None]
         fixed = ["-p", "pytest_llmperf.peer", "-p", "no:cacheprovider", "--llm-ab=", "--llm-gate=off"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ import pytest
 
 from pytest_llmperf.ab import Arm, Base, Lead, Switch, label_of
 from pytest_llmperf.core import codec
+from pytest_llmperf.core.cache import CacheMode
+from pytest_llmperf.core.cold import Marks
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.slo import Slo
@@ -75,6 +78,17 @@ def first_case(item: pytest.Item, rig: Rig) -> Any:  # Any: whatever the user ga
     return case
 
 
+def marks_for(item: pytest.Item, rig: Rig) -> Callable[[], str]:
+    """Gives what the item's next prompt has to begin with: nothing, unless it is to be cold."""
+    mode = slo_of(item, rig).cache if is_scenario(item) else CacheMode.AS_IS
+    marks, switch = Marks(secrets.token_hex(8)), switch_of(item)
+    if mode is CacheMode.COLD:
+        return marks
+    if mode is CacheMode.BOTH:
+        return lambda: marks() if switch.arm is Arm.BASE else ""
+    return str
+
+
 @contextmanager
 def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
     """Replace the item's body by its repetition, and leave the result in the item's stash."""
@@ -123,8 +137,10 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
         backend=rig.options.backend if asks else "",
         model=rig.model(slo.role) if asks else "",
         setup=setup,
-        facts=(rig.facts if asks else {}) | ({"items": node_id(item)} if slo.scenario else {}),
+        facts=(rig.facts | _cache_fact(item, slo) if asks else {})
+        | ({"items": node_id(item)} if slo.scenario else {}),
         warmup=slo.warmup,
+        warnings=_out_of_reach(item, slo),
     )
     base = _base(item, rig)
     return Repetition(
@@ -151,13 +167,33 @@ def _apart(pooled: str | None, setup: str) -> str | None:
     return f"{pooled}[{setup}]" if pooled and setup else pooled
 
 
+def _cache_fact(item: pytest.Function, slo: Slo) -> dict[str, str]:
+    """How warm the judged prompts are: those of "both" are as warm as those of "warm"."""
+    mode = CacheMode.WARM if slo.cache is CacheMode.BOTH else slo.cache
+    ours = not {"llm", "async_llm"}.isdisjoint(item.fixturenames)
+    return {"cache mode": str(mode if ours or mode is CacheMode.WARM else CacheMode.AS_IS)}
+
+
+def _out_of_reach(item: pytest.Function, slo: Slo) -> tuple[str, ...]:
+    """A warning where prompts should be cold that nobody here writes."""
+    if slo.cache not in {CacheMode.COLD, CacheMode.BOTH} or "llm_client" not in item.fixturenames:
+        return ()
+    return (f"cache={slo.cache}: prompts that go through llm_client are the application's own, and stay so",)
+
+
 def _arms(rig: Rig, base: Base | None) -> list[str]:
     """The arms whose server can be looked at: a revision's own mock is out of reach."""
+    if base is not None and not base.compared:
+        return []  # cold and warm prompts go to the same server, and its sums know no difference
     return [arm for arm in rig.arms if arm is Arm.CANDIDATE or base is not None]
 
 
 def _base(item: pytest.Function, rig: Rig) -> Base | None:
-    """The other arm of *item* under ``--llm-ab``."""
+    """The other arm of *item* under ``--llm-ab``, or its cold prompts under ``--llm-cache=both``."""
+    if slo_of(item, rig).cache is CacheMode.BOTH and not rig.options.quick:
+        if rig.options.ab is not None:
+            raise LlmPerfUsageError("--llm-ab and --llm-cache=both: one or the other")
+        return Base(label="cold prompts", compared=False)
     if rig.options.ab is None or rig.options.quick:
         return None
     if rig.revision is not None:

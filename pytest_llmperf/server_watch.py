@@ -17,11 +17,13 @@ class ServerWatch:
 
     scrape: Scrape
     arms: Sequence[str] = ()  #: empty: there is no server to look at
+    aside: int = 0  #: our own requests since `begin` that are not measured: they warm up cases
     views: dict[str, ServerView] = field(default_factory=dict)
     _before: dict[str, Counters] = field(default_factory=dict)
 
     def begin(self) -> None:
         """The measured part begins now."""
+        self.aside = 0
         for arm in self.arms:
             if (counters := self.scrape(arm)) is not None:
                 self._before[arm] = counters

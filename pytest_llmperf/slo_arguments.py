@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class SloArguments(TypedDict, total=False):
@@ -17,6 +17,7 @@ class SloArguments(TypedDict, total=False):
     max_regression: float | str
     gate: Sequence[str]
     cases: str | Sequence[Any]
+    cache: Literal["as-is", "cold", "warm", "both"]
     accuracy: Mapping[str, float | str]
     steps: Mapping[str, Mapping[str, float | str]]
     p50_ns: float

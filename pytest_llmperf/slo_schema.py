@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 from pytest_llmperf.core.baseline import MUST_MATCH, SHOWN
+from pytest_llmperf.core.cache import CacheMode
 from pytest_llmperf.core.metric import KEYS, METRICS, Shape
 from pytest_llmperf.core.slo import ARGUMENTS, STEP_KEYS
 from pytest_llmperf.core.yardsticks import WEIGHTS
@@ -40,6 +41,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "max_regression": _REGRESSION,
     "gate": {"type": "array", "items": {"enum": sorted(KEYS)}},
     "cases": {"anyOf": [_NAME, {"type": "array", "minItems": 1}]},
+    "cache": {"enum": [*CacheMode]},
     "accuracy": {"type": "object", "minProperties": 1, "additionalProperties": _SHARE},
     "steps": {
         "type": "object",

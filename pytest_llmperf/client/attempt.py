@@ -5,6 +5,8 @@ The clients tell it what happened and when; it says how long to wait and what it
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from pytest_llmperf.client.counting import Counter, tokens_of
 from pytest_llmperf.client.deadline import Deadline
 from pytest_llmperf.core.backend import Timeouts
@@ -206,6 +208,7 @@ class Attempt:
             server_load_s=times.load_s,
             server_prompt_s=times.prompt_s,
             server_generate_s=times.generate_s,
+            prompt=_digest(self._call.prompt),
             json_valid=json_valid,
             failure=answer.failure,
         )
@@ -216,6 +219,11 @@ class Attempt:
             self._first_token_s = at_s
         if self._first_answer_s is None and delta.answers:
             self._first_answer_s = at_s
+
+
+def _digest(prompt: object) -> str:
+    """The same for the same prompt. Taken when the answer is there: it is no part of the time."""
+    return blake2b(repr(prompt).encode(errors="replace"), digest_size=8).hexdigest()
 
 
 def _is_stream(content_type: str, *, asked: bool) -> bool:

@@ -82,6 +82,7 @@ class Exchange:
     server_load_s: float | None = None  #: loading the model, as the server says: a cold start
     server_prompt_s: float | None = None  #: reading the prompt, as the server says
     server_generate_s: float | None = None  #: generating, as the server says
+    prompt: str = ""  #: the same for the same prompt; empty: not known
     json_valid: bool | None = None  #: None when no JSON was asked for
     failure: Failure | None = None
 

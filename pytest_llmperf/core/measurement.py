@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
+from pytest_llmperf.core.cache import CacheUse, cache_use
 from pytest_llmperf.core.exchange import Exchange, TokenSource
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.metric import METRICS, Shape, series_name
@@ -104,6 +105,7 @@ class Measurement:
     failed: int = 0
     failures: tuple[FailureCount, ...] = ()
     tokens: TokenTotals = TokenTotals()
+    cache: CacheUse = field(default_factory=CacheUse)
     server: ServerView | None = None  #: what the server says; None when it says nothing
     busy_s: float = 0.0  #: time during which at least one request was in flight
     wall_s: float = 0.0  #: time from the first iteration's start to the last one's end
@@ -170,6 +172,7 @@ def measure(
         failed=len(exchanges) - len(succeeded),
         failures=_failures(exchanges),
         tokens=_tokens(succeeded),
+        cache=cache_use(succeeded),
         server=told_by(succeeded),
         busy_s=_union_s((exchange.due_s, exchange.done_s) for exchange in succeeded),
         wall_s=iterations[-1].done_s - iterations[0].started_s if iterations else 0.0,
@@ -214,6 +217,7 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         failed=sum(part.failed for part in parts),
         failures=tuple(kinds.values()),
         tokens=sum((part.tokens for part in parts), TokenTotals()),
+        cache=sum((part.cache for part in parts), CacheUse()),
         server=reduce(pooled, (part.server for part in parts)),
         busy_s=sum(part.busy_s for part in parts),
         wall_s=sum(part.wall_s for part in parts),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_llmperf.core.baseline import StoredRun
+from pytest_llmperf.core.cache_saving import Saving
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.outcome import Outcome, worst
 from pytest_llmperf.core.slo import Slo
@@ -21,6 +22,8 @@ class Scenario:
     slo: Slo
     verdict: Verdict
     base: Measurement | None = None  #: the other arm, under ``--llm-ab``
+    cold: Measurement | None = None  #: cold prompts, under ``--llm-cache=both``
+    savings: tuple[Saving, ...] = ()  #: what the prefix cache saves against them
     stored: tuple[StoredRun, ...] = ()  #: the stored runs it was compared with, for plots
     explanation: str | None = None  #: the broken gate taken apart, see `breakdown.explanation`
 

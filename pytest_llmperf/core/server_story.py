@@ -41,8 +41,11 @@ def in_brief(view: ServerView) -> str:
     return ", ".join(parts)
 
 
-def remarks(measurement: Measurement) -> list[str]:
-    """What a person should know before trusting the numbers: a queue, others' requests, cold starts."""
+def remarks(measurement: Measurement, *, aside: int = 0) -> list[str]:
+    """What a person should know before trusting the numbers: a queue, others' requests, cold starts.
+
+    *aside*: requests of ours that the server saw and that are not measured.
+    """
     view = measurement.server
     if view is None:
         return []
@@ -50,7 +53,7 @@ def remarks(measurement: Measurement) -> list[str]:
     if view.restarted:
         told.append("the server's counters fell while it was measured: it was restarted, or they were reset")
     # One more: a server may count the last request of the warm-up a moment late.
-    if view.requests is not None and view.requests > measurement.sent + 1:
+    if view.requests is not None and view.requests > measurement.sent + aside + 1:
         told.append(
             f"the server finished {view.requests} requests meanwhile, {measurement.sent} of this scenario: "
             "it is shared, and its view is of all of them"

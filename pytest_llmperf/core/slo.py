@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from pytest_llmperf.core.cache import CacheMode
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import KEYS, METRICS, QUANTILES, Key, Shape, nearest, parse_key
 from pytest_llmperf.core.share import parse_rate, parse_regression
@@ -51,6 +52,7 @@ class Slo:
     cases: str | tuple[Any, ...] | None = None  #: a file's name, or the cases themselves
     accuracy: tuple[tuple[str, float], ...] = ()  #: least share of passes of each named check
     steps: tuple[tuple[str, tuple[Limit, ...]], ...] = ()  #: what each timed step promises
+    cache: CacheMode = CacheMode.AS_IS
     expected_json: bool = False  #: whether the user set json_valid
     notes: tuple[str, ...] = ()  #: what the merging changed, for the report
 
@@ -75,6 +77,7 @@ ARGUMENTS = {
     "max_regression": "a share such as 0.10 or '10%': how much worse than the baseline is allowed",
     "gate": "a list of SLO keys to compare with the baseline, such as ['p95_ms', 'ttft_p95_ms']",
     "cases": "a list of cases, or the name of a .yaml, .json, .jsonl or .csv file beside the test",
+    "cache": "as-is, cold, warm or both: what the server's prefix cache may know of a prompt",
     "accuracy": "a mapping of named checks to their least share, such as {'route': 0.95}",
     "steps": "a mapping of timed steps to their limits, such as {'submit': {'p95_ms': 20}}",
 }
@@ -207,6 +210,13 @@ def _cases(value: object) -> str | tuple[Any, ...]:
     return tuple(value)
 
 
+def parse_cache(value: object) -> CacheMode:
+    """The mode called *value*. Raises ValueError."""
+    if not isinstance(value, str) or value not in set(CacheMode):
+        raise ValueError(f"{value!r} is not one of {', '.join(CacheMode)}")
+    return CacheMode(value)
+
+
 def _accuracy(value: object) -> tuple[tuple[str, float], ...]:
     if not isinstance(value, Mapping) or not value:
         raise ValueError(f"{value!r} is not a mapping")
@@ -251,6 +261,7 @@ _PARSERS = {
     "max_regression": parse_regression,
     "gate": _gate,
     "cases": _cases,
+    "cache": parse_cache,
     "accuracy": _accuracy,
     "steps": _steps,
 }

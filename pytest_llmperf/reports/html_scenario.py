@@ -11,7 +11,7 @@ from pytest_llmperf.core.metric import METRICS, QUANTILES, STEP, Metric, Shape, 
 from pytest_llmperf.core.quantity import show, show_range, show_ratio
 from pytest_llmperf.core.steps import names_in
 from pytest_llmperf.core.verdict import Check, CheckKind
-from pytest_llmperf.reports import server_section
+from pytest_llmperf.reports import cache_section, server_section
 from pytest_llmperf.reports.html_resources import resources_table
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.plots import earlier
@@ -44,6 +44,7 @@ def details(row: Summary, index: int, *, unfolded: bool) -> Iterable[str]:
     yield from _table("Named checks", ("check", "label", "passed", "of", "share"), _named_checks(about))
     yield from _table("Tokens", ("", "tokens"), _tokens(about))
     yield from resources_table(about.resources)
+    yield from _table("Cold and warm prompts", cache_section.HEADING, cache_section.table(row))
     yield from _table("At the server", ("", "now", "before"), server_section.table(row))
     yield from _table("Facts", ("", ""), ((name, value) for name, value in about.facts.items()))
     yield "</details>"

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from pytest_llmperf.core.contest import Contest, contest
 from pytest_llmperf.core.measurement import Measurement
@@ -118,6 +119,7 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
             "reasoning": measured.tokens.reasoning,
             "sources": [source.value for source in measured.tokens.sources],
         },
+        "cache": {**asdict(measured.cache), "savings": [asdict(saving) for saving in scenario.savings]},
         "server": to_plain(measured.server),
         **_measured(measured),
         "resources": _resources(measured.resources),
@@ -156,6 +158,7 @@ def _slo(slo: Slo) -> dict[str, object]:
         "max_regression": slo.max_regression,
         "scenario": slo.scenario,
         "role": slo.role,
+        "cache": slo.cache.value,
         "iterations": slo.iterations,
         "warmup": slo.warmup,
         "max_iterations": slo.max_iterations,

@@ -10,6 +10,8 @@ from typing import Any
 import jsonschema
 
 from pytest_llmperf.core.baseline import StoredRun
+from pytest_llmperf.core.cache import CacheMode, CacheUse
+from pytest_llmperf.core.cache_saving import Saving
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.exchange import TokenSource
 from pytest_llmperf.core.measurement import CheckCount, Count, FailureCount, Measurement, TokenTotals
@@ -110,8 +112,13 @@ def _scenario(scenario: _Object) -> Scenario:
             warnings=tuple(scenario.get("warnings", ())),
         ),
         explanation=scenario.get("explanation"),
+        savings=tuple(Saving(**saving) for saving in scenario.get("cache", {}).get("savings", ())),
         stored=tuple(_stored(scenario["id"], run) for run in scenario.get("compared_with", ())),
     )
+
+
+def _cache(cache: _Object) -> CacheUse:
+    return CacheUse(**{name: count for name, count in cache.items() if name != "savings"})
 
 
 def _stored(scenario: str, run: _Object) -> StoredRun:
@@ -176,6 +183,7 @@ def _measurement(scenario: _Object) -> Measurement:
             for failure in requests.get("failures", ())
         ),
         tokens=_tokens(scenario["tokens"]),
+        cache=_cache(scenario.get("cache", {})),
         server=from_plain(scenario.get("server")),
         busy_s=scenario.get("busy_s", 0.0),
         wall_s=scenario.get("wall_s", 0.0),
@@ -232,6 +240,7 @@ def _slo(scenario: _Object) -> Slo:
         max_regression=slo["max_regression"],
         scenario=slo["scenario"],
         role=slo["role"],
+        cache=CacheMode(slo.get("cache", CacheMode.AS_IS)),
         iterations=slo["iterations"],
         warmup=slo["warmup"],
         max_iterations=slo["max_iterations"],

@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.run import Run
-from pytest_llmperf.reports import notes, resources, server_section, side_by_side, steps, table, terminal_grid
+from pytest_llmperf.reports import (
+    cache_section,
+    notes,
+    resources,
+    server_section,
+    side_by_side,
+    steps,
+    table,
+    terminal_grid,
+)
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
 from pytest_llmperf.reports.wording import words
@@ -46,6 +55,7 @@ def render(run: Run, *, width: int, verbosity: int) -> list[Line]:
     below += [[(text, {})] for text in notes.facts(rows)]
     below += [[(text, {})] for text in steps.sentences(rows)]
     below += [[(text, {})] for text in resources.sentences(rows, every=verbosity > 0)]
+    below += [[(text, {})] for text in cache_section.sentences(rows)]
     below += [[(text, {})] for text in server_section.sentences(rows, every=verbosity > 0)]
     below += [[(text, {})] for text in notes.labelled_checks(rows, every=verbosity > 0)]
     below += [[(text, _YELLOW)] for text in notes.warnings(run, rows)]

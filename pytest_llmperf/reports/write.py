@@ -18,6 +18,7 @@ REPORTS = {
     "json": "pytest_llmperf.reports.json:render",
     "markdown": "pytest_llmperf.reports.markdown:render",
     "html": "pytest_llmperf.reports.html:render",
+    "cache-savings": "pytest_llmperf.reports.cache_savings:render",
     "csv": "pytest_llmperf.reports.csv:render",
     "alerts": "pytest_llmperf.reports.alerts:render",
     "openmetrics": "pytest_llmperf.reports.openmetrics:render",

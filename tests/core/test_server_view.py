@@ -157,6 +157,10 @@ def test_what_spoils_a_measurement_is_told(server, words):
     assert words in told
 
 
+def test_requests_that_warm_up_cases_are_not_somebody_elses():
+    assert server_story.remarks(measured(0.1, view(requests=15)), aside=4) == []
+
+
 def test_a_little_queueing_needs_no_remark():
     assert server_story.remarks(measured(0.1, ServerView(queue=mean(0.02), e2e=mean(0.3)))) == []
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_llmperf.core.cache import CacheMode
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import KEYS
 from pytest_llmperf.core.share import parse_regression, parse_share
@@ -29,6 +30,7 @@ GOOD = {
     "cases": ("a", "b"),
     "accuracy": (("route", 0.95),),
     "steps": (("submit", (Limit(key="p95_ms", metric="latency", statistic="p95", bound=0.02),)),),
+    "cache": CacheMode.COLD,
 }
 
 
