@@ -26,7 +26,7 @@ from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.core.explain import failure_text
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.judge import judge, quick
-from pytest_llmperf.core.measurement import Measurement, measure
+from pytest_llmperf.core.measurement import WARMUP_KEPT, Measurement, measure
 from pytest_llmperf.core.metric import STEP, series_name
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.resources import Resources
@@ -76,6 +76,7 @@ class Repetition:
     sampler: Sampler | None = None  #: of what server and machine use meanwhile
     closers: list[Callable[[], None]] = field(default_factory=list)  #: of what was opened in the event loop
     iterations: list[Iteration] = field(default_factory=list)
+    warmups: list[float] = field(default_factory=list)  #: latencies of the warm-up
     first_error: BaseException | None = None
     verdict: Verdict | None = None
     stopped: str = ""
@@ -242,6 +243,7 @@ class Repetition:
         self._gone = self._gone + 1 if unreachable else 0
         if not step.measured:
             self.watch.aside += len(iteration.exchanges)
+            self.warmups += [one.latency_s for one in iteration.exchanges if one.failure is None]
             return
         self.iterations.append(iteration)
         own = iteration.passed is False or (error is not None and cause is None)  # its own, or a step's
@@ -278,7 +280,13 @@ class Repetition:
         if self.first_error is not None:
             warnings.append(f"first failing iteration: {_one_line(self.first_error)}")
         used = Resources() if self.sampler is None else self.sampler.taken
-        return replace(measured, resources=used, stopped=self.stopped, warnings=tuple(warnings))
+        return replace(
+            measured,
+            warmup_latency_s=tuple(self.warmups[-WARMUP_KEPT:]),
+            resources=used,
+            stopped=self.stopped,
+            warnings=tuple(warnings),
+        )
 
     def _measured(
         self, iterations: Sequence[Iteration], *, in_pairs_with: Sequence[Iteration] = ()

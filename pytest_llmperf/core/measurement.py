@@ -19,6 +19,9 @@ from pytest_llmperf.core.server_view import ServerView, pooled, told_by
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.steps import as_requests, excused, outermost, step_answers, step_series
 
+#: Latencies of the warm-up that are kept.
+WARMUP_KEPT = 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
@@ -96,6 +99,8 @@ class Measurement:
     facts: Mapping[str, str] = field(default_factory=dict)  #: must match a baseline's
     iterations: int = 0
     warmup: int = 0
+    #: Latencies of the last requests of the warm-up, for plots; nothing is judged by them.
+    warmup_latency_s: tuple[float, ...] = ()
     series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     proportions: Mapping[str, Count] = field(default_factory=dict)
     #: Replies that failed an iteration by not being JSON: counted by pass_rate, shown by json_valid.
@@ -207,6 +212,7 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         steps=tuple(dict.fromkeys(name for part in parts for name in part.steps)),
         excused=dict(sum((Counter(part.excused) for part in parts), Counter())),
         iterations=sum(part.iterations for part in parts),
+        warmup_latency_s=tuple(value for part in parts for value in part.warmup_latency_s)[-WARMUP_KEPT:],
         series=series,
         proportions=proportions,
         json_failed=sum(part.json_failed for part in parts),

@@ -26,6 +26,8 @@ from pytest_llmperf.reports.wording import words
 _SCRIPTS = ("uPlot.iife.min.js", "report.js")
 _STYLES = ("uPlot.min.css", "report.css")
 #: Verdicts that need no reason in the table.
+_BAD = {Outcome.FAILED, Outcome.REGRESSED}
+_SHOWN = 3  #: of what broke, at the top
 _FINE = {Outcome.SKIPPED, Outcome.PASSED, Outcome.IMPROVED}
 
 
@@ -34,7 +36,7 @@ def render(run: Run) -> str:
 
     Every table is there without JavaScript; the plots, the filter and the sorting need it.
     """
-    rows = summarise(run)
+    rows = sorted(summarise(run), key=lambda row: -row.outcome.severity)  # worst first
     scripts, styles = [_asset(name) for name in _SCRIPTS], [_asset(name) for name in _STYLES]
     # Content that got past the escaping could still neither run nor load anything.
     policy = f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}"
@@ -54,6 +56,7 @@ def render(run: Run) -> str:
             "<body>",
             *_header(run, rows),
             "<main>",
+            *_worst(rows),
             *_overview(rows),
             *html_comparison.section(run),
             *(
@@ -87,6 +90,25 @@ def _header(run: Run, rows: Sequence[Summary]) -> Iterable[str]:
     yield "</header>"
 
 
+def _worst(rows: Sequence[Summary]) -> Iterable[str]:
+    """The three worst offenders: what is broken, a sentence per gate, and why."""
+    bad = [(index, row) for index, row in enumerate(rows) if row.outcome in _BAD]
+    if not bad:
+        return
+    yield '<section class="broken" aria-labelledby="broken"><h2 id="broken">What broke</h2><ul>'
+    for index, row in bad[:_SHOWN]:
+        yield f'<li><a href="#{row_id(index)}">{escape(plain(row.name))}</a>'
+        reasons = [check.reason for check in row.scenario.verdict.broken] or [row.scenario.verdict.reason]
+        yield from (f"<p>{escape(plain(reason))}</p>" for reason in reasons)
+        if row.scenario.explanation is not None:
+            yield f"<p><b>Why:</b> {escape(plain(row.scenario.explanation))}</p>"
+        yield "</li>"
+    yield "</ul>"
+    if left := len(bad) - _SHOWN:
+        yield f'<p class="quiet">and {left} more below</p>' if left > 0 else ""
+    yield "</section>"
+
+
 def _overview(rows: Sequence[Summary]) -> Iterable[str]:
     if not rows:
         return
@@ -116,8 +138,6 @@ def _row(row: Summary, index: int, shown: Sequence[Column]) -> Iterable[str]:
     yield f'<th scope="row"><a href="#{row_id(index)}">{escape(plain(row.name))}</a>'
     if row.outcome not in _FINE:
         yield f'<p class="why">{escape(plain(row.scenario.verdict.reason))}</p>'
-    if row.scenario.explanation is not None:
-        yield f'<p class="why"><b>Why:</b> {escape(plain(row.scenario.explanation))}</p>'
     yield f'</th><td data-value="{row.outcome.severity}">'
     yield f'<span class="verdict {row.outcome}">{words(row.outcome)}</span></td>'
     for column in shown:
@@ -155,8 +175,7 @@ def _about(run: Run, rows: Sequence[Summary]) -> Iterable[str]:
 
 def _unfolded(rows: Sequence[Summary]) -> set[int]:
     """The three worst offenders, which a reader opens first anyway."""
-    bad = [index for index, row in enumerate(rows) if row.outcome in {Outcome.FAILED, Outcome.REGRESSED}]
-    return set(sorted(bad, key=lambda index: -rows[index].outcome.severity)[:3])
+    return {index for index, row in enumerate(rows[:_SHOWN]) if row.outcome in _BAD}
 
 
 def _data(rows: Sequence[Summary]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from pytest_llmperf.core.measurement import Measurement
@@ -14,8 +14,8 @@ from pytest_llmperf.core.verdict import Check, CheckKind
 from pytest_llmperf.reports import cache_section, server_section
 from pytest_llmperf.reports.html_resources import resources_table
 from pytest_llmperf.reports.plain import plain
-from pytest_llmperf.reports.plots import earlier
-from pytest_llmperf.reports.summary import Summary, percentile
+from pytest_llmperf.reports.plots import DISTRIBUTIONS, POINTS, earlier
+from pytest_llmperf.reports.summary import Summary, compared_facts, percentile
 from pytest_llmperf.reports.wording import words
 
 _EXAMPLE = 2000  #: characters of an error message
@@ -29,24 +29,17 @@ def row_id(index: int) -> str:
 
 def details(row: Summary, index: int, *, unfolded: bool) -> Iterable[str]:
     """The scenario as one element that folds."""
-    about, verdict = row.scenario.measurement, row.scenario.verdict
+    verdict = row.scenario.verdict
     yield f'<details class="scenario" id="{row_id(index)}" data-outcome="{row.outcome}"{" open" * unfolded}>'
     yield f"<summary><h2>{escape(plain(row.name))}</h2>"
     yield f'<span class="verdict {row.outcome}">{words(row.outcome)}</span></summary>'
     yield f"<p>{escape(plain(verdict.reason))}</p>"
     if row.scenario.explanation is not None:
         yield f"<p><b>Why:</b> {escape(plain(row.scenario.explanation))}</p>"
-    yield f'<p class="quiet">{escape(_where(about))}</p>'
+    yield f'<p class="quiet">{escape(_where(row.scenario.measurement))}</p>'
     yield from _plots(row, index)
-    yield from _table("Checks", ("check", "now", "limit", "baseline", "ratio", "n", "verdict"), _checks(row))
-    yield from _table("Distribution", _distribution_heading(row), _distribution(row))
-    yield from _table("Failed requests", ("kind", "requests", "for example"), _failures(about))
-    yield from _table("Named checks", ("check", "label", "passed", "of", "share"), _named_checks(about))
-    yield from _table("Tokens", ("", "tokens"), _tokens(about))
-    yield from resources_table(about.resources)
-    yield from _table("Cold and warm prompts", cache_section.HEADING, cache_section.table(row))
-    yield from _table("At the server", ("", "now", "before"), server_section.table(row))
-    yield from _table("Facts", ("", ""), ((name, value) for name, value in about.facts.items()))
+    for section in SECTIONS:
+        yield from section(row)
     yield "</details>"
 
 
@@ -61,32 +54,48 @@ def _where(about: Measurement) -> str:
 
 
 def _plots(row: Summary, index: int) -> Iterable[str]:
-    latencies = row.scenario.measurement.series.get("latency_s", ())
+    series = row.scenario.measurement.series
+    latencies = series.get("latency_s", ())
     if not latencies:
         return
-    name = plain(row.name)
-    origin, before = earlier(row.scenario, "latency_s")
-    summary = f"p50 {show(row.p50_s, 's')}, p95 {show(row.p95_s, 's')}, p99 {show(row.p99_s, 's')}"
-    against = f"; baseline {plain(origin)}: p95 {show(percentile(before, 0.95), 's')}" if before else ""
     yield '<div class="plots">'
-    yield from _figure(
-        f"{row_id(index)}-distribution",
-        "distribution",
-        f"Share of {len(latencies)} requests answered within a time",
-        f"Distribution of the latency of {name}: {summary}{against}",
-    )
-    yield from _figure(
-        f"{row_id(index)}-time",
-        "time",
-        "Latency and time to first token, request by request",
-        f"Latency of {name} in the order of its requests: {summary}",
-    )
+    for metric, text in DISTRIBUTIONS.items():
+        if values := series.get(f"{metric}_s", ()):
+            within = "answered within a time" if metric == "latency" else f"by {text}"
+            caption = f"Share of {len(values)} requests {within}"
+            yield from _figure(f"{row_id(index)}-{metric}", metric, caption, _told(row, metric, text))
+        if metric == "latency":
+            yield from _over_time(row, index)
     yield "</div>"
 
 
-def _figure(name: str, kind: str, caption: str, description: str) -> Iterable[str]:
+def _over_time(row: Summary, index: int) -> Iterable[str]:
+    measured = row.scenario.measurement
+    caption = "Latency and time to first token, request by request"
+    if measured.warmup_latency_s:
+        caption += "; the warm-up is left of 1"
+    if len(measured.series["latency_s"]) > POINTS:
+        caption += f"; drawn with {POINTS} points that keep every extreme"
+    said = f"{_told(row, 'latency', 'latency')}, in the order of the requests"
+    yield from _figure(f"{row_id(index)}-time", None, caption, said)
+
+
+def _told(row: Summary, metric: str, text: str) -> str:
+    """The plot in words."""
+    values = row.scenario.measurement.series[f"{metric}_s"]
+    origin, before = earlier(row.scenario, f"{metric}_s")
+    numbers = ", ".join(
+        f"{name} {show(percentile(values, QUANTILES[name]), 's')}" for name in ("p50", "p95", "p99")
+    )
+    against = f"; baseline {plain(origin)}: p95 {show(percentile(before, 0.95), 's')}" if before else ""
+    return f"Distribution of the {text} of {plain(row.name)}: {numbers}{against}"
+
+
+def _figure(name: str, metric: str | None, caption: str, description: str) -> Iterable[str]:
+    """A place to draw in: the distribution of *metric*, or the time line for None."""
+    kind = 'data-plot="time"' if metric is None else f'data-plot="distribution" data-metric="{metric}"'
     yield f'<figure><figcaption id="{name}">{escape(caption)}</figcaption>'
-    yield f'<div class="plot" data-plot="{kind}" tabindex="0" role="img"'
+    yield f'<div class="plot" {kind} tabindex="0" role="img"'
     yield f' aria-label="{escape(description)}"></div>'
     yield '<output class="reading" aria-live="polite"></output></figure>'
 
@@ -184,3 +193,34 @@ def _table(title: str, heading: Sequence[str], rows: Iterable[Sequence[str]]) ->
         cells = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in heading)
         yield f"<thead><tr>{cells}</tr></thead>"
     yield f"<tbody>{''.join(lines)}</tbody></table></div>"
+
+
+def _facts(row: Summary) -> Iterable[Sequence[str]]:
+    """The conditions of measuring, beside those of the newest run it was compared with."""
+    facts = row.scenario.measurement.facts
+    before = next(iter(reversed(compared_facts(row.scenario))), {})
+    for name, value in facts.items():
+        then = before.get(name, "-") if before else ""
+        yield name, value, f"{then} (differs)" if before and then != value else then
+
+
+#: What is told of a scenario below its plots, in order; each gives nothing where there is nothing to tell.
+SECTIONS: tuple[Callable[[Summary], Iterable[str]], ...] = (
+    lambda row: _table(
+        "Checks", ("check", "now", "limit", "baseline", "ratio", "n", "verdict"), _checks(row)
+    ),
+    lambda row: _table("Distribution", _distribution_heading(row), _distribution(row)),
+    lambda row: _table(
+        "Failed requests", ("kind", "requests", "for example"), _failures(row.scenario.measurement)
+    ),
+    lambda row: _table(
+        "Named checks",
+        ("check", "label", "passed", "of", "share"),
+        _named_checks(row.scenario.measurement),
+    ),
+    lambda row: _table("Tokens", ("", "tokens"), _tokens(row.scenario.measurement)),
+    lambda row: resources_table(row.scenario.measurement.resources),
+    lambda row: _table("Cold and warm prompts", cache_section.HEADING, cache_section.table(row)),
+    lambda row: _table("At the server", ("", "now", "before"), server_section.table(row)),
+    lambda row: _table("Facts", ("", "now", "baseline"), _facts(row)),
+)

@@ -19,12 +19,12 @@ from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.core.versus import versus
 from pytest_llmperf.core.yardsticks import Yardsticks
 from pytest_llmperf.reports.plain import UNSAFE
-from pytest_llmperf.reports.summary import compared_with
+from pytest_llmperf.reports.summary import compared_facts, compared_with
 
 SCHEMA = "pytest-llmperf/run/1"
 
 #: Of what the run was compared with, as much as the plots need.
-_COMPARED = ("latency_s", "ttft_s")
+_COMPARED = ("latency_s", "ttft_s", "itl_s")
 
 
 def render(run: Run) -> str:
@@ -128,9 +128,12 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
             {
                 "origin": origin,
                 "series": {name: _series(name, series[name]) for name in _COMPARED if name in series},
+                "facts": dict(facts),
                 "server": to_plain(server),
             }
-            for (origin, series), server in zip(compared_with(scenario), _views(scenario), strict=True)
+            for (origin, series), facts, server in zip(
+                compared_with(scenario), compared_facts(scenario), _views(scenario), strict=True
+            )
         ],
     }
 
@@ -197,6 +200,7 @@ def _measured(measured: Measurement) -> dict[str, object]:
     return {
         "iterations": measured.iterations,
         "warmup": measured.warmup,
+        "warmup_latency_s": _series("warmup_latency_s", measured.warmup_latency_s),
         "stopped": measured.stopped,
         "notes": list(measured.warnings),
         "facts": dict(measured.facts),

@@ -123,8 +123,14 @@ def _cache(cache: _Object) -> CacheUse:
 
 def _stored(scenario: str, run: _Object) -> StoredRun:
     series = {name: tuple(values) for name, values in run["series"].items()}
-    server = from_plain(run.get("server"))
-    return StoredRun(scenario=scenario, saved="", label=run["origin"], series=series, server=server)
+    return StoredRun(
+        scenario=scenario,
+        saved="",
+        label=run["origin"],
+        facts=run.get("facts", {}),
+        series=series,
+        server=from_plain(run.get("server")),
+    )
 
 
 def _reason(scenario: _Object) -> str:
@@ -166,6 +172,7 @@ def _measurement(scenario: _Object) -> Measurement:
         facts=scenario.get("facts", {}),
         iterations=scenario.get("iterations", 0),
         warmup=scenario.get("warmup", 0),
+        warmup_latency_s=tuple(scenario.get("warmup_latency_s", ())),
         series={name: tuple(values) for name, values in scenario["series"].items()},
         proportions=_proportions(scenario),
         json_failed=scenario.get("json_failed", 0),

@@ -5,41 +5,51 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pytest_llmperf.core.metric import METRICS, Shape
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.verdict import CheckKind
 from pytest_llmperf.reports.summary import compared_with, percentile
 
-_STEPS = 400  #: of a distribution
-_POINTS = 1000  #: of a time line
+_STEPS = 400  #: of the distribution of the latency
+_FEWER_STEPS = 100  #: of the other ones
+POINTS = 1000  #: of a time line
+#: The metrics with a plot of their distribution, and those that are drawn over time.
+DISTRIBUTIONS = {"latency": "latency", "ttft": "time to first token", "itl": "time between tokens"}
+_LINES = ("latency", "ttft")
 _MARKED = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def plot_data(scenario: Scenario) -> dict[str, object]:
     """The scenario's plots as plain data, every time in milliseconds."""
-    series = scenario.measurement.series
-    latency = series.get("latency_s", ())
-    origin, before = earlier(scenario, "latency_s")
+    measured = scenario.measurement
+    lines = [(name, thinned(measured.series.get(f"{name}_s", ()))) for name in _LINES]
+    warm = measured.warmup_latency_s
+    before = [("warm-up", [(index - len(warm), value) for index, value in enumerate(warm)])]
     return {
-        "now": [_ms(value) for value in steps(latency)],
-        "before": [_ms(value) for value in steps(before)],
-        "origin": origin,
-        "marks": [
-            {"label": name, "x": _ms(value)}
-            for name, q in _MARKED.items()
-            if (value := percentile(latency, q)) is not None
+        "distributions": {
+            name: _distribution(scenario, name, steps=_STEPS if name == "latency" else _FEWER_STEPS)
+            for name in DISTRIBUTIONS
+            if measured.series.get(f"{name}_s")
+        },
+        "lines": [
+            {"label": name, "x": [index + 1 for index, _ in line], "y": [_ms(value) for _, value in line]}
+            for name, line in (*lines, *before)
+            if line
         ],
+    }
+
+
+def _distribution(scenario: Scenario, metric: str, *, steps: int) -> dict[str, object]:
+    values = scenario.measurement.series[f"{metric}_s"]
+    origin, before = earlier(scenario, f"{metric}_s")
+    return {
+        "now": [_ms(value) for value in ranked(values, steps)],
+        "before": [_ms(value) for value in ranked(before, steps)],
+        "origin": origin,
+        "marks": [{"label": name, "x": _ms(percentile(values, q) or 0.0)} for name, q in _MARKED.items()],
         "limits": [
             {"label": f"limit {check.label}", "x": _ms(check.limit)}
             for check in scenario.verdict.checks
-            if check.kind is CheckKind.LIMIT and check.metric == "latency" and check.limit is not None
-        ],
-        "lines": [
-            {"label": name, "x": [index + 1 for index, _ in line], "y": [_ms(value) for _, value in line]}
-            for name, metric in METRICS.items()
-            if metric.shape is Shape.TIME
-            and name in {"latency", "ttft"}
-            and (line := thinned(series.get(f"{name}_s", ())))
+            if check.kind is CheckKind.LIMIT and check.metric == metric and check.limit is not None
         ],
     }
 
@@ -54,21 +64,21 @@ def earlier(scenario: Scenario, series: str) -> tuple[str, tuple[float, ...]]:
     return origin, tuple(value for _, values in parts for value in values)
 
 
-def steps(values: Sequence[float]) -> list[float]:
-    """At most 400 of the sorted *values*, equally far apart in rank and ending with the largest.
+def ranked(values: Sequence[float], most: int) -> list[float]:
+    """At most *most* of the sorted *values*, equally far apart in rank and ending with the largest.
 
     The share of values at or below the i-th of m is i / m.
     """
     ordered = sorted(values)
-    n, m = len(ordered), min(len(ordered), _STEPS)
+    n, m = len(ordered), min(len(ordered), most)
     return [ordered[math.ceil((index + 1) * n / m) - 1] for index in range(m)]
 
 
 def thinned(values: Sequence[float]) -> list[tuple[int, float]]:
     """At most 1000 of *values* with their places: the lowest and the highest of every stretch."""
-    if len(values) <= _POINTS:
+    if len(values) <= POINTS:
         return list(enumerate(values))
-    stretches = _POINTS // 2
+    stretches = POINTS // 2
     kept = set()
     for index in range(stretches):
         places = range(index * len(values) // stretches, (index + 1) * len(values) // stretches)

@@ -76,6 +76,13 @@ def compared_with(scenario: Scenario) -> list[tuple[str, Mapping[str, Sequence[f
     return [(run.origin, run.series) for run in scenario.stored]
 
 
+def compared_facts(scenario: Scenario) -> list[Mapping[str, str]]:
+    """The conditions under which each of them was measured."""
+    if scenario.base is not None:
+        return [scenario.base.facts]
+    return [run.facts for run in scenario.stored]
+
+
 def finite(value: float | None) -> float | None:
     """*value*, None when it is no number."""
     return value if value is not None and math.isfinite(value) else None

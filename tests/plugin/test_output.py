@@ -190,3 +190,22 @@ def test_the_table_follows_its_header(project):
     lines = project.run_apart().text.splitlines()
     header = next(number for number, line in enumerate(lines) if line.startswith("scenario (ms)"))
     assert lines[header + 1].startswith("test_router")
+
+
+def test_the_warm_up_is_kept_apart_for_the_plots(project):
+    project.test(
+        """
+        import itertools
+
+        @pytest.fixture(scope="module")
+        def count():
+            return itertools.count()
+
+        @llm_slo(p95_ms=900, warmup=3, iterations=4, max_iterations=4)
+        def test_router(ask, count):
+            ask(0.5 if next(count) < 3 else 0.1)
+        """
+    )
+    (scenario,) = project.run().report["scenarios"]
+    assert scenario["warmup_latency_s"] == [0.5, 0.5, 0.5]
+    assert set(scenario["series"]["latency_s"]) == {0.1}

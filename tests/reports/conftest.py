@@ -47,6 +47,7 @@ def measured(name: str = "test_router", *, n: int = 40, median_s: float = 0.11, 
         "facts": FACTS,
         "iterations": n,
         "warmup": 5,
+        "warmup_latency_s": (0.9, 0.2, 0.12),
         "series": series,
         "proportions": {
             "success_rate": Count(successes=n, trials=n),

@@ -134,7 +134,7 @@ def comparable(run):
 
     def told(one):
         series = {name: tuple(round(value, 9) for value in values) for name, values in one.series.items()}
-        return StoredRun(scenario=one.scenario, saved="", label=one.origin, series=series)
+        return StoredRun(scenario=one.scenario, saved="", label=one.origin, facts=one.facts, series=series)
 
     return dataclasses.replace(
         run,

@@ -3,29 +3,29 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_llmperf.reports.plots import earlier, plot_data, steps, thinned
+from pytest_llmperf.reports.plots import earlier, plot_data, ranked, thinned
 
 TIMES = st.lists(st.floats(0, 1e3), max_size=3000)
 
 
 @given(TIMES)
 def test_a_distribution_shows_only_values_that_were_measured(values):
-    assert set(steps(values)) <= set(values)
+    assert set(ranked(values, 400)) <= set(values)
 
 
 @given(TIMES.filter(bool))
 def test_a_distribution_ends_with_the_largest_value(values):
-    assert steps(values)[-1] == max(values)
+    assert ranked(values, 400)[-1] == max(values)
 
 
 @given(TIMES)
 def test_a_distribution_never_has_more_than_400_steps(values):
-    assert len(steps(values)) == min(len(values), 400)
+    assert len(ranked(values, 400)) == min(len(values), 400)
 
 
 def test_every_step_of_a_distribution_is_true():
     values = list(range(1, 1235))
-    shown = steps(values)
+    shown = ranked(values, 400)
     # The share at or below the i-th step is at least i/m, and that of anything smaller is less.
     assert all(
         (value - 1) / len(values) < (index + 1) / len(shown) <= value / len(values)
@@ -54,7 +54,7 @@ def test_a_short_time_line_is_shown_whole():
 
 
 def test_the_plot_knows_limit_and_percentiles(runs):
-    data = plot_data(runs.scenario("passed"))
+    data = plot_data(runs.scenario("passed"))["distributions"]["latency"]
     assert ([mark["label"] for mark in data["marks"]], data["limits"]) == (
         ["p50", "p95", "p99"],
         [{"label": "limit p95", "x": 150.0}],
@@ -75,4 +75,16 @@ def test_the_other_arm_is_compared_with_where_there_is_one(runs):
 
 
 def test_a_scenario_without_requests_has_nothing_to_draw(runs):
-    assert plot_data(runs.scenario("silent"))["now"] == []
+    assert plot_data(runs.scenario("silent")) == {"distributions": {}, "lines": []}
+
+
+def test_every_kind_of_waiting_has_a_distribution(runs):
+    distributions = plot_data(runs.scenario("passed"))["distributions"]
+    assert list(distributions) == ["latency", "ttft", "itl"]
+    assert distributions["ttft"]["limits"] == []
+
+
+def test_the_warm_up_stands_before_the_first_request(runs):
+    scenario = runs.judged(runs.measured(warmup_latency_s=(0.9, 0.4, 0.2)))
+    line = next(line for line in plot_data(scenario)["lines"] if line["label"] == "warm-up")
+    assert (line["x"], line["y"]) == ([-2, -1, 0], [900, 400, 200])

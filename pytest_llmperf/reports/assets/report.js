@@ -94,9 +94,9 @@
       }), joined(lines), place);
     },
     time(place, data) {
-      const names = ["now", "second"];
-      const series = data.lines.map((line, index) => ({
-        label: line.label === "ttft" ? "TTFT" : line.label, stroke: colour(names[index]), width: 1, spanGaps: true,
+      const names = { latency: "now", ttft: "second", "warm-up": "before" };
+      const series = data.lines.map((line) => ({
+        label: line.label === "ttft" ? "TTFT" : line.label, stroke: colour(names[line.label]), width: 1, spanGaps: true,
         points: { show: line.x.length <= 200, size: 4 }, value: (_, value) => short(value),
       }));
       return new uPlot(options(place, series, {
@@ -109,7 +109,8 @@
 
   const draw = (place) => {
     drawn.get(place)?.destroy();
-    const data = plots[place.closest(".scenario").id];
+    const all = plots[place.closest(".scenario").id];
+    const data = place.dataset.metric ? all.distributions[place.dataset.metric] : all;
     const plot = drawings[place.dataset.plot](place, data);
     plot.hooks.setSelect = [() => { plot.zoomed = true; }];
     plot.over.addEventListener("dblclick", () => { plot.zoomed = false; });
