@@ -39,12 +39,16 @@ class Delivery:
         "_at",
         "_drip_left",
         "_flat_gap",
+        "_next_ns",
         "_timers",
         "_watcher",
         "abandoned",
         "call",
+        "held",
         "made",
+        "paused",
         "plan",
+        "prefill_ns",
         "stolen_ns",
         "timing",
         "tokens",
@@ -65,11 +69,15 @@ class Delivery:
         self.made = made  #: None: a recorded answer
         self.abandoned = False  #: it ended before its end
         self.timing = Timing(arrived_ns=call.arrived_ns, started_ns=call.arrived_ns)
-        self.tokens = tokens  #: that it holds in the engine's cache
+        self.tokens = tokens  #: of the prompt
+        self.prefill_ns = 0.0  #: for each of them
+        self.held = 0  #: for the engine: tokens in its cache now
+        self.paused = False  #: preempted: the engine will let it go on
         self.stolen_ns = 0  #: for the engine: time that others' prefill had taken when last asked
         self._timers = timers
         self._watcher = watcher
         self._at = 0
+        self._next_ns = 0  # when the next step is due; a timer that says otherwise is out of date
         # with neither an engine nor a fault to ask, gaps are summed without a call
         self._flat_gap = (
             plan.gaps if watcher is None and isinstance(plan.gaps, int) and not plan.extra_ns else None
@@ -91,10 +99,25 @@ class Delivery:
             due = self._whole_due
         elif self._flat_gap == 0 and plan.end_after is None:
             plan.parts = [b"".join(plan.parts)]  # they are all due at once
+        self._next_ns = first_ns
         if first_ns <= perf_counter_ns():
             due(first_ns)
         else:
             self._timers.at(first_ns, due)
+
+    def pause(self) -> None:
+        """Stop where it is: the engine needs its room in the cache."""
+        self.paused = True
+        self._next_ns = 0
+
+    def resume(self, now_ns: int) -> None:
+        """Go on: what it held in the cache is computed again first."""
+        self.paused = False
+        if not self.timing.first_ns:
+            self.start(now_ns)
+            return
+        self._next_ns = now_ns + round(self.prefill_ns * (self.tokens + self._at))
+        self._timers.at(self._next_ns, self._due)
 
     def begin(self) -> None:
         """Send what leaves before the first token: the head of a stream, and parts that come early."""
@@ -111,7 +134,7 @@ class Delivery:
 
     def _due(self, deadline_ns: int) -> None:
         call, plan, at = self.call, self.plan, self._at
-        if call.done:
+        if call.done or deadline_ns != self._next_ns:
             return
         parts = plan.parts
         count = len(parts)
@@ -128,11 +151,8 @@ class Delivery:
                 break
             flat = self._flat_gap
             deadline_ns += self._gap(at) if flat is None else flat
-            if deadline_ns > perf_counter_ns():
-                self._at = at
-                self._timers.at(deadline_ns, self._due)
-                if data:
-                    self._send(data)
+            if self.paused or deadline_ns > perf_counter_ns():
+                self._wait(at, deadline_ns, data)
                 return
             data += parts[at]
         self._at = at
@@ -143,6 +163,15 @@ class Delivery:
             self._cut()
             return
         self._finish(data)
+
+    def _wait(self, at: int, deadline_ns: int, data: bytes) -> None:
+        """Send *data*; step *at* follows at its deadline, or when the engine says so."""
+        self._at = at
+        if not self.paused:
+            self._next_ns = deadline_ns
+            self._timers.at(deadline_ns, self._due)
+        if data:
+            self._send(data)
 
     def _whole_due(self, deadline_ns: int) -> None:
         if not self.call.done:

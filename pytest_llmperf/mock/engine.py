@@ -1,15 +1,17 @@
 """A model of an inference engine: places, a queue, batches that slow down, a cache of prefixes.
 
 What it keeps of a real one: at most so many sequences run, the others wait in order; decoding
-slows with the size of the batch; a prefill holds up everybody who is decoding; sequences need
-room in the cache until they end; prompts that begin alike are not computed twice. What it leaves
-out: preemption and chunked prefill.
+slows with the size of the batch; a prefill holds up everybody who is decoding, at once or in chunks;
+sequences need room in the cache, more with every token, and when there is none left the newest one
+is preempted and computed again later; prompts that begin alike are not computed twice. What it
+leaves out: speculative decoding, and the blocks that running sequences share.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from math import ceil
 from time import perf_counter_ns
 from typing import Any
 from zlib import crc32
@@ -29,11 +31,12 @@ class Capacity:
     slowdown: float = 0.0  #: share by which each other running sequence lengthens a decoding step
     prefill_steals: bool = True  #: a prefill delays the next token of all who are decoding
     kv_tokens: int | None = None  #: room in the cache, for prompts and answers
+    chunk: int | None = None  #: prompt tokens computed in one step beside decoding; None: all at once
     prefix_cache: bool = False
     block: int = 16  #: tokens in one block of the cache
 
 
-_KEYS = ("running", "waiting", "slowdown", "prefill_steals", "kv_tokens", "prefix_cache", "block")
+_KEYS = ("running", "waiting", "slowdown", "prefill_steals", "kv_tokens", "chunk", "prefix_cache", "block")
 
 
 def parse_capacity(section: Any, *, where: str) -> Capacity:
@@ -45,6 +48,7 @@ def parse_capacity(section: Any, *, where: str) -> Capacity:
         slowdown=fields.number("slowdown", 0.0, high=10.0),
         prefill_steals=fields.flag("prefill_steals", default=True),
         kv_tokens=fields.whole("kv_tokens", 1, low=1) if "kv_tokens" in fields else None,
+        chunk=fields.whole("chunk", 1, low=1) if "chunk" in fields else None,
         prefix_cache=fields.flag("prefix_cache"),
         block=fields.whole("block", 16, low=1, high=4096),
     )
@@ -62,13 +66,14 @@ class Engine:
         "capacity",
         "hits",
         "kv_used",
+        "preemptions",
         "queries",
         "rejected",
     )
 
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity
-        self._running: set[Delivery] = set()
+        self._running: dict[Delivery, None] = {}  # oldest first
         self._waiting: deque[Delivery] = deque()
         self._cached: OrderedDict[int, None] = OrderedDict()  # blocks, least recently used first
         self._stolen_ns = 0
@@ -77,6 +82,7 @@ class Engine:
         self.queries = 0  #: prompt tokens that were looked up in the prefix cache
         self.hits = 0  #: of them, found
         self.rejected = 0
+        self.preemptions = 0  #: sequences that had to give up their room in the cache
 
     @property
     def running(self) -> int:
@@ -101,7 +107,7 @@ class Engine:
 
     def submit(self, delivery: Delivery) -> None:
         """Run *delivery* now or as soon as there is a place."""
-        if self._waiting or not self._fits(delivery.tokens):
+        if self._waiting or not self._fits(self._needed(delivery)):
             self._waiting.append(delivery)
         else:
             self._admit(delivery, delivery.call.arrived_ns)
@@ -134,14 +140,20 @@ class Engine:
 
     def pace(self, delivery: Delivery, gap_ns: int) -> int:
         """The gap before *delivery*'s next token under the load of this moment."""
-        stolen_ns, delivery.stolen_ns = self._stolen_ns - delivery.stolen_ns, self._stolen_ns
-        return round(gap_ns * (1 + self.capacity.slowdown * (len(self._running) - 1))) + stolen_ns
+        stolen_ns = self._stolen_ns - delivery.stolen_ns
+        if self.capacity.chunk is not None:
+            stolen_ns = min(stolen_ns, round(self.capacity.chunk * delivery.prefill_ns))
+        delivery.stolen_ns += stolen_ns
+        delivery.held += 1
+        self.kv_used += 1
+        self._make_room()
+        return self._step_ns(gap_ns) + stolen_ns
 
     def ended(self, delivery: Delivery) -> None:
         """*delivery* gives its place to whoever waits."""
         if delivery in self._running:
-            self._running.remove(delivery)
-            self.kv_used -= delivery.tokens
+            del self._running[delivery]
+            self.kv_used -= delivery.held
         else:
             try:
                 self._waiting.remove(delivery)
@@ -151,17 +163,47 @@ class Engine:
             return
         self._admitting = True
         now_ns = perf_counter_ns()
-        while self._waiting and self._fits(self._waiting[0].tokens):
+        while self._waiting and self._fits(self._needed(self._waiting[0])):
             self._admit(self._waiting.popleft(), now_ns)
         self._admitting = False
 
     def _admit(self, delivery: Delivery, now_ns: int) -> None:
-        self._running.add(delivery)
-        self.kv_used += delivery.tokens
+        others = len(self._running)
+        self._running[delivery] = None
+        delivery.held = self._needed(delivery)
+        self.kv_used += delivery.held
+        prefill_ns = delivery.timing.prefilled_ns
+        if delivery.paused:
+            prefill_ns = round(delivery.prefill_ns * delivery.held)
         if self.capacity.prefill_steals:
-            self._stolen_ns += delivery.timing.prefilled_ns
+            self._stolen_ns += prefill_ns
         delivery.stolen_ns = self._stolen_ns
+        if delivery.paused:
+            delivery.resume(now_ns)
+            return
+        chunk_ns = (self.capacity.chunk or 0) * delivery.prefill_ns
+        gaps = delivery.plan.gaps
+        if others and chunk_ns and isinstance(gaps, int):  # between two chunks the others decode
+            delivery.plan.ttft_ns += (ceil(prefill_ns / chunk_ns) - 1) * self._step_ns(gaps)
         delivery.start(now_ns)
+
+    def _make_room(self) -> None:
+        """Preempt the newest sequences until the others fit; the oldest one always goes on."""
+        limit = self.capacity.kv_tokens
+        while limit is not None and self.kv_used > limit and len(self._running) > 1:
+            newest = next(reversed(self._running))
+            del self._running[newest]
+            self.kv_used -= newest.held
+            self.preemptions += 1
+            newest.pause()
+            self._waiting.appendleft(newest)
+
+    def _step_ns(self, gap_ns: int) -> int:
+        """A decoding step of this batch."""
+        return round(gap_ns * (1 + self.capacity.slowdown * (len(self._running) - 1)))
+
+    def _needed(self, delivery: Delivery) -> int:
+        return delivery.tokens + delivery.step + 1  # the token that is computed next needs room too
 
     def _fits(self, tokens: int) -> bool:
         capacity = self.capacity

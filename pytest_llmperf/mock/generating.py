@@ -198,8 +198,7 @@ class Generating:
             call.fault = fault
             if played_instead(self._server, call, fault):
                 return
-        tokens = ask.prompt_tokens + min(ask.max_tokens, 256)
-        if not self._server.plain_engine and state.engine.full(tokens):
+        if not self._server.plain_engine and state.engine.full(ask.prompt_tokens + 1):
             state.engine.rejected += 1
             text = "The engine is overloaded: the waiting queue is full."
             refused = Refusal(status=503, message=text, type="ServiceUnavailableError", shape="overloaded")
@@ -260,10 +259,10 @@ class Generating:
         if call.fault is not None and call.fault.kind in FAULTS:
             FAULTS[call.fault.kind](plan, call.fault)
         engine = None if self._server.plain_engine else state.engine
-        tokens = made.ask.prompt_tokens + made.completion_tokens
         call.delivery = delivery = Delivery(
-            call, plan, timers=self._server.timers, watcher=engine, made=made, tokens=tokens
+            call, plan, timers=self._server.timers, watcher=engine, made=made, tokens=made.ask.prompt_tokens
         )
+        delivery.prefill_ns = latency.prefill_s * 1e9
         delivery.timing.prefilled_ns, delivery.timing.cold_ns = prefill_ns, cold_ns
         if plan.stream and (plan.ttft_ns or plan.extra_ns or plan.early):
             delivery.begin()

@@ -191,6 +191,7 @@ class Metrics:
         queries: int,
         hits: int,
         rejected: int,
+        preemptions: int,
     ) -> bytes:
         """The whole page."""
         self._fold()
@@ -220,7 +221,11 @@ class Metrics:
             "Prefix cache hits, in terms of number of cached tokens.",
             [(labels, hits)],
         )
-        counter("vllm:num_preemptions", "Cumulative number of preemption from the engine.", [(labels, 0)])
+        counter(
+            "vllm:num_preemptions",
+            "Cumulative number of preemption from the engine.",
+            [(labels, preemptions)],
+        )
         counter(
             "vllm:prompt_tokens", "Number of prefill tokens processed.", [(labels, self._tokens["prompt"])]
         )

@@ -66,6 +66,7 @@ class Telling:
             queries=engine.queries,
             hits=engine.hits,
             rejected=engine.rejected,
+            preemptions=engine.preemptions,
         )
         self._server.send(call, 200, body, content_type=b"text/plain; version=1.0.0; charset=utf-8")
 

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
+
+from pytest_llmperf.mock.delivery import Delivery
+from pytest_llmperf.mock.engine import Capacity, Engine
+from pytest_llmperf.mock.plan import Plan
 
 TEXT = "a b c d e f g h i"  # ten tokens with the end
 
@@ -30,6 +37,11 @@ def engine(start, latency=None, **capacity):
         replies=[{"regex": "", "text": TEXT}],
         capacity=capacity,
     )
+
+
+def said(answer):
+    events = [event for event in answer.events[:-1] if event["choices"]]
+    return "".join(event["choices"][0]["delta"].get("content") or "" for event in events)
 
 
 def spans(server):
@@ -86,21 +98,30 @@ def test_a_prefill_holds_up_those_who_decode(start, chat, ask):
     assert short.last_byte_s - short.arrived_s >= 0.09 + 0.1
 
 
-def test_littles_law_holds(start, chat):
-    """The mean number inside is the rate times the mean stay."""
-    server = engine(start, {"ttft": "5ms"}, running=4)
-    together(chat, server, 4, stream=True)
-    with ThreadPoolExecutor(12) as pool:
-        list(pool.map(lambda _: chat(server, stream=True), range(60)))
-    inside = [(start, end) for start, _, end in spans(server)]
-    begin, end = min(start for start, _ in inside), max(end for _, end in inside)
-    steps = sorted([(start, 1) for start, _ in inside] + [(end, -1) for _, end in inside])
-    area, present, before = 0.0, 0, begin
-    for at, change in steps:
-        area += present * (at - before)
-        present, before = present + change, at
-    stay = sum(end - start for start, end in inside) / len(inside)
-    assert area / (end - begin) == pytest.approx(len(inside) / (end - begin) * stay)
+def test_littles_law_holds(start, chat, ask):
+    """The queue's mean length, sampled, is the rate times the mean wait that the histogram tells."""
+    server = engine(start, {"ttft": "20ms", "itl": "0"}, running=2)
+    samples, over = [], threading.Event()
+
+    def sample():
+        while not over.is_set():
+            samples.append((time.perf_counter(), metrics(ask, server)["num_requests_waiting"]))
+            over.wait(0.002)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    began_s = time.perf_counter()
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda _: chat(server, stream=True), range(80)))
+    took_s = time.perf_counter() - began_s
+    over.set()
+    sampler.join()
+    pairs = pairwise([*samples, (began_s + took_s, 0.0)])
+    waiting = sum(length * (later - at) for (at, length), (later, _) in pairs) / took_s
+    found = metrics(ask, server)
+    assert found["request_queue_time_seconds_count"] == 80
+    assert waiting == pytest.approx(found["request_queue_time_seconds_sum"] / took_s, rel=0.25)
+    assert waiting > 2
 
 
 def test_throughput_stops_growing_at_the_places_of_the_engine(start, chat):
@@ -118,12 +139,96 @@ def test_throughput_stops_growing_at_the_places_of_the_engine(start, chat):
     assert twelve <= 4 / 0.020
 
 
-def test_the_cache_limits_who_runs_together(start, chat, ask):
+def test_prompts_that_do_not_fit_the_cache_wait(start, chat, ask):
     server = engine(start, kv_tokens=30)
-    together(chat, server, 4, stream=True)  # 12 tokens each: two at a time
+    together(chat, server, 4, text="x" * 52, stream=True)  # a prompt of 13 tokens: two at a time
     by_first = sorted(spans(server), key=lambda span: span[1])
-    assert by_first[2][1] >= by_first[0][2]
+    assert by_first[2][1] >= by_first[0][1] + 0.02
     assert metrics(ask, server)["kv_cache_usage_perc"] == 0
+
+
+def test_without_room_for_another_token_the_newest_sequence_is_preempted(start, chat, ask):
+    server = engine(start, {"ttft": "20ms", "itl": "5ms"}, kv_tokens=24)
+    answers = together(chat, server, 3, text="x" * 16, stream=True)  # 5 + 5 + 5 at first, 3 x 14 in the end
+    assert {said(answer) for answer in answers} == {TEXT}
+    found = metrics(ask, server)
+    assert found["num_preemptions_total"] >= 1
+    assert found["kv_cache_usage_perc"] == found["num_requests_running"] == found["num_requests_waiting"] == 0
+    decoding = sorted(last - first for _, first, last in spans(server))
+    assert decoding[0] < decoding[-1] - 0.01  # one ran through, one had to wait in the middle
+
+
+def test_with_room_for_all_nobody_is_preempted(start, chat, ask):
+    server = engine(start, kv_tokens=24 * 3)
+    together(chat, server, 3, text="x" * 16, stream=True)
+    assert metrics(ask, server)["num_preemptions_total"] == 0
+
+
+def test_a_preempted_sequence_computes_again_what_it_held(start, chat, ask):
+    server = engine(start, {"ttft": "0", "itl": "5ms", "prefill": "2ms"}, kv_tokens=24, prefill_steals=False)
+    together(chat, server, 2, text="x" * 40, stream=True)  # 11 + 11, 40 in the end
+    decoding = sorted(last - first for _, first, last in spans(server))
+    assert metrics(ask, server)["num_preemptions_total"] >= 1
+    assert decoding[-1] >= 9 * 0.005 + 11 * 0.002
+
+
+class Waiting:
+    """Timers that never fire, and a call that nobody made."""
+
+    arrived_ns = 0
+    done = False
+
+    def at(self, *_):
+        pass
+
+
+def sequence(prompt, prefill_ns=1000):
+    plan = Plan(head=b"", parts=[b""] * 100, stream=True, ttft_ns=10**15, gaps=10_000)
+    one = Delivery(Waiting(), plan, timers=Waiting(), watcher=None, tokens=prompt)
+    one.prefill_ns, one.timing.prefilled_ns = prefill_ns, prompt * prefill_ns
+    return one
+
+
+@pytest.mark.parametrize(
+    ("chunk", "gaps"),
+    [
+        (None, [70_000, 10_000, 10_000, 10_000]),
+        (20, [30_000, 30_000, 30_000, 10_000]),
+        (25, [35_000, 35_000, 20_000, 10_000]),
+    ],
+)
+def test_chunked_prefill_spreads_what_it_takes_over_many_steps(chunk, gaps):
+    """Sixty tokens of prompt take 60 us from a sequence that decodes: in one gap, or in several."""
+    engine = Engine(Capacity(chunk=chunk))
+    decoding = sequence(1)
+    engine.submit(decoding)
+    engine.submit(sequence(60))
+    assert [engine.pace(decoding, 10_000) for _ in gaps] == gaps
+
+
+def test_the_oldest_sequence_is_never_preempted():
+    engine = Engine(Capacity(kv_tokens=20))
+    old, middle, new = (sequence(4) for _ in range(3))
+    for one in (old, middle, new):
+        engine.submit(one)
+    for _ in range(40):
+        engine.pace(old, 1)
+    assert (old.paused, middle.paused, new.paused) == (False, True, True)
+    assert (engine.preemptions, engine.running, engine.waiting) == (2, 1, 2)
+    engine.ended(old)
+    assert (middle.paused, new.paused, engine.kv_used) == (False, False, 10)
+
+
+def test_a_prompt_in_chunks_waits_for_the_others_between_them(start, chat, ask):
+    server = engine(start, {"ttft": "0", "itl": "10ms", "prefill": "1ms"}, running=8, chunk=10)
+    other = threading.Thread(target=chat, args=(server, "a"), kwargs={"stream": True})
+    other.start()
+    while metrics(ask, server)["num_requests_running"] < 1:
+        pass
+    chat(server, "x" * 160, stream=True)  # forty tokens in four chunks, three steps of the other between them
+    other.join()
+    long = max(server.requests, key=lambda request: len(request.body))
+    assert long.first_token_s - long.arrived_s >= 0.040 + 3 * 0.010
 
 
 def test_a_request_larger_than_the_cache_runs_alone(start, chat):
@@ -185,8 +290,6 @@ def test_metrics_show_who_runs_and_who_waits(start, chat, ask):
 
 
 def test_a_client_that_leaves_gives_its_place_back(start, chat, raw_exchange):
-    import socket
-
     server = engine(start, {"ttft": "5s"}, running=1)
     body = b'{"messages": [{"role": "user", "content": "a"}]}'
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
