@@ -114,6 +114,6 @@ def test_items_of_one_scenario_are_pooled_by_peak_and_by_weighted_mean():
 def test_a_pooled_scenario_has_the_resources_of_its_items():
     parts = [
         Measurement(scenario="s", name="s", resources=used("rss_mb", mean=peak, peak=peak))
-        for peak in (100.0, 300.0)
+        for peak in (100.0, 300.0, 200.0)
     ]
     assert pool(parts).resources.usage["rss_mb"].peak == 300.0

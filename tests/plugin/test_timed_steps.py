@@ -105,6 +105,23 @@ def test_an_error_that_was_wrapped_on_its_way_is_still_the_step_s(project):
     assert scenario["proportions"]["pass_rate"] == {"successes": 2, "trials": 2}
 
 
+def test_of_several_errors_all_have_to_be_of_steps(project):
+    project.test(
+        """
+        @llm_slo(success_rate=0.0, iterations=1, max_iterations=1, warmup=0, gate=[])
+        def test_jobs(llm_timer):
+            errors = [AssertionError("wrong answer")]
+            try:
+                with llm_timer("job"):
+                    raise OSError("refused")
+            except OSError as error:
+                errors.append(error)
+            raise ExceptionGroup("both", errors)
+        """
+    )
+    assert project.run().scenario()["proportions"]["pass_rate"] == {"successes": 0, "trials": 1}
+
+
 def test_an_assertion_outside_a_step_counts_against_the_iteration(project):
     project.test(
         """
