@@ -226,7 +226,10 @@ def _resolved(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     reference = value.get("$ref", "")
     if not reference.startswith("#/$defs/"):
         return value
-    return {**schema["$defs"][reference.removeprefix("#/$defs/")], **value}
+    target: Any = schema
+    for part in reference.removeprefix("#/").split("/"):
+        target = target[part]
+    return {**target, **value}
 
 
 def _list(words: Iterable[object]) -> str:
