@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 READMES = sorted(ROOT.glob("examples/*/README.md"))
 TRIES = 3  # times are real, and a machine that somebody else keeps busy can break a limit
 COMMAND = re.compile(
-    r"^```console\n\$ (?P<command>pytest .*)\n(?P<output>(?:(?!\$ |```).*\n)+)```", re.MULTILINE
+    r"^```console\n\$ (?P<command>(?:pytest|llmperf) .*)\n(?P<output>(?:(?!\$ |```).*\n)+)```", re.MULTILINE
 )
 
 
