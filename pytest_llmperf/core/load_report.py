@@ -1,0 +1,61 @@
+"""What is known of a run under load besides its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pytest_llmperf.core.health import MISSING_SHARE, Health, saturation, worst
+from pytest_llmperf.core.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport:
+    """How a profile was carried out."""
+
+    profile: str  #: in words, as in the baseline's facts
+    processes: int = 1
+    planned: int | None = None  #: arrivals of the schedule; None in a closed loop
+    started: int = 0  #: iterations, measured ones
+    dropped: int = 0  #: arrivals for which too many iterations were under way
+    interrupted: int = 0  #: iterations still under way when the time to finish was over; not in the samples
+    peak: int = 0  #: the most iterations at once
+    lost: int = 0  #: processes whose share is missing
+    loose: int = 0  #: requests from threads of the test's own: counted for the scenario, for no iteration
+    aborted: bool = False  #: ended by ``abort_on``
+    health: Health = Health()
+    timeline: Timeline = Timeline()
+
+    def doubts(self, typical_s: float | None) -> Iterator[str]:
+        """Why times and rates may not be the server's; nothing when they are."""
+        if self.lost:
+            yield f"the share of {self.lost} of {self.processes} processes is lost"
+        if self.planned and self.dropped > MISSING_SHARE * self.planned:
+            yield (
+                f"{self.dropped} of {self.planned} arrivals were dropped, with {self.peak} iterations "
+                "under way: raise max_concurrency, or the server cannot bear this rate"
+            )
+        if self.interrupted > MISSING_SHARE * self.started:
+            yield (
+                f"{self.interrupted} of {self.started} iterations were still under way at the end: "
+                "raise graceful_stop, or the slowest requests are missing"
+            )
+        yield from saturation(self.health, typical_s=typical_s)
+
+
+def merge(parts: Sequence[LoadReport], *, processes: int) -> LoadReport:
+    """The report of several processes that shared one profile; those without one are lost."""
+    planned = [part.planned for part in parts if part.planned is not None]
+    return LoadReport(
+        profile=parts[0].profile,
+        processes=processes,
+        planned=sum(planned) if planned else None,
+        started=sum(part.started for part in parts),
+        dropped=sum(part.dropped for part in parts),
+        interrupted=sum(part.interrupted for part in parts),
+        peak=sum(part.peak for part in parts),
+        lost=processes - len(parts),
+        loose=sum(part.loose for part in parts),
+        aborted=any(part.aborted for part in parts),
+        health=worst([part.health for part in parts]),
+    )
