@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -29,11 +31,32 @@ class Arm(StrEnum):
     CANDIDATE = "candidate"  #: what the session measures anyway
 
 
+_ARM: ContextVar[Arm | None] = ContextVar("pytest_llmperf_arm", default=None)
+
+
 @dataclass
 class Switch:
-    """Which arm the fixtures of an item talk to right now."""
+    """Which arm the fixtures of an item talk to right now.
 
-    arm: Arm = Arm.CANDIDATE
+    One for all threads and tasks where iterations come one after another; `during` is for this context
+    only, where many run at once.
+    """
+
+    everywhere: Arm = Arm.CANDIDATE
+
+    @property
+    def arm(self) -> Arm:
+        """The arm of the running context."""
+        return _ARM.get() or self.everywhere
+
+    @contextmanager
+    def during(self, arm: Arm) -> Iterator[None]:
+        """Talk to *arm* in the block, in this context."""
+        token = _ARM.set(arm)
+        try:
+            yield
+        finally:
+            _ARM.reset(token)
 
 
 @dataclass

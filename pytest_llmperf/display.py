@@ -50,6 +50,15 @@ class Progress:
         rate = done / (now_s - self._started_s)
         self._write(f" {self._name} {done}/{size}, {rate:.1f}/s, {show_duration((size - done) / rate)} left")
 
+    def show_load(self, done: int, *, passed_s: float, running: int, left_s: float | None) -> None:
+        """Show a load run: iterations that ended, those under way, and the time that is left."""
+        now_s = time.monotonic()
+        if now_s - self._shown_s < _EVERY_S:
+            return
+        self._shown_s = now_s
+        left = "" if left_s is None else f", {show_duration(left_s)} left"
+        self._write(f" {self._name} {done} done, {done / passed_s:.1f}/s, {running} running{left}")
+
     def clear(self) -> None:
         """Take the line away, if it was ever there."""
         if self._shown_s > self._started_s:

@@ -30,6 +30,11 @@ def sentence(items: Sequence[pytest.Item], rig: Rig) -> str:
             slo = slo_of(item, rig.aimed(setup_of(item)))
         except LlmPerfUsageError:
             continue  # a mark from a pytest.param or a hook that cannot be read: the test itself will say so
+        if slo.load is not None:
+            each_s = _iteration_s(slo, rig, slo.scenario or node_id(item))
+            load_s = slo.load.length_s(each_s) + each_s * slo.warmup
+            about_s, most_s = about_s + load_s, most_s + load_s
+            continue
         each_s = arms * _iteration_s(slo, rig, slo.scenario or node_id(item))
         about_s += each_s * (slo.warmup + slo.iterations)
         most_s += each_s * (slo.warmup + (slo.iterations if slo.scenario else slo.max_iterations))

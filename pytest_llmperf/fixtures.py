@@ -100,7 +100,7 @@ def llm_tokens(request: pytest.FixtureRequest) -> TokenCounter:
 @pytest.fixture
 def llm_timer(request: pytest.FixtureRequest) -> Timer:
     """Times anything: each run of a block or a function under it is a sample, with limits and a baseline."""
-    from pytest_llmperf.repetition import counted_by_a_request, counts_for_a_step
+    from pytest_llmperf.ending import counted_by_a_request, counts_for_a_step
     from pytest_llmperf.scenario import log_of
     from pytest_llmperf.timer import Timer
 

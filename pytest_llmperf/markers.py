@@ -13,9 +13,9 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from pytest_llmperf.slo_arguments import SloArguments
+    from pytest_llmperf.slo_arguments import LoadArguments, SloArguments
 
-NAME = "llm_slo"
+NAME, LOAD = "llm_slo", "llm_load"
 
 #: For ``pytest --markers``.
 HELP = (
@@ -29,37 +29,60 @@ HELP = (
 )
 
 
+#: The same, of the other marker.
+LOAD_HELP = (
+    "llm_load(users=50, duration='30s'): run this test under a load profile instead of again and again. "
+    "users, duration | users, spawn_rate, duration | users, iterations | users, shared_iterations | "
+    "rate, duration, arrivals | stages=[('30s', 10), ('1m', 50)] | replay='arrivals.txt'; and think_time, "
+    "max_concurrency, graceful_stop, abort_on, mix, weight."
+)
+
+
 def llm_slo(**arguments: Unpack[SloArguments]) -> pytest.MarkDecorator:
     """The same as ``pytest.mark.llm_slo``, with arguments that editors and type checkers know."""
     return pytest.mark.llm_slo(**arguments)
 
 
+def llm_load(**arguments: Unpack[LoadArguments]) -> pytest.MarkDecorator:
+    """The same as ``pytest.mark.llm_load``, with arguments that editors and type checkers know.
+
+    A test that carries it is a scenario, with or without ``llm_slo``.
+    """
+    return pytest.mark.llm_load(**arguments)
+
+
+def is_marked(item: pytest.Item) -> bool:
+    """Whether *item* carries one of the markers."""
+    return any(item.get_closest_marker(name) is not None for name in (NAME, LOAD))
+
+
 def is_scenario(item: pytest.Item) -> bool:
-    """Whether *item* carries the marker and can be repeated."""
-    return isinstance(item, pytest.Function) and item.get_closest_marker(NAME) is not None
+    """Whether *item* carries one of the markers and can be repeated."""
+    return isinstance(item, pytest.Function) and is_marked(item)
 
 
-def marks_of(definition: pytest.Item) -> list[tuple[Mapping[str, Any], str]]:
-    """Arguments of each mark on a test, outermost first, with the place for error texts.
+def marks_of(definition: pytest.Item, name: str = NAME) -> list[tuple[Mapping[str, Any], str]]:
+    """Arguments of each mark *name* on a test, outermost first, with the place for error texts.
 
     Raises LlmPerfUsageError for positional arguments.
     """
     marks = []
-    for mark in reversed(_closest_first(definition)):
-        where = f"{_place(definition)}  @llm_slo"
+    for mark in reversed(_closest_first(definition, name)):
+        where = f"{_place(definition)}  @{name}"
         if mark.args:
+            example = "p95_ms=150" if name == NAME else "users=50, duration='30s'"
             raise LlmPerfUsageError(
-                f"{where}  takes named arguments only, such as p95_ms=150, not {mark.args[0]!r}."
+                f"{where}  takes named arguments only, such as {example}, not {mark.args[0]!r}."
             )
         marks.append((mark.kwargs, where))
     return marks
 
 
-def _closest_first(definition: pytest.Item) -> list[pytest.Mark]:
+def _closest_first(definition: pytest.Item, name: str) -> list[pytest.Mark]:
     """The marks on a test; those of its own pytest.param first, which pytest has behind the function's."""
     callspec = getattr(definition, "callspec", None)
-    own = [] if callspec is None else [mark for mark in callspec.marks if mark.name == NAME]
-    return [*own, *(mark for mark in definition.iter_markers(NAME) if not any(mark is one for one in own))]
+    own = [] if callspec is None else [mark for mark in callspec.marks if mark.name == name]
+    return [*own, *(mark for mark in definition.iter_markers(name) if not any(mark is one for one in own))]
 
 
 def node_id(item: pytest.Item) -> str:

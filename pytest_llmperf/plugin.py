@@ -22,6 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """The marker, and the options resolved once."""
     config.addinivalue_line("markers", markers.HELP)
+    config.addinivalue_line("markers", markers.LOAD_HELP)
     sharing.start(config, options.resolve(config))
     if not sharing.is_worker(config):
         config.pluginmanager.register(Controller(config), "llmperf-controller")
@@ -31,14 +32,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A scenario runs on every set-up; a wrong marker or slo.yaml is a collection error of the test."""
     definition = metafunc.definition
-    if definition.get_closest_marker(markers.NAME) is None:
+    if not markers.is_marked(definition):
         return
     try:
+        loads = markers.marks_of(definition, markers.LOAD)
         setups = sharing.run_on_every_setup(metafunc)
         for setup in setups:
             rig = sharing.rig_of(metafunc.config).aimed(setup)
-            slo = rig.slo(definition.nodeid, markers.marks_of(definition))
+            slo = rig.slo(definition.nodeid, markers.marks_of(definition), loads)
             markers.check_cases(definition, metafunc.function, slo.cases)
+            if slo.load is not None:
+                rig.rhythm(slo.load, directory=definition.path.parent)
     except LlmPerfUsageError as error:
         message = str(error)
     else:
@@ -67,6 +71,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         sharing.give_up(session, str(error))
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Under a load profile a coroutine is run many times, in the event loop of whoever runs coroutines."""
+    if not markers.is_scenario(item):
+        return (yield)
+    from pytest_llmperf.scenario import many_at_once
+
+    with many_at_once(item, sharing.rig_for(item)):
+        return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """A scenario's body is repeated, and judged."""
@@ -82,7 +97,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """The measurement rides on the test's own report, as text that every transport can carry."""
     report = yield
-    if item.get_closest_marker(markers.NAME) is not None:
+    if markers.is_marked(item):
         sharing.attach(report, item)
     return report
 

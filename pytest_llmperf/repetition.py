@@ -6,12 +6,11 @@ import asyncio
 import functools
 import inspect
 import time
-import unittest
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -22,7 +21,6 @@ from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.breakdown import explanation
 from pytest_llmperf.core.cache import CacheMode, cache_remark
 from pytest_llmperf.core.cache_saving import savings
-from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.core.explain import failure_text
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.judge import judge, quick
@@ -35,7 +33,8 @@ from pytest_llmperf.core.server_view import joined
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Verdict
 from pytest_llmperf.display import Progress
-from pytest_llmperf.iteration_log import IterationLog, Taken
+from pytest_llmperf.ending import UNREACHABLE, cause_of, ends_quietly, is_result, one_line
+from pytest_llmperf.iteration_log import IterationLog
 from pytest_llmperf.options import GateMode
 from pytest_llmperf.probes.sampler import Sampler
 from pytest_llmperf.rig import Rig
@@ -44,7 +43,6 @@ from pytest_llmperf.server_watch import ServerWatch
 
 #: Iterations in a row, ended by a server that cannot be reached, after which it counts as gone.
 GONE_AFTER = 5
-_UNREACHABLE = {kind for kind in FailureKind if kind.value.startswith(("connect", "dns", "tls", "timeout"))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +52,19 @@ class _Step:
     measured: bool
     arm: Arm
     arguments: Mapping[str, Any]
+
+
+class Loaded(Protocol):
+    """The samples of many iterations at once, see `loading`."""
+
+    def measured(self, arm: Arm) -> Measurement:
+        """What was measured of *arm* so far."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many iterations ended."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -81,6 +92,7 @@ class Repetition:
     verdict: Verdict | None = None
     stopped: str = ""
     _warm: set[str] = field(default_factory=set)  #: cases whose prompts the server has seen
+    loaded: Loaded | None = None  #: where the samples are, under a load profile
     _gone: int = 0  #: iterations in a row that an unreachable server ended
 
     def body(self, original: Callable[..., Any], *, claimed: bool) -> Callable[..., Any]:
@@ -111,8 +123,9 @@ class Repetition:
                     with _Running(self, step):
                         original(**{**arguments, **step.arguments})
             finally:
-                self._close()  # where pytest-asyncio made the body synchronous, its loop runs once more
-            self._conclude()
+                # Where pytest-asyncio made the body synchronous, its loop runs once more.
+                self.close_clients()
+            self.conclude()
 
         return repeating
 
@@ -125,13 +138,14 @@ class Repetition:
                     with _Running(self, step):
                         await original(**{**arguments, **step.arguments})
             finally:
-                self._close()
+                self.close_clients()
                 await asyncio.sleep(0)  # lets the transports close
-            self._conclude()
+            self.conclude()
 
         return repeating
 
-    def _close(self) -> None:
+    def close_clients(self) -> None:
+        """Close what fixtures opened in the running event loop."""
         for close in self.closers:
             close()
 
@@ -144,15 +158,15 @@ class Repetition:
 
     def _only_step(self) -> Iterator[_Step]:
         """The body once: the rounds of pytest-benchmark are what is judged."""
-        self._sample()
+        self.sample()
         yield self._step(measured=True)
         rounds = rounds_of(self.benchmark)
         if rounds or self.first_error is not None:
-            self.verdict = self._judge(0, (len(rounds),))
+            self.verdict = self.judge(0, (len(rounds),))
         else:
             self.verdict = Verdict(outcome=Outcome.FAILED, reason=SWITCHED_OFF)
 
-    def _sample(self) -> None:
+    def sample(self) -> None:
         """Resources are sampled from now on: what comes is measured."""
         if self.sampler is not None:
             self.sampler.begin()
@@ -168,7 +182,7 @@ class Repetition:
             yield from self._pair(rng, measured=False)
         self._gone = 0
         self.watch.begin()
-        self._sample()
+        self.sample()
         looks = self._looks()
         for look, size in enumerate(looks):
             while len(self.iterations) < size and not self.stopped:
@@ -176,7 +190,7 @@ class Repetition:
                 self._watch(size)
             if self.rig.out_of_time and look < len(looks) - 1 and not self.stopped:
                 self.stopped = "--llm-max-time is spent"
-            self.verdict = self._judge(look, (*looks[:look], size) if self.stopped else looks)
+            self.verdict = self.judge(look, (*looks[:look], size) if self.stopped else looks)
             if self.verdict.settled:
                 break
         self.watch.end()
@@ -238,8 +252,8 @@ class Repetition:
             if self.base is not None and step.measured:
                 self.base.iterations.append(iteration)
             return
-        cause = None if error is None else _cause(error)
-        unreachable = isinstance(cause, RequestFailed) and cause.failure.kind in _UNREACHABLE
+        cause = None if error is None else cause_of(error)
+        unreachable = isinstance(cause, RequestFailed) and cause.failure.kind in UNREACHABLE
         self._gone = self._gone + 1 if unreachable else 0
         if not step.measured:
             self.watch.aside += len(iteration.exchanges)
@@ -250,15 +264,10 @@ class Repetition:
         if own and self.first_error is None:
             self.first_error = error
 
-    def ends_quietly(self, error: BaseException, taken: Taken) -> bool:
-        """Whether *error* is counted by another metric than pass_rate, as part of what was *taken*."""
-        cause = _cause(error)
-        if isinstance(cause, RequestFailed):
-            return any(exchange.failure is not None for exchange in taken.exchanges)
-        if isinstance(cause, InvalidJson):
-            invalid = any(exchange.json_valid is False for exchange in taken.exchanges)
-            return self.slo.expected_json and invalid
-        return _comes_from(error, taken.errors)
+    @property
+    def count(self) -> int:
+        """How many measured iterations ended."""
+        return len(self.iterations) if self.loaded is None else self.loaded.count
 
     @property
     def measurement(self) -> Measurement:
@@ -266,7 +275,10 @@ class Repetition:
         base = (
             [] if self._held_against is None or self._held_against.missing else self._held_against.iterations
         )
-        measured = self._measured(self.iterations, in_pairs_with=base)
+        if self.loaded is None:
+            measured = self._measured(self.iterations, in_pairs_with=base)
+        else:
+            measured = self.loaded.measured(Arm.CANDIDATE)
         if rounds := () if self.benchmark is None else rounds_of(self.benchmark):
             measured = replace(
                 measured, iterations=len(rounds), series={**measured.series, series_name("latency"): rounds}
@@ -278,7 +290,7 @@ class Repetition:
             *server_story.remarks(measured, aside=self.watch.aside),
         ]
         if self.first_error is not None:
-            warnings.append(f"first failing iteration: {_one_line(self.first_error)}")
+            warnings.append(f"first failing iteration: {one_line(self.first_error)}")
         used = Resources() if self.sampler is None else self.sampler.taken
         return replace(
             measured,
@@ -313,6 +325,8 @@ class Repetition:
     @property
     def base_measurement(self) -> Measurement | None:
         """What was measured of the other arm so far."""
+        if self.base is not None and self.base.missing is None and self.loaded is not None:
+            return replace(self.loaded.measured(Arm.BASE), backend=self.base.label)
         if self.base is None or not self.base.iterations:
             return None
         measured = self._measured(self.base.iterations, in_pairs_with=self.iterations)
@@ -321,7 +335,8 @@ class Repetition:
     def _with_view(self, measured: Measurement, arm: Arm) -> Measurement:
         return replace(measured, server=joined(self.watch.views.get(arm), measured.server))
 
-    def _judge(self, look: int, looks: tuple[int, ...]) -> Verdict:
+    def judge(self, look: int, looks: tuple[int, ...]) -> Verdict:
+        """The verdict at one *look* of *looks*."""
         options, measurement = self.rig.options, self.measurement
         if self.slo.scenario is not None:
             # Judged when every item of it has been measured, at the end of the session.
@@ -344,7 +359,7 @@ class Repetition:
         verdict = self.verdict or Verdict(outcome=Outcome.FAILED, reason="measuring ended before a verdict")
         return Scenario(
             measurement=self.measurement,
-            slo=replace(self.slo, cases=None),
+            slo=replace(self.slo, cases=None, load=None),
             verdict=verdict,
             base=None if self._cold is not None else self.base_measurement,
             cold=self._cold,
@@ -363,7 +378,7 @@ class Repetition:
             self.iterations, in_pairs_with=[] if self.base is None else self.base.iterations
         )
 
-    def _conclude(self) -> None:
+    def conclude(self) -> None:
         """Fail the test when its verdict says so."""
         __tracebackhide__ = True
         result = self.result
@@ -393,7 +408,7 @@ class _Running:
 
     def __enter__(self) -> None:
         self._repetition.log.loose.take()
-        self._repetition.switch.arm = self._step.arm
+        self._repetition.switch.everywhere = self._step.arm
         self._own = self._scope.__enter__()
         self._started_s = time.perf_counter()
 
@@ -404,11 +419,11 @@ class _Running:
         repetition = self._repetition
         self._scope.__exit__(None, None, None)
         own = self._own.close()
-        if error is not None and not _is_result(error):
+        if error is not None and not is_result(error):
             return False
         loose = repetition.log.loose.take()  # no other iteration runs: what no context tells is this one's
         taken = own.and_also(loose)
-        quietly = error is not None and repetition.ends_quietly(error, taken)
+        quietly = error is not None and ends_quietly(error, taken, expected_json=repetition.slo.expected_json)
         iteration = Iteration(
             started_s=self._started_s,
             done_s=done_s,
@@ -416,52 +431,7 @@ class _Running:
             checks=taken.checks,
             steps=taken.steps,
             passed=None if quietly else error is None,
-            json_failed=error is not None and isinstance(_cause(error), InvalidJson) and not quietly,
+            json_failed=error is not None and isinstance(cause_of(error), InvalidJson) and not quietly,
         )
         repetition.end(iteration, error, self._step)
         return quietly or not repetition.stop_at_once
-
-
-def _is_result(error: BaseException) -> bool:
-    """Whether *error* says something about this iteration only; others end the item at once."""
-    if isinstance(error, (pytest.exit.Exception, unittest.SkipTest)):
-        return False
-    if isinstance(error, pytest.fail.Exception):
-        return not isinstance(error, pytest.xfail.Exception)  # which is a kind of failing
-    return isinstance(error, Exception)
-
-
-def counts_for_a_step(error: BaseException) -> bool:
-    """Whether *error* is a failure of the timed step that raises it; of others the test ends."""
-    return isinstance(error, asyncio.CancelledError) or _is_result(error)  # a timeout around it cancels
-
-
-def counted_by_a_request(error: BaseException) -> bool:
-    """Whether *error* comes from a failed request or an invalid reply."""
-    return _cause(error) is not None
-
-
-def _comes_from(error: BaseException, known: Sequence[BaseException]) -> bool:
-    """Whether *error* is one of *known*, or was raised because of one; of a group all of it."""
-    if any(error is one for one in known):
-        return True
-    if isinstance(error, BaseExceptionGroup):
-        return all(_comes_from(inner, known) for inner in error.exceptions)
-    inner = error.__cause__ or error.__context__
-    return inner is not None and _comes_from(inner, known)
-
-
-def _cause(error: BaseException) -> RequestFailed | InvalidJson | None:
-    """The failed request or the invalid reply that *error* comes from: its own, a cause, all of a group."""
-    if isinstance(error, (RequestFailed, InvalidJson)):
-        return error
-    if isinstance(error, BaseExceptionGroup):
-        causes = [_cause(inner) for inner in error.exceptions]
-        return causes[0] if None not in causes else None
-    inner = error.__cause__ or error.__context__
-    return None if inner is None else _cause(inner)
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text}"[:200]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,7 @@ from pytest_llmperf.cases import load_cases, shuffled
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.load import Load, build_load, merge_load, parse_load
 from pytest_llmperf.core.measurement import without_setup
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.core.slo import Slo, build, merged, parse_arguments
@@ -29,6 +30,7 @@ from pytest_llmperf.stores.directory import DirectoryStore
 
 if TYPE_CHECKING:
     from pytest_llmperf.core.server_view import Counters
+    from pytest_llmperf.load.rhythm import Rhythm
     from pytest_llmperf.mock.config import MockConfig
     from pytest_llmperf.mock.process import MockServer
     from pytest_llmperf.probes.sampler import Sampler
@@ -97,8 +99,15 @@ class Rig:
         """Whether requests go to the plugin's own mock server."""
         return self.entry.kind == "mock" and self.entry.url is None
 
-    def slo(self, node_id: str, marks: Sequence[tuple[Mapping[str, Any], str]]) -> Slo:
+    def slo(
+        self,
+        node_id: str,
+        marks: Sequence[tuple[Mapping[str, Any], str]],
+        loads: Sequence[tuple[Mapping[str, Any], str]] = (),
+    ) -> Slo:
         """What a test promises: *marks* (arguments and where they stand, outermost first) and slo.yaml.
+
+        *loads*: the same of ``llm_load``.
 
         Raises LlmPerfUsageError that names the place of a bad argument.
         """
@@ -124,12 +133,25 @@ class Rig:
             for target, layer in self.entry.slo.items()
             if target in {role, pooled} or matches(node_id, target)
         ]
+        rhythm = [layer["load"] for layer in layers if "load" in layer]
+        rhythm += [parse_load(arguments, where=where) for arguments, where in loads]
         arguments = merged(layers)
+        arguments.pop("load", None)
         for pattern, accepted in file.accept.items():
             if matches(node_id, pattern):  # it allows more, and never less than a mark does already
                 allowed = arguments.get("max_regression", Slo().max_regression)
                 arguments["max_regression"] = max(allowed, accepted.max_regression)
-        return self._sized(arguments)
+        slo = self._sized(arguments)
+        if not rhythm:
+            return slo
+        load = build_load(reduce(merge_load, rhythm), where=loads[-1][1] if loads else f"{node_id}  load")
+        return replace(slo, load=load, notes=())  # the profile decides how many samples there are
+
+    def rhythm(self, load: Load, *, directory: Path) -> Rhythm:
+        """What *load* comes to, with its files beside the test. Raises LlmPerfUsageError."""
+        from pytest_llmperf.load.rhythm import Rhythm  # noqa: PLC0415 - only under a load profile
+
+        return Rhythm.of(load, find=lambda name: self._beside(directory, name))
 
     def strangers(self, scenarios: Collection[str]) -> list[str]:
         """A warning for each name under the backend's ``slo`` that is no role and none of *scenarios*."""

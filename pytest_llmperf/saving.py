@@ -43,6 +43,8 @@ def _unfit(scenario: Scenario) -> str | None:
     measurement = scenario.measurement
     if measurement.failed:
         return f"{measurement.failed} of {measurement.sent} requests failed"
+    if measurement.doubts:
+        return f"its times say little: {measurement.doubts[0]}"
     return None if scenario.verdict.checks else "not judged"
 
 

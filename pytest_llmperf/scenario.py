@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import inspect
 import itertools
 import secrets
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,13 +24,16 @@ from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.display import progress_of
 from pytest_llmperf.iteration_log import IterationLog
-from pytest_llmperf.markers import asks_backend, check_cases, is_scenario, marks_of, node_id
+from pytest_llmperf.markers import LOAD, asks_backend, check_cases, is_scenario, marks_of, node_id
 from pytest_llmperf.repetition import Repetition
 from pytest_llmperf.reports.junit import properties
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.rounds import fixture_of
 from pytest_llmperf.server_watch import ServerWatch
 from pytest_llmperf.sharing import INTERRUPTED, RESULT
+
+if TYPE_CHECKING:
+    from pytest_llmperf.loading import LoadRun
 
 #: Functions that close what async fixtures opened in the test's event loop.
 ASYNC_CLOSERS = pytest.StashKey[list[Callable[[], None]]]()
@@ -38,6 +44,7 @@ _CLAIMED = ("anyio", "trio")
 #: Set where this process is the base arm of another session.
 LEAD: pytest.StashKey[Lead] = pytest.StashKey()
 
+_REPETITION = pytest.StashKey[Repetition]()
 _LOG = pytest.StashKey[IterationLog]()
 _SWITCH = pytest.StashKey[Switch]()
 _SLO = pytest.StashKey[Slo]()
@@ -57,7 +64,7 @@ def switch_of(item: pytest.Item) -> Switch:
 def slo_of(item: pytest.Item, rig: Rig) -> Slo:
     """What the item promises. Raises LlmPerfUsageError."""
     if _SLO not in item.stash:
-        item.stash[_SLO] = rig.slo(node_id(item), marks_of(item))
+        item.stash[_SLO] = rig.slo(node_id(item), marks_of(item), marks_of(item, LOAD))
     return item.stash[_SLO]
 
 
@@ -98,16 +105,19 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
         pytest.fail(str(error), pytrace=False)
     body = item.obj
     claimed = any(item.get_closest_marker(name) for name in _CLAIMED)
-    item.obj = repetition.body(body, claimed=claimed)
+    if repetition.slo.load is None:
+        item.obj = repetition.body(body, claimed=claimed)
+    else:
+        item.obj = _loaded(item, repetition, body, claimed=claimed)
     try:
         with rig.turn():
             yield
     except (pytest.skip.Exception, unittest.SkipTest, pytest.xfail.Exception) as error:
         word = "xfailed" if isinstance(error, pytest.xfail.Exception) else "skipped"
-        repetition.abandon(f"{word} in iteration {len(repetition.iterations) + 1}: {error}")
+        repetition.abandon(f"{word} in iteration {repetition.count + 1}: {error}")
         raise
     except (KeyboardInterrupt, pytest.exit.Exception):
-        repetition.abandon(f"interrupted in iteration {len(repetition.iterations) + 1}")
+        repetition.abandon(f"interrupted in iteration {repetition.count + 1}")
         item.config.stash.setdefault(INTERRUPTED, []).append(codec.dumps(repetition.result))
         raise
     finally:
@@ -121,6 +131,87 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
         item.user_properties += properties(result)  # for --junitxml
 
 
+@contextmanager
+def many_at_once(item: pytest.Item, rig: Rig) -> Iterator[None]:
+    """Replace a coroutine function under a load profile by one that runs it many times in one event loop.
+
+    It is what an async plugin then takes for the test's body, so that fixtures and iterations share a loop.
+    """
+    assert isinstance(item, pytest.Function)
+    original = item.obj
+    try:
+        loaded = slo_of(item, rig).load is not None
+    except LlmPerfUsageError:
+        loaded = False  # `repeated` says so
+    if not (loaded and inspect.iscoroutinefunction(original)):
+        yield
+        return
+
+    @functools.wraps(original)
+    async def together(**arguments: Any) -> None:
+        __tracebackhide__ = True
+        repetition = item.stash[_REPETITION]
+        try:
+            await _load_run(item, repetition, original, arguments).async_body()
+        finally:
+            repetition.close_clients()
+            await asyncio.sleep(0)  # lets the transports close
+        _judge_load(repetition)
+
+    item.obj = together
+    try:
+        yield
+    finally:
+        item.obj = original
+
+
+def _loaded(
+    item: pytest.Function, repetition: Repetition, body: Callable[..., Any], *, claimed: bool
+) -> Callable[..., Any]:
+    """What runs *body* under the load profile: on threads, or the coroutine that `many_at_once` made."""
+    item.stash[_REPETITION] = repetition
+    if inspect.iscoroutinefunction(inspect.unwrap(body)):
+        if claimed or not inspect.iscoroutinefunction(body):
+            return body  # an async plugin runs it
+
+        @functools.wraps(body)
+        def in_a_loop(**arguments: Any) -> None:
+            __tracebackhide__ = True
+            with asyncio.Runner() as runner:
+                runner.run(body(**arguments))
+
+        return in_a_loop
+
+    @functools.wraps(body)
+    def on_threads(**arguments: Any) -> None:
+        __tracebackhide__ = True
+        _load_run(item, repetition, body, arguments).sync_body()
+        _judge_load(repetition)
+
+    return on_threads
+
+
+def _load_run(
+    item: pytest.Function, repetition: Repetition, body: Callable[..., Any], arguments: Mapping[str, Any]
+) -> LoadRun:
+    """The load run of *item*, about to begin."""
+    from pytest_llmperf.loading import LoadRun, Member  # noqa: PLC0415 - only under a load profile
+
+    load = repetition.slo.load
+    assert load is not None
+    member = Member(repetition, body, arguments)
+    repetition.loaded = member
+    rhythm = repetition.rig.rhythm(load, directory=item.path.parent)
+    return LoadRun(rhythm, [member], seed=f"{repetition.rig.seed} {repetition.about.scenario}")
+
+
+def _judge_load(repetition: Repetition) -> None:
+    """One look, when the profile is over."""
+    __tracebackhide__ = True
+    repetition.verdict = repetition.judge(0, (repetition.count,) if repetition.count else ())
+    repetition.conclude()
+
+
 def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
     """The repetition of *item*, about to begin. Raises LlmPerfUsageError."""
     slo, benchmark = slo_of(item, rig), fixture_of(item.funcargs)
@@ -129,6 +220,13 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
     check_cases(item, item.function, slo.cases)  # of a mark that was added after the collection
     path, line, _ = item.location
     asks, setup = asks_backend(item), rig.options.setup
+    facts = rig.facts | _cache_fact(item, slo) if asks else {}
+    if slo.load is not None:
+        if benchmark is not None:
+            raise LlmPerfUsageError(
+                "pytest-benchmark's fixture repeats by itself: it cannot go with @llm_load."
+            )
+        facts["load profile"] = rig.rhythm(slo.load, directory=item.path.parent).fact
     about = Measurement(
         scenario=_apart(slo.scenario, setup) or node_id(item),
         name=_apart(slo.scenario, setup) or item.name,
@@ -137,8 +235,7 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
         backend=rig.options.backend if asks else "",
         model=rig.model(slo.role) if asks else "",
         setup=setup,
-        facts=(rig.facts | _cache_fact(item, slo) if asks else {})
-        | ({"items": node_id(item)} if slo.scenario else {}),
+        facts=facts | ({"items": node_id(item)} if slo.scenario else {}),
         warmup=slo.warmup,
         warnings=_out_of_reach(item, slo),
     )
@@ -196,6 +293,9 @@ def _base(item: pytest.Function, rig: Rig) -> Base | None:
         return Base(label="cold prompts", compared=False)
     if rig.options.ab is None or rig.options.quick:
         return None
+    if rig.revision is not None and slo_of(item, rig).load is not None:
+        apart = "a load profile cannot run in lockstep with another revision: compare servers with --llm-ab"
+        return Base(label=label_of(rig.options.ab), missing=apart)
     if rig.revision is not None:
         return rig.revision.base(node_id(item))
     if not asks_backend(item):

@@ -1,9 +1,29 @@
-"""The arguments of ``llm_slo`` for type checkers and editors: a test keeps them equal to the metric table."""
+"""The arguments of the markers for type checkers and editors: a test keeps them equal to the tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
+
+
+class LoadArguments(TypedDict, total=False):
+    """What ``@llm_load`` takes. Durations are text such as ``"30s"``, or seconds."""
+
+    users: int
+    spawn_rate: float
+    duration: str | float
+    iterations: int
+    shared_iterations: int
+    rate: float
+    arrivals: Literal["constant", "poisson"]
+    stages: Sequence[tuple[str | float, float]]
+    replay: str | Sequence[float]
+    think_time: str | float
+    max_concurrency: int
+    graceful_stop: str | float
+    abort_on: Mapping[str, float | str]
+    mix: str
+    weight: float
 
 
 class SloArguments(TypedDict, total=False):

@@ -14,6 +14,7 @@ from pytest_llmperf.core.backend import ProcessName, Timeouts
 from pytest_llmperf.core.baseline import MUST_MATCH
 from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.load import parse_load
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.core.price import Price
 from pytest_llmperf.core.share import parse_regression
@@ -100,7 +101,12 @@ def _read(document: Document, today: dt.date) -> SloFile:
     values = document.values
 
     def layer(arguments: Mapping[str, Any], *path: str) -> Layer:
-        checked = parse_arguments(arguments, where=lambda name: document.where([*path, name]))
+        promises = {name: value for name, value in arguments.items() if name != "load"}
+        checked = parse_arguments(promises, where=lambda name: document.where([*path, name]))
+        if "load" in arguments:
+            checked["load"] = parse_load(
+                arguments["load"], where=lambda name: document.where([*path, "load", name])
+            )
         role, roles = checked.get("role"), tuple(section("roles"))
         if role is not None and role not in roles:
             where = document.where([*path, "role"])

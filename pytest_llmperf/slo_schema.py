@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_llmperf.core.baseline import MUST_MATCH, SHOWN
 from pytest_llmperf.core.cache import CacheMode
+from pytest_llmperf.core.load import LOAD_ARGUMENTS
 from pytest_llmperf.core.metric import KEYS, METRICS, Shape
 from pytest_llmperf.core.slo import ARGUMENTS, STEP_KEYS
 from pytest_llmperf.core.yardsticks import WEIGHTS
@@ -69,6 +70,30 @@ def _limits() -> dict[str, Any]:
     return properties
 
 
+def _load() -> dict[str, Any]:
+    """The arguments of ``llm_load``; which go together is checked when they are merged."""
+    whole = {"type": "integer", "minimum": 1}
+    kinds: dict[str, dict[str, Any]] = {
+        "users": whole,
+        "spawn_rate": _POSITIVE,
+        "duration": _DURATION,
+        "iterations": whole,
+        "shared_iterations": whole,
+        "rate": _POSITIVE,
+        "arrivals": {"enum": ["constant", "poisson"]},
+        "stages": {"type": "array", "minItems": 1, "items": {"type": "array", "minItems": 2, "maxItems": 2}},
+        "replay": {"anyOf": [_NAME, {"type": "array", "minItems": 1, "items": {"type": "number"}}]},
+        "think_time": {"anyOf": [_POSITIVE, _NAME]},
+        "max_concurrency": whole,
+        "graceful_stop": _DURATION,
+        "abort_on": _object({"error_rate": _SHARE, "p95_ms": _POSITIVE, "p95_s": _POSITIVE}),
+        "mix": _NAME,
+        "weight": _POSITIVE,
+    }
+    properties = {name: {**kinds[name], "description": text} for name, text in LOAD_ARGUMENTS.items()}
+    return _object(properties, description="run the test under a load profile, as @llm_load does")
+
+
 def _map(value: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": value}
 
@@ -82,6 +107,7 @@ def build() -> dict[str, Any]:
         resources.files("pytest_llmperf").joinpath("schemas/mock.schema.json").read_text("utf-8")
     )
     figures = {key: {"$ref": f"#/$defs/promises/properties/{key}"} for key in KEYS}
+    promises["load"] = _load()
     definitions = {"promises": _object(promises), **mock.pop("$defs", {})}
     promised = {"$ref": "#/$defs/promises"}
     for name in ("$schema", "$id"):

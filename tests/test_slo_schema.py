@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from pytest_llmperf import slo_schema
+from pytest_llmperf.core.load import LOAD_ARGUMENTS
 from pytest_llmperf.core.metric import KEYS
 from pytest_llmperf.core.slo import ARGUMENTS
-from pytest_llmperf.slo_arguments import SloArguments
+from pytest_llmperf.slo_arguments import LoadArguments, SloArguments
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "pytest_llmperf" / "schemas" / "slo.schema.json"
@@ -48,7 +49,8 @@ def test_every_reference_leads_somewhere():
 
 def test_it_knows_every_key_and_every_argument():
     promises = slo_schema.build()["$defs"]["promises"]["properties"]
-    assert set(promises) == set(KEYS) | set(ARGUMENTS)
+    assert set(promises) == set(KEYS) | set(ARGUMENTS) | {"load"}
+    assert set(promises["load"]["properties"]) == set(LOAD_ARGUMENTS)
 
 
 def test_every_promise_explains_itself():
@@ -58,6 +60,10 @@ def test_every_promise_explains_itself():
 
 def test_type_checkers_know_every_key_and_every_argument():
     assert set(SloArguments.__annotations__) == set(KEYS) | set(ARGUMENTS)
+
+
+def test_type_checkers_know_every_argument_of_a_load():
+    assert set(LoadArguments.__annotations__) == set(LOAD_ARGUMENTS)
 
 
 def test_type_checkers_ask_for_no_argument():

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pytest_llmperf import cli, fixtures, slo_schema
+from pytest_llmperf.core.load import KINDS, LOAD_ARGUMENTS
 from pytest_llmperf.core.metric import METRICS, QUANTILES, STATISTICS, TIME_UNITS, Metric, Shape
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.slo import ARGUMENTS, DEFAULT_GATE
@@ -68,6 +69,19 @@ def key_parts() -> str:
 def arguments() -> str:
     """The arguments of the marker that are not limits."""
     return _table(("argument", "expects"), ((f"`{name}`", text) for name, text in ARGUMENTS.items()))
+
+
+def load_arguments() -> str:
+    """The arguments of ``llm_load``."""
+    return _table(("argument", "expects"), ((f"`{name}`", text) for name, text in LOAD_ARGUMENTS.items()))
+
+
+def load_profiles() -> str:
+    """Every profile with the arguments that make it up."""
+    return _table(
+        ("profile", "needs", "may have"),
+        ((name, _list(sorted(kind.needs)), _list(sorted(kind.may)) or "-") for name, kind in KINDS.items()),
+    )
 
 
 def gates() -> str:
@@ -246,6 +260,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "keys": keys,
     "key-parts": key_parts,
     "arguments": arguments,
+    "load_arguments": load_arguments,
+    "load_profiles": load_profiles,
     "gates": gates,
     "outcomes": outcomes,
     "fixtures": fixture_table,

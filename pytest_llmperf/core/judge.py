@@ -37,12 +37,16 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
     if terms.rule is not Rule.NONE:
         judged += compare(measurement, slo, history, terms)
     judged = _counted_once(judged)
+    judged = _doubted(judged, measurement)
     checks = tuple(each.check for each in judged)
     outcome = worst([check.outcome for check in checks])
+    if measurement.load is not None and measurement.load.aborted:
+        return Verdict(outcome=Outcome.FAILED, reason=measurement.stopped, checks=checks)
     warnings = dict.fromkeys(
         (
             *slo.notes,
             *measurement.warnings,
+            *measurement.doubts,
             *(warning for each in judged for warning in each.warnings),
         )
     )
@@ -94,6 +98,31 @@ def _tells(judged: Judged) -> bool:
     check = judged.check
     rate = check.metric in IMPLIED or check.statistic == "success_rate"
     return rate and check.outcome in {Outcome.FAILED, Outcome.INCONCLUSIVE} and not judged.excusable
+
+
+def _doubted(judged: Sequence[Judged], measurement: Measurement) -> list[Judged]:
+    """*judged*, where times and rates say nothing if the load was not what it should have been."""
+    if not measurement.doubts:
+        return list(judged)
+    told = "; ".join(measurement.doubts)
+    return [
+        replace(
+            each,
+            check=replace(
+                each.check, outcome=Outcome.INCONCLUSIVE, reason=f"{told}, so {each.check.reason} says little"
+            ),
+        )
+        if _is_generators(each.check.metric) and each.check.observed is not None
+        else each
+        for each in judged
+    ]
+
+
+def _is_generators(metric: str) -> bool:
+    """Whether a load generator that is late changes *metric*."""
+    known = METRICS.get(metric)
+    timed = known is not None and known.shape is Shape.TIME
+    return timed or metric in {"goodput", "tokens_per_s", "requests_per_s"}
 
 
 def _reason(checks: Sequence[Check], outcome: Outcome) -> str:

@@ -34,6 +34,7 @@ LOAD_ARGUMENTS = {
 }
 
 _ALWAYS = frozenset({"graceful_stop", "abort_on", "mix", "weight"})
+_RHYTHMS = frozenset({"users", "rate", "stages", "replay"})
 _ARRIVALS = frozenset({"arrivals", "max_concurrency"})
 
 
@@ -93,10 +94,16 @@ class Load:
     mix: str | None = None
     weight: float = 1.0
 
-    @property
-    def is_open(self) -> bool:
-        """Whether iterations begin at set times, however slow the server is."""
-        return self.users is None
+    def length_s(self, each_s: float) -> float:
+        """About how long it takes when an iteration takes *each_s*, at most as long as it may."""
+        if self.stages:
+            return sum(seconds for seconds, _ in self.stages)
+        if isinstance(self.replay, tuple):
+            return self.replay[-1]
+        if self.users is None or (self.iterations is None and self.shared_iterations is None):
+            return self.duration or 0.0
+        each = self.iterations or (self.shared_iterations or 0) / self.users
+        return min(each * each_s, self.duration or math.inf)
 
 
 def parse_load(arguments: Mapping[str, object], *, where: str | Callable[[str], str]) -> dict[str, Any]:
@@ -116,6 +123,13 @@ def parse_load(arguments: Mapping[str, object], *, where: str | Callable[[str], 
         except ValueError as error:
             raise LlmPerfUsageError(f"{place}  {name}: {error}; expected {LOAD_ARGUMENTS[name]}.") from None
     return layer
+
+
+def merge_load(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
+    """*outer* with what *inner* says; another rhythm replaces the whole rhythm."""
+    if inner.keys() & _RHYTHMS:
+        outer = {name: value for name, value in outer.items() if name in _ALWAYS}
+    return {**outer, **inner}
 
 
 def build_load(arguments: Mapping[str, Any], *, where: str) -> Load:

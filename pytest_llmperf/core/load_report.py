@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from pytest_llmperf.core.health import MISSING_SHARE, Health, saturation, worst
 from pytest_llmperf.core.timeline import Timeline
@@ -23,8 +23,8 @@ class LoadReport:
     lost: int = 0  #: processes whose share is missing
     loose: int = 0  #: requests from threads of the test's own: counted for the scenario, for no iteration
     aborted: bool = False  #: ended by ``abort_on``
-    health: Health = Health()
-    timeline: Timeline = Timeline()
+    health: Health = field(default_factory=Health)
+    timeline: Timeline = field(default_factory=Timeline)
 
     def doubts(self, typical_s: float | None) -> Iterator[str]:
         """Why times and rates may not be the server's; nothing when they are."""
@@ -58,4 +58,21 @@ def merge(parts: Sequence[LoadReport], *, processes: int) -> LoadReport:
         loose=sum(part.loose for part in parts),
         aborted=any(part.aborted for part in parts),
         health=worst([part.health for part in parts]),
+    )
+
+
+def pool_loads(loads: Sequence[LoadReport]) -> LoadReport | None:
+    """What is known of several runs one after another; None of none. They share no time line."""
+    if not loads:
+        return None
+    if len(loads) == 1:
+        return loads[0]
+    profiles = {load.profile for load in loads}
+    pooled = merge(loads, processes=len(loads))
+    return replace(
+        pooled,
+        profile=pooled.profile if len(profiles) == 1 else "mixed",
+        processes=max(load.processes for load in loads),
+        peak=max(load.peak for load in loads),
+        lost=sum(load.lost for load in loads),
     )

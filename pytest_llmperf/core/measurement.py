@@ -11,6 +11,7 @@ from functools import reduce
 from pytest_llmperf.core.cache import CacheUse, cache_use
 from pytest_llmperf.core.exchange import Exchange, TokenSource
 from pytest_llmperf.core.iteration import Iteration
+from pytest_llmperf.core.load_report import LoadReport, pool_loads
 from pytest_llmperf.core.metric import METRICS, Shape, series_name
 from pytest_llmperf.core.parts import PARTS
 from pytest_llmperf.core.price import Price
@@ -115,6 +116,7 @@ class Measurement:
     busy_s: float = 0.0  #: time during which at least one request was in flight
     wall_s: float = 0.0  #: time from the first iteration's start to the last one's end
     resources: Resources = field(default_factory=Resources)  #: what server and machine used meanwhile
+    load: LoadReport | None = None  #: how a load profile was carried out; None without one
     stopped: str = ""  #: why measuring ended, when it was not the number of iterations
     warnings: tuple[str, ...] = ()
 
@@ -122,6 +124,15 @@ class Measurement:
     def subject(self) -> str:
         """The scenario without its set-up: what is compared over all of them."""
         return without_setup(self.scenario, self.setup)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why times and rates may be the load generator's own and not the server's."""
+        if self.load is None:
+            return ()
+        names = [name for name in ("ttft_s", "latency_s", "task_s") if self.series.get(name)]
+        values = sorted(self.series[names[0]]) if names else []
+        return tuple(self.load.doubts(values[len(values) // 2] if values else None))
 
     @property
     def throughput(self) -> dict[str, float]:
@@ -179,7 +190,7 @@ def measure(
         tokens=_tokens(succeeded),
         cache=cache_use(succeeded),
         server=told_by(succeeded),
-        busy_s=_union_s((exchange.due_s, exchange.done_s) for exchange in succeeded),
+        busy_s=union_s((exchange.due_s, exchange.done_s) for exchange in succeeded),
         wall_s=iterations[-1].done_s - iterations[0].started_s if iterations else 0.0,
     )
 
@@ -228,6 +239,7 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         busy_s=sum(part.busy_s for part in parts),
         wall_s=sum(part.wall_s for part in parts),
         resources=pool_resources([part.resources for part in parts]),
+        load=pool_loads([part.load for part in parts if part.load is not None]),
         stopped="; ".join(dict.fromkeys(part.stopped for part in parts if part.stopped)),
         warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
     )
@@ -346,7 +358,7 @@ def _sum_known(values: Sequence[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _union_s(spans: Iterable[tuple[float, float]]) -> float:
+def union_s(spans: Iterable[tuple[float, float]]) -> float:
     """Length of the union of *spans*, so that overlapping requests count their time once."""
     total = 0.0
     end = float("-inf")

@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_llmperf.core.cache import CacheMode
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.load import Load
 from pytest_llmperf.core.metric import KEYS, METRICS, QUANTILES, Key, Shape, nearest, parse_key
 from pytest_llmperf.core.share import parse_rate, parse_regression
 
@@ -54,6 +55,7 @@ class Slo:
     steps: tuple[tuple[str, tuple[Limit, ...]], ...] = ()  #: what each timed step promises
     cache: CacheMode = CacheMode.AS_IS
     expected_json: bool = False  #: whether the user set json_valid
+    load: Load | None = None  #: the rhythm of the iterations; None: one after another
     notes: tuple[str, ...] = ()  #: what the merging changed, for the report
 
     def limit(self, metric: str, statistic: str) -> Limit | None:

@@ -1,17 +1,128 @@
-"""Iterations reduced to numbers as they end, so that a hundred thousand of them fit in little memory."""
+"""Iterations reduced to numbers soon after they end, so that a hundred thousand need little memory."""
 
 from __future__ import annotations
 
-import bisect
 import math
 from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_llmperf.core.exchange import Exchange, TokenSource
-from pytest_llmperf.core.iteration import Iteration
-from pytest_llmperf.core.measurement import CheckCount, Count, FailureCount, Measurement, TokenTotals
-from pytest_llmperf.core.metric import METRICS, Shape, series_name
+from pytest_llmperf.core.exchange import Exchange
+from pytest_llmperf.core.iteration import Iteration, NamedCheck, TimedStep
+from pytest_llmperf.core.measurement import Measurement, measure, pool, union_s
 from pytest_llmperf.core.price import Price
 from pytest_llmperf.core.slo import Slo
+from pytest_llmperf.core.timeline import Timeline, timeline
+
+#: Iterations that are kept whole before they are reduced: about a millisecond of work at a time.
+_BATCH = 64
+
+
+class Tally:
+    """What `measure` says of any number of iterations, in a few numbers for each."""
+
+    def __init__(self, *, about: Measurement, slo: Slo, price: Price | None) -> None:
+        self._about, self._slo, self._price = about, slo, price
+        self._waiting: list[Iteration] = []
+        self._counts: Measurement | None = None  #: everything but the series
+        self._series: dict[str, array[float]] = {}
+        self._began_s = math.inf
+        self._ended_s = -math.inf
+        self._spans = array("d"), array("d")
+        self._requests = {name: array("d") for name in ("due", "sent", "done", "latency", "tokens")}
+        self.iterations = 0
+
+    def add(self, iteration: Iteration) -> None:
+        """Take in one iteration; samples stay in the order of these calls."""
+        self.iterations += 1
+        self._waiting.append(iteration)
+        if len(self._waiting) >= _BATCH:
+            self._reduce()
+
+    def add_unpaired(self, iteration: Iteration) -> None:
+        """Take in one iteration whose other arm is missing: it counts, and is no sample."""
+        self.iterations += 1
+        self._reduce()
+        self._fold([iteration], in_series=False)
+
+    def add_loose(
+        self, exchanges: Sequence[Exchange], checks: Sequence[NamedCheck], steps: Sequence[TimedStep] = ()
+    ) -> None:
+        """Take in what no iteration can be told for."""
+        if exchanges or checks or steps:
+            first_s = min((exchange.due_s for exchange in exchanges), default=self._began_s)
+            last_s = max((exchange.done_s for exchange in exchanges), default=self._ended_s)
+            holder = Iteration(
+                started_s=first_s,
+                done_s=last_s,
+                exchanges=tuple(exchanges),
+                checks=tuple(checks),
+                steps=tuple(steps),
+                passed=None,
+            )
+            self._reduce()
+            self._fold([holder], whole=False)
+
+    def measurement(self) -> Measurement:
+        """What was measured so far."""
+        self._reduce()
+        if self._counts is None:
+            return measure([], about=self._about, slo=self._slo, price=self._price)
+        requests = self._requests
+        succeeded = [
+            (due, done)
+            for due, done, latency in zip(requests["due"], requests["done"], requests["latency"], strict=True)
+            if not math.isnan(latency)
+        ]
+        return replace(
+            self._counts,
+            facts={**self._about.facts, **self._counts.facts},
+            iterations=self.iterations,
+            series={name: tuple(values) for name, values in self._series.items()},
+            busy_s=union_s(succeeded),
+            wall_s=self._ended_s - self._began_s if self._spans[0] else 0.0,
+        )
+
+    def timeline(self, began_s: float) -> Timeline:
+        """The run second by second, from *began_s*."""
+        self._reduce()
+        requests = self._requests
+        return timeline(
+            began_s=began_s,
+            sent_s=requests["sent"],
+            done_s=requests["done"],
+            latency_s=requests["latency"],
+            tokens=requests["tokens"],
+            spans=self._spans,
+        )
+
+    def _reduce(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._fold(waiting)
+
+    def _fold(self, iterations: Sequence[Iteration], *, in_series: bool = True, whole: bool = True) -> None:
+        """Take *iterations* in; those that are not *whole* only hold requests that belong to none."""
+        part = measure(iterations, about=self._about, slo=self._slo, price=self._price)
+        for name, values in part.series.items() if in_series else ():
+            self._series.setdefault(name, array("d")).extend(values)
+        found = {name: word for name, word in part.facts.items() if self._about.facts.get(name) != word}
+        part = replace(part, series={}, facts=found)
+        self._counts = part if self._counts is None else pool([self._counts, part])
+        for iteration in iterations:
+            if whole:
+                self._began_s = min(self._began_s, iteration.started_s)
+                self._ended_s = max(self._ended_s, iteration.done_s)
+                self._spans[0].append(iteration.started_s)
+                self._spans[1].append(iteration.done_s)
+            for exchange in iteration.exchanges:
+                self._note(exchange)
+
+    def _note(self, exchange: Exchange) -> None:
+        requests = self._requests
+        output = exchange.tokens.output if exchange.tokens else None
+        requests["due"].append(exchange.due_s)
+        requests["sent"].append(exchange.sent_s)
+        requests["done"].append(exchange.done_s)
+        requests["latency"].append(exchange.latency_s if exchange.failure is None else math.nan)
+        requests["tokens"].append(math.nan if output is None else output)

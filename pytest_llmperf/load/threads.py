@@ -21,9 +21,7 @@ MOST_AT_ONCE = 256
 Iterate = Callable[[float | None], None]
 
 
-def run(
-    plan: Plan, iterate: Iterate, control: Control, *, think: Think, grace_s: float, rng: Random
-) -> None:
+def run(plan: Plan, iterate: Iterate, control: Control, *, think: Think, grace_s: float, rng: Random) -> None:
     """Carry *plan* out. A thread cannot be ended from outside: one that does not end in time is left."""
     crew = _Crew(iterate, control, think, rng)
     control.begin()

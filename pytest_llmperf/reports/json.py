@@ -18,6 +18,7 @@ from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.core.versus import versus
 from pytest_llmperf.core.yardsticks import Yardsticks
+from pytest_llmperf.reports import load
 from pytest_llmperf.reports.plain import UNSAFE
 from pytest_llmperf.reports.summary import compared_facts, compared_with
 
@@ -123,6 +124,7 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
         "server": to_plain(measured.server),
         **_measured(measured),
         "resources": _resources(measured.resources),
+        **({} if measured.load is None else {"load": load.as_object(measured.load)}),
         "series": {name: _series(name, values) for name, values in measured.series.items()},
         "compared_with": [
             {

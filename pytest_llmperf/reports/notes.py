@@ -9,6 +9,7 @@ from pytest_llmperf.core.measurement import CheckCount, Count
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Run, drift
+from pytest_llmperf.reports import load
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
 
@@ -104,6 +105,7 @@ def facts(rows: Sequence[Summary]) -> list[str]:
     if costs:
         lines.append(f"cost: {show(sum(costs), 'USD')} for {len(costs)} priced requests")
     stopped = [(row.name, row.scenario.measurement.stopped) for row in rows]
+    lines += load.sentences(rows)
     return [*lines, *(f"{plain(name)}: stopped, {plain(why)}" for name, why in stopped if why)]
 
 

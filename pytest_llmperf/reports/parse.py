@@ -23,6 +23,7 @@ from pytest_llmperf.core.server_plain import from_plain
 from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
 from pytest_llmperf.core.yardsticks import Reference, Yardsticks
+from pytest_llmperf.reports import load
 from pytest_llmperf.reports.json import SCHEMA
 
 #: As the JSON reader gives it, checked against the schema.
@@ -195,6 +196,7 @@ def _measurement(scenario: _Object) -> Measurement:
         busy_s=scenario.get("busy_s", 0.0),
         wall_s=scenario.get("wall_s", 0.0),
         resources=_resources(scenario.get("resources", {})),
+        load=load.from_object(scenario["load"]) if "load" in scenario else None,
         stopped=scenario.get("stopped", ""),
         warnings=tuple(scenario.get("notes", ())),
     )

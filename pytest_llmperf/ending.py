@@ -1,0 +1,73 @@
+"""What ended an iteration, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import unittest
+from collections.abc import Sequence
+
+import pytest
+
+from pytest_llmperf.client.reply import InvalidJson, RequestFailed
+from pytest_llmperf.core.exchange import FailureKind
+from pytest_llmperf.iteration_log import Taken
+
+#: Failures that a server makes which is not there.
+UNREACHABLE = {kind for kind in FailureKind if kind.value.startswith(("connect", "dns", "tls", "timeout"))}
+
+
+def is_result(error: BaseException) -> bool:
+    """Whether *error* says something about this iteration only; others end the item at once."""
+    if isinstance(error, (pytest.exit.Exception, unittest.SkipTest)):
+        return False
+    if isinstance(error, pytest.fail.Exception):
+        return not isinstance(error, pytest.xfail.Exception)  # which is a kind of failing
+    return isinstance(error, Exception)
+
+
+def cause_of(error: BaseException) -> RequestFailed | InvalidJson | None:
+    """The failed request or the invalid reply that *error* comes from: its own, a cause, all of a group."""
+    if isinstance(error, (RequestFailed, InvalidJson)):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        causes = [cause_of(inner) for inner in error.exceptions]
+        return causes[0] if None not in causes else None
+    inner = error.__cause__ or error.__context__
+    return None if inner is None else cause_of(inner)
+
+
+def one_line(error: BaseException) -> str:
+    """*error* for a warning."""
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}"[:200]
+
+
+def counts_for_a_step(error: BaseException) -> bool:
+    """Whether *error* is a failure of the timed step that raises it; of others the test ends."""
+    return isinstance(error, asyncio.CancelledError) or is_result(error)  # a timeout around it cancels
+
+
+def counted_by_a_request(error: BaseException) -> bool:
+    """Whether *error* comes from a failed request or an invalid reply."""
+    return cause_of(error) is not None
+
+
+def ends_quietly(error: BaseException, taken: Taken, *, expected_json: bool) -> bool:
+    """Whether *error* is counted by another metric than pass_rate, as part of what was *taken*."""
+    cause = cause_of(error)
+    if isinstance(cause, RequestFailed):
+        return any(exchange.failure is not None for exchange in taken.exchanges)
+    if isinstance(cause, InvalidJson):
+        invalid = any(exchange.json_valid is False for exchange in taken.exchanges)
+        return expected_json and invalid
+    return _comes_from(error, taken.errors)
+
+
+def _comes_from(error: BaseException, known: Sequence[BaseException]) -> bool:
+    """Whether *error* is one of *known*, or was raised because of one; of a group all of it."""
+    if any(error is one for one in known):
+        return True
+    if isinstance(error, BaseExceptionGroup):
+        return all(_comes_from(inner, known) for inner in error.exceptions)
+    inner = error.__cause__ or error.__context__
+    return inner is not None and _comes_from(inner, known)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pytest_llmperf.core.baseline import History
+from pytest_llmperf.core.health import Health, saturation, worst
+from pytest_llmperf.core.judge import judge
+from pytest_llmperf.core.load_report import LoadReport, merge, pool_loads
+from pytest_llmperf.core.measurement import Count, Measurement
+from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.slo import build, parse_arguments
+
+WELL = Health(lag_p95_s=0.0004, cpu_share=0.2, late_chunks=1, chunks=100)
+LOAD = LoadReport(profile="20/s", planned=100, started=100, peak=4, health=WELL)
+
+
+@pytest.mark.parametrize(
+    ("health", "said"),
+    [
+        (Health(lag_p95_s=0.011), "the generator was 11 ms late at p95, 11 % of the median 100 ms"),
+        (Health(schedule_lag_p95_s=0.02), "iterations began 20 ms late at p95"),
+        (Health(cpu_share=0.97), "the generator used 97 % of a core"),
+        (Health(late_chunks=6, chunks=100), "6 % of the chunks may have been read late"),
+    ],
+)
+def test_a_generator_that_cannot_keep_up_says_so(health, said):
+    assert [text[: len(said)] for text in saturation(health, typical_s=0.1)] == [said]
+
+
+def test_a_lag_counts_by_what_is_measured():
+    late = Health(lag_p95_s=0.005)
+    assert not list(saturation(late, typical_s=2.0))
+    assert list(saturation(late, typical_s=0.02))
+    assert not list(saturation(Health(lag_p95_s=0.0009), typical_s=0.001))
+    assert not list(saturation(late, typical_s=None))
+
+
+def test_several_processes_are_as_healthy_as_the_worst():
+    other = Health(lag_p95_s=0.01, lag_max_s=0.02, cpu_share=0.1, late_chunks=3, chunks=50)
+    assert worst([WELL, other]) == Health(
+        lag_p95_s=0.01, lag_max_s=0.02, cpu_share=0.2, late_chunks=4, chunks=150
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"dropped": 2}, "2 of 100 arrivals were dropped, with 4 iterations under way"),
+        ({"interrupted": 2}, "2 of 100 iterations were still under way at the end"),
+        ({"lost": 1, "processes": 4}, "the share of 1 of 4 processes is lost"),
+    ],
+)
+def test_a_load_that_was_not_what_it_should_be_is_doubted(changed, said):
+    assert not list(LOAD.doubts(0.1))
+    (doubt,) = replace(LOAD, **changed).doubts(0.1)
+    assert doubt.startswith(said)
+
+
+def measured(load, **more):
+    return Measurement(
+        scenario="a",
+        name="a",
+        iterations=100,
+        series={"latency_s": (0.1,) * 100, **more.pop("series", {})},
+        proportions={"success_rate": Count(successes=100, trials=100)} | more.pop("proportions", {}),
+        sent=100,
+        load=load,
+        **more,
+    )
+
+
+def verdict(measurement, **limits):
+    return judge(measurement, build(parse_arguments(limits, where="")), History(absent="none"))
+
+
+def test_a_saturated_generator_makes_times_inconclusive_both_ways():
+    sick = replace(LOAD, health=replace(WELL, cpu_share=0.99))
+    for bound_ms in (50, 500):
+        check = verdict(measured(sick), p95_ms=bound_ms).checks[0]
+        assert check.outcome is Outcome.INCONCLUSIVE
+        assert check.reason.startswith("the generator used 99 % of a core, so p95 ")
+    assert verdict(measured(LOAD), p95_ms=50).outcome is Outcome.FAILED
+
+
+def test_a_saturated_generator_does_not_excuse_failed_requests():
+    sick = replace(LOAD, health=replace(WELL, cpu_share=0.99))
+    broken = {"success_rate": Count(successes=50, trials=100)}
+    assert verdict(measured(sick, proportions=broken), p95_ms=500).outcome is Outcome.FAILED
+
+
+def test_the_median_time_to_first_token_decides_where_there_is_one():
+    late = replace(LOAD, health=Health(lag_p95_s=0.005))
+    assert verdict(measured(late), p95_ms=500).checks[0].outcome is Outcome.PASSED
+    streamed = measured(late, series={"ttft_s": (0.02,) * 100})
+    assert verdict(streamed, p95_ms=500).checks[0].outcome is Outcome.INCONCLUSIVE
+
+
+def test_doubts_are_warned_of_whatever_is_judged():
+    doubted = verdict(measured(replace(LOAD, lost=1)))
+    assert "the share of 1 of 1 processes is lost" in doubted.warnings
+
+
+def test_without_a_time_only_what_needs_none_is_doubted():
+    nothing = replace(measured(replace(LOAD, dropped=50)), series={})
+    assert verdict(nothing, requests_per_s=1).checks[0].observed is None
+
+
+def test_an_aborted_run_has_failed():
+    aborted = measured(replace(LOAD, aborted=True), stopped="abort_on: 30 % of the last 40 requests failed")
+    found = verdict(aborted, p95_ms=500)
+    assert (found.outcome, found.reason) == (Outcome.FAILED, aborted.stopped)
+
+
+def test_processes_that_share_a_profile_are_one_report():
+    merged = merge([LOAD, replace(LOAD, started=99, dropped=1)], processes=3)
+    assert (merged.planned, merged.started, merged.dropped, merged.peak, merged.lost) == (200, 199, 1, 8, 1)
+    assert merge([replace(LOAD, planned=None)], processes=1).planned is None
+
+
+def test_runs_one_after_another_are_pooled():
+    assert pool_loads([]) is None
+    assert pool_loads([LOAD]) is LOAD
+    pooled = pool_loads([replace(LOAD, lost=1, processes=2), LOAD])
+    assert (pooled.profile, pooled.started, pooled.peak, pooled.lost, pooled.processes) == (
+        "20/s",
+        200,
+        4,
+        1,
+        2,
+    )
+    assert pool_loads([LOAD, replace(LOAD, profile="5 users")]).profile == "mixed"

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_llmperf.core.exchange import Failure, FailureKind, Tokens
+from pytest_llmperf.core.iteration import NamedCheck
+from pytest_llmperf.core.measurement import Measurement, measure
+from pytest_llmperf.core.slo import build, parse_arguments
+from pytest_llmperf.core.tally import Tally
+from pytest_llmperf.core.timeline import MOST_STEPS, Timeline, timeline
+
+ABOUT = Measurement(
+    scenario="test_a.py::test_a", name="test_a", facts={"backend kind": "openai", "items": "1 (ab)"}
+)
+SLO = build(parse_arguments({"goodput": 0.5, "p95_ms": 120}, where=""))
+BUSY = Failure(kind=FailureKind.HTTP_STATUS, message="503", status=503)
+
+
+def tally_of(*iterations):
+    tally = Tally(about=ABOUT, slo=SLO, price=None)
+    for iteration in iterations:
+        tally.add(iteration)
+    return tally
+
+
+def test_nothing_is_what_it_was_about():
+    assert tally_of().measurement() == ABOUT
+    assert tally_of().timeline(0.0) == Timeline()
+
+
+@given(
+    kinds=st.lists(st.tuples(st.floats(0.01, 0.5), st.booleans(), st.booleans()), min_size=1, max_size=200),
+)
+def test_a_tally_says_what_measuring_all_at_once_says(request_of, iteration_of, kinds):
+    iterations = [
+        iteration_of(
+            request_of(
+                0.1 * number,
+                latency_s,
+                failure=BUSY if failed else None,
+                tokens=None if failed else Tokens(output=3),
+            ),
+            at_s=0.1 * number,
+            checks=(NamedCheck(name="route", passed=passed),),
+            passed=None if failed else passed,
+        )
+        for number, (latency_s, failed, passed) in enumerate(kinds)
+    ]
+    expected = measure(iterations, about=ABOUT, slo=SLO)
+    found = tally_of(*iterations).measurement()
+    assert found.series == expected.series
+    assert (found.proportions, found.checks, found.failures, found.tokens) == (
+        expected.proportions,
+        expected.checks,
+        expected.failures,
+        expected.tokens,
+    )
+    assert (found.sent, found.failed, found.iterations) == (
+        expected.sent,
+        expected.failed,
+        expected.iterations,
+    )
+    assert (found.busy_s, found.facts) == (pytest.approx(expected.busy_s), expected.facts)
+
+
+def test_the_wall_time_is_from_the_first_start_to_the_last_end(iteration_of):
+    tally = tally_of(iteration_of(at_s=5.0, took_s=10.0), iteration_of(at_s=2.0, took_s=1.0))
+    assert tally.measurement().wall_s == 13.0
+
+
+def test_requests_of_no_iteration_are_samples_and_no_iteration(request_of, iteration_of):
+    tally = tally_of(iteration_of(request_of()))
+    tally.add_loose((request_of(1.0, 0.4),), (NamedCheck(name="late", passed=True),))
+    tally.add_loose((), ())
+    measured = tally.measurement()
+    assert (measured.iterations, measured.sent) == (1, 2)
+    assert measured.series["latency_s"] == pytest.approx((0.1, 0.4))
+    assert measured.proportions["pass_rate"].trials == 1
+    assert measured.checks[0].name == "late"
+    assert measured.wall_s == pytest.approx(0.2)
+
+
+def test_only_loose_checks_are_no_time(request_of):
+    tally = tally_of()
+    tally.add_loose((), (NamedCheck(name="late", passed=True),))
+    assert (tally.measurement().wall_s, tally.measurement().iterations) == (0.0, 0)
+
+
+def test_an_iteration_without_its_other_arm_counts_and_is_no_sample(request_of, iteration_of):
+    tally = tally_of(iteration_of(request_of()))
+    tally.add_unpaired(iteration_of(request_of(1.0, 0.4)))
+    measured = tally.measurement()
+    assert (measured.iterations, measured.sent, len(measured.series["latency_s"])) == (2, 2, 1)
+
+
+def test_the_time_line_has_what_happened_in_each_second(request_of, iteration_of):
+    tally = tally_of(
+        iteration_of(request_of(10.2, 0.3), at_s=10.2, took_s=0.3),
+        iteration_of(request_of(10.5, 1.0), at_s=10.5, took_s=1.0),
+        iteration_of(request_of(11.1, 0.2, failure=BUSY, tokens=None), at_s=11.1, took_s=0.2),
+    )
+    assert tally.timeline(10.0) == Timeline(
+        started=(2, 1),
+        finished=(1, 2),
+        failed=(0, 1),
+        tokens=(6, 6),
+        p95_s=(pytest.approx(0.3), pytest.approx(1.0)),
+        in_flight=(1, 0),
+        users=(1, 0),
+    )
+
+
+def test_a_second_without_an_answer_has_no_percentile(request_of, iteration_of):
+    assert tally_of(iteration_of(request_of(0.0, 2.5))).timeline(0.0).p95_s == (None, None, 2.5)
+
+
+def test_a_long_run_has_longer_steps():
+    day_s = 86400.0
+    line = timeline(
+        began_s=0.0,
+        sent_s=[0.0, day_s - 1],
+        done_s=[1.0, day_s],
+        latency_s=[1.0, math.nan],
+        tokens=[math.nan, math.nan],
+        spans=([], []),
+    )
+    assert len(line.finished) <= MOST_STEPS + 1
+    assert (sum(line.finished), sum(line.failed), line.step_s) == (2, 1, 24.0)
