@@ -75,8 +75,7 @@ class Member:
 
     def _tally(self) -> Tally:
         repetition = self.repetition
-        price = repetition.rig.slo_file.prices.get(repetition.about.model)
-        return Tally(about=repetition.about, slo=repetition.slo, price=price)
+        return Tally(about=repetition.about, slo=repetition.slo, prices=repetition.rig.slo_file.prices)
 
     @property
     def is_paired(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_llmperf.core.exchange import Exchange
@@ -21,8 +21,8 @@ _BATCH = 64
 class Tally:
     """What `measure` says of any number of iterations, in a few numbers for each."""
 
-    def __init__(self, *, about: Measurement, slo: Slo, price: Price | None) -> None:
-        self._about, self._slo, self._price = about, slo, price
+    def __init__(self, *, about: Measurement, slo: Slo, prices: Mapping[str, Price]) -> None:
+        self._about, self._slo, self._prices = about, slo, prices
         self._waiting: list[Iteration] = []
         self._counts: Measurement | None = None  #: everything but the series
         self._series: dict[str, array[float]] = {}
@@ -67,7 +67,7 @@ class Tally:
         """What was measured so far."""
         self._reduce()
         if self._counts is None:
-            return measure([], about=self._about, slo=self._slo, price=self._price)
+            return measure([], about=self._about, slo=self._slo, prices=self._prices)
         requests = self._requests
         succeeded = [
             (due, done)
@@ -103,7 +103,7 @@ class Tally:
 
     def _fold(self, iterations: Sequence[Iteration], *, in_series: bool = True, whole: bool = True) -> None:
         """Take *iterations* in; those that are not *whole* only hold requests that belong to none."""
-        part = measure(iterations, about=self._about, slo=self._slo, price=self._price)
+        part = measure(iterations, about=self._about, slo=self._slo, prices=self._prices)
         for name, values in part.series.items() if in_series else ():
             self._series.setdefault(name, array("d")).extend(values)
         found = {name: word for name, word in part.facts.items() if self._about.facts.get(name) != word}

@@ -21,7 +21,7 @@ BUSY = Failure(kind=FailureKind.HTTP_STATUS, message="503", status=503)
 
 
 def tally_of(*iterations):
-    tally = Tally(about=ABOUT, slo=SLO, price=None)
+    tally = Tally(about=ABOUT, slo=SLO, prices={})
     for iteration in iterations:
         tally.add(iteration)
     return tally
