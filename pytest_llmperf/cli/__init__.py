@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["mock"]:
         return serve_mock(words[1:])  # which has options of its own
+    if words[:1] == ["list"] and not {"-h", "--help"} & set(words):
+        words.insert(1, "--")  # the rest is pytest's
     parser = _parser()
     try:
         _known(words, parser)

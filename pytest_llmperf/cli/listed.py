@@ -22,7 +22,7 @@ _NOTHING = 5
 def declare(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument(
-        "arguments", nargs=argparse.REMAINDER, metavar="PYTEST-ARGUMENT", help="such as a path, or -k NAME"
+        "arguments", nargs="*", metavar="PYTEST-ARGUMENT", help="such as a path, or -k NAME"
     )
     parser.set_defaults(command=_list)
 

@@ -91,3 +91,9 @@ def test_a_git_that_hangs_is_not_waited_for(repository, monkeypatch):
 
     monkeypatch.setattr(git.subprocess, "run", hang)
     assert revision(repository) == {}
+
+
+def test_a_directory_below_the_root_is_named_from_there(repository):
+    (repository / "services" / "bot").mkdir(parents=True)
+    assert revision(repository / "services" / "bot")["directory"] == "services/bot"
+    assert "directory" not in revision(repository)
