@@ -21,9 +21,7 @@ _NOTHING = 5
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument(
-        "arguments", nargs="*", metavar="PYTEST-ARGUMENT", help="such as a path, or -k NAME"
-    )
+    parser.add_argument("arguments", nargs="*", metavar="PYTEST-ARGUMENT", help="such as a path, or -k NAME")
     parser.set_defaults(command=_list)
 
 
