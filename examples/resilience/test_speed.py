@@ -104,23 +104,25 @@ def planner(llm):
     server.close()
 
 
-@llm_slo(task_p99_ms=1, iterations=200)
-def test_plan_from_the_cache(llm, planner):
-    planner.plan(PROMPT, llm.model)
+@llm_slo(steps={"plan": {"p99_ms": 1}}, iterations=200)
+def test_plan_from_the_cache(llm, llm_timer, planner):
+    with llm_timer("plan"):
+        planner.plan(PROMPT, llm.model)
 
 
 @llm_slo(iterations=10, max_iterations=20, warmup=2)
 @pytest.mark.parametrize(
     "model_takes",
     [
-        pytest.param("10ms", marks=llm_slo(task_p50_ms=40)),
-        pytest.param("50ms", marks=llm_slo(task_p50_ms=80)),
-        pytest.param("100ms", marks=llm_slo(task_p50_ms=140)),
-        pytest.param("200ms", marks=llm_slo(task_p50_ms=260)),
+        pytest.param("10ms", marks=llm_slo(steps={"plan": {"p50_ms": 40}})),
+        pytest.param("50ms", marks=llm_slo(steps={"plan": {"p50_ms": 80}})),
+        pytest.param("100ms", marks=llm_slo(steps={"plan": {"p50_ms": 140}})),
+        pytest.param("200ms", marks=llm_slo(steps={"plan": {"p50_ms": 260}})),
     ],
 )
-def test_plan_from_the_model(llm, planner, numbers, model_takes):
-    planner.plan(f"Move to waypoint {next(numbers)}", llm.model)
+def test_plan_from_the_model(llm, llm_timer, planner, numbers, model_takes):
+    with llm_timer("plan"):
+        planner.plan(f"Move to waypoint {next(numbers)}", llm.model)
 
 
 @pytest.fixture
