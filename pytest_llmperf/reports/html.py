@@ -36,7 +36,7 @@ def render(run: Run) -> str:
 
     Every table is there without JavaScript; the plots, the filter and the sorting need it.
     """
-    rows = sorted(summarise(run), key=lambda row: -row.outcome.severity)  # worst first
+    rows = notes.worst_first(summarise(run))
     scripts, styles = [_asset(name) for name in _SCRIPTS], [_asset(name) for name in _STYLES]
     # Content that got past the escaping could still neither run nor load anything.
     policy = f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}"

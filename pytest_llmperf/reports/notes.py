@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_llmperf.core.measurement import CheckCount, Count
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Run, drift
 from pytest_llmperf.reports import load
+from pytest_llmperf.reports.excess import excess
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
 
@@ -30,25 +31,44 @@ class Sentence:
 
 
 def verdicts(rows: Sequence[Summary], *, every: bool) -> list[Sentence]:
-    """A sentence for each broken or doubtful verdict, worst first; equal reasons are told once.
+    """A sentence for each broken gate and each doubtful verdict, worst first; equal ones are told once.
 
     Broken ones are all told, of the doubtful ones the first ten unless *every*.
     """
-    groups: dict[tuple[Outcome, str, str], list[str]] = {}
-    for row in rows:
+    groups: dict[tuple[Outcome, tuple[str, ...], str], list[str]] = {}
+    for row in worst_first(rows):
         if row.outcome not in _FINE:
-            about = row.outcome, row.scenario.verdict.reason, row.scenario.explanation or ""
+            about = row.outcome, _reasons(row), row.scenario.explanation or ""
             groups.setdefault(about, []).append(row.name)
-    ordered = sorted(groups.items(), key=lambda group: -group[0][0].severity)
-    told = [
-        Sentence(outcome=outcome, who=_who(names), text=plain(reason), why=plain(why))
-        for (outcome, reason, why), names in ordered
+    told = [_sentences(*about, names) for about, names in groups.items()]
+    shown = [
+        group for index, group in enumerate(told) if every or index < _MOST or group[0].outcome in _BROKEN
     ]
-    shown = [one for index, one in enumerate(told) if every or index < _MOST or one.outcome in _BROKEN]
+    sentences = [sentence for group in shown for sentence in group]
     if left := told[len(shown) :]:
         more = f"doubtful in other ways: {len(left)} more (-v shows them)"
-        shown.append(Sentence(outcome=left[0].outcome, who=more, text=""))
-    return shown
+        sentences.append(Sentence(outcome=left[0][0].outcome, who=more, text=""))
+    return sentences
+
+
+def worst_first(rows: Sequence[Summary]) -> list[Summary]:
+    """*rows* by severity, and the farthest beyond what is allowed first."""
+
+    def beyond(row: Summary) -> float:
+        return max((excess(check) for check in row.scenario.verdict.broken), default=0.0)
+
+    return sorted(rows, key=lambda row: (-row.outcome.severity, -beyond(row)))
+
+
+def _reasons(row: Summary) -> tuple[str, ...]:
+    """One for each broken gate; of a doubtful verdict the one that it gives."""
+    broken = [check.reason for check in row.scenario.verdict.broken]
+    return tuple(broken) if row.outcome in _BROKEN and broken else (row.scenario.verdict.reason,)
+
+
+def _sentences(outcome: Outcome, reasons: Sequence[str], why: str, names: Sequence[str]) -> list[Sentence]:
+    *first, last = (Sentence(outcome=outcome, who=_who(names), text=plain(reason)) for reason in reasons)
+    return [*first, replace(last, why=plain(why))]
 
 
 def explanations(rows: Sequence[Summary]) -> list[Sentence]:

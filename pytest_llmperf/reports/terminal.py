@@ -38,6 +38,10 @@ MARKUP: dict[Outcome, dict[str, bool]] = {
 }
 
 
+_BAD = {Outcome.REGRESSED, Outcome.FAILED}
+_SHOWN = 3  #: worst offenders, above the table
+
+
 def render(run: Run, *, width: int, verbosity: int) -> list[Line]:
     """The lines under the section's title; a row of the table never exceeds *width* columns.
 
@@ -50,7 +54,8 @@ def render(run: Run, *, width: int, verbosity: int) -> list[Line]:
     sentences = notes.verdicts(rows, every=verbosity > 0)
     if verbosity > 0:
         sentences += notes.every_check(rows)
-    below: list[Line] = [line for sentence in sentences for line in _lines(sentence)]
+    top, others = _offenders(sentences)
+    below: list[Line] = [line for sentence in others for line in _lines(sentence)]
     below += [[(text, _RED)] for text in notes.failed_requests(rows)]
     below += [[(text, {})] for text in notes.facts(rows)]
     below += [[(text, {})] for text in steps.sentences(rows)]
@@ -63,7 +68,16 @@ def render(run: Run, *, width: int, verbosity: int) -> list[Line]:
     below += [[(f"problem: {plain(text)}", _RED)] for text in run.problems]
     if not rows:
         return [[("no scenario was measured", {})], *below]
-    return [*_table(rows, width), [], *below, *_compared(run, width)]
+    above: list[Line] = [line for sentence in top for line in _lines(sentence)]
+    return [*above, *([[]] if above else []), *_table(rows, width), [], *below, *_compared(run, width)]
+
+
+def _offenders(sentences: Sequence[notes.Sentence]) -> tuple[list[notes.Sentence], list[notes.Sentence]]:
+    """What is told before the table, the three worst offenders, and what after it."""
+    bad = dict.fromkeys(sentence.who for sentence in sentences if sentence.outcome in _BAD)
+    worst = list(bad)[:_SHOWN]
+    top = [sentence for sentence in sentences if sentence.outcome in _BAD and sentence.who in worst]
+    return top, [sentence for sentence in sentences if sentence not in top]
 
 
 def _compared(run: Run, width: int) -> list[Line]:

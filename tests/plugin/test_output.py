@@ -34,7 +34,8 @@ def section(session) -> list[str]:
 def test_the_table_fits_eighty_columns_and_has_a_row_per_scenario(project):
     project.test(MIXED)
     lines = section(project.run())
-    table = lines[: lines.index("") if "" in lines else 3]
+    start = next(index for index, line in enumerate(lines) if line.startswith("scenario"))
+    table = lines[start : start + 3]  # the worst offenders stand above it
     assert all(len(line) <= 80 for line in table)
     assert table[0].startswith("scenario (ms)")
     assert table[0].endswith("verdict")

@@ -334,3 +334,10 @@ def test_a_quote_in_a_label_stays_a_quote(runs):
     scenario = runs.judged(runs.measured(model='a"b\\c'))
     samples = families(runs.run_of(scenario))["llmperf_requests"].samples
     assert samples[0].labels["model"] == 'a"b\\c'
+
+
+@pytest.mark.parametrize(("limit", "observed"), [(0.9, 0.88), (0.8, 0.76)])
+def test_a_share_with_exactly_1_2_times_the_failures_allowed_is_a_warning(runs, limit, observed):
+    """In binary, 1 - 0.9 is a little less than 0.1."""
+    check = {"metric": "json_valid", "statistic": "rate", "unit": "", "limit": limit, "observed": observed}
+    assert alert_lines(broken(runs, **check))[0]["severity"] == "warning"

@@ -17,19 +17,31 @@ def text(lines) -> list[str]:
 
 def table(run, *, width=80) -> list[str]:
     lines = text(render(run, width=width, verbosity=0))
-    return lines[: lines.index("")]
+    start = heading(lines)
+    return lines[start : lines.index("", start)]
+
+
+def heading(lines) -> int:
+    """Where the table begins: the worst offenders stand above it."""
+    return next(index for index, line in enumerate(lines) if line.startswith("scenario"))
 
 
 def row(run, name, *, width=80) -> dict[str, str]:
-    heading, *rows = table(run, width=width)
+    titles, *rows = table(run, width=width)
     line = next(each for each in rows if each.startswith(name))
-    titles = heading.replace("TTFT p95", "TTFT").replace("scenario (", "scenario(").split()
+    titles = titles.replace("TTFT p95", "TTFT").replace("scenario (", "scenario(").split()
     return dict(zip(titles, re.split(r"\s+", line, maxsplit=len(titles) - 1), strict=True))
 
 
 def below(run, *, verbosity=0) -> list[str]:
     lines = text(render(run, width=80, verbosity=verbosity))
-    return lines[lines.index("") + 1 :]
+    return lines[lines.index("", heading(lines)) + 1 :]
+
+
+def said(run) -> list[str]:
+    """Everything but the table, as it is read from top to bottom."""
+    lines = text(render(run, width=80, verbosity=0))
+    return [*lines[: heading(lines)], *below(run)]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 132, 200])
@@ -38,7 +50,9 @@ def test_no_row_of_the_table_is_wider_than_the_terminal(runs, width):
 
 
 def test_every_row_of_the_table_is_as_long_as_the_others(runs):
-    rows = render(runs.everything(), width=80, verbosity=0)[1:12]
+    lines = render(runs.everything(), width=80, verbosity=0)
+    start = heading(text(lines)) + 1
+    rows = lines[start : start + 11]
     assert len({columns(line[0][0]) for line in rows}) == 1
 
 
@@ -116,7 +130,8 @@ def test_one_failure_in_many_is_not_shown_as_all(runs):
     ],
 )
 def test_a_verdict_has_the_colour_of_its_class(runs, kind, colour):
-    line = render(runs.of(kind), width=80, verbosity=0)[1]
+    lines = render(runs.of(kind), width=80, verbosity=0)
+    line = lines[heading(text(lines)) + 1]
     assert line[1][1].get(colour)
 
 
@@ -125,12 +140,12 @@ def test_every_outcome_has_a_markup():
 
 
 def test_a_broken_scenario_has_its_sentence(runs):
-    assert below(runs.of("failed"))[0] == f"test_router  {runs.scenario('failed').verdict.reason}"
+    assert said(runs.of("failed"))[0] == f"test_router  {runs.scenario('failed').verdict.reason}"
 
 
 def test_the_worst_verdict_is_told_first(runs):
-    lines = below(runs.of("no_baseline", "regressed", "failed"))
-    assert [line.split("  ")[0] for line in lines[:3]] == ["test_router", "test_summary", "test_new"]
+    lines = [line.split("  ")[0] for line in said(runs.of("no_baseline", "regressed", "failed"))]
+    assert list(dict.fromkeys(filter(None, lines)))[:3] == ["test_router", "test_summary", "test_new"]
 
 
 def test_scenarios_with_the_same_reason_share_a_sentence(runs):
@@ -268,3 +283,28 @@ def test_the_baseline_column_shows_the_comparison_that_came_out_worst(runs):
         dataclasses.replace(measured, series=series), runs.slo(p95_ms=900), runs.stored(n=1000, runs=5)
     )
     assert row(runs.run_of(scenario), "test_ttft", width=120)["baseline"] == "x1.50"
+
+
+def plain_lines(run):
+    return text(render(run, width=120, verbosity=0))
+
+
+def test_the_three_worst_offenders_come_before_the_table(runs):
+    scenarios = [
+        runs.judged(runs.measured(f"test_{ms}", median_s=ms / 1000), runs.slo(p95_ms=100))
+        for ms in (150, 900, 200, 300)
+    ]
+    lines = plain_lines(runs.run_of(*scenarios))
+    assert [line.partition(" ")[0] for line in lines[:4]] == ["test_900", "test_300", "test_200", ""]
+    assert lines[4].startswith("scenario")
+    assert any(line.startswith("test_150  p95") for line in lines[9:])
+
+
+def test_every_broken_gate_has_a_sentence_of_its_own(runs):
+    lines = plain_lines(runs.of("regressed"))
+    assert lines[0].startswith("test_summary  p95 229 ms")
+    assert lines[1].startswith("test_summary  ttft p95 114 ms")
+
+
+def test_nothing_stands_above_the_table_where_nothing_broke(runs):
+    assert plain_lines(runs.of("passed", "no_baseline"))[0].startswith("scenario")
