@@ -265,7 +265,7 @@ def test_patterns_apply_in_the_order_of_the_file(read):
             "baseline: {must_match: [hardwear]}",
             (
                 "slo.yaml:1  baseline.must_match[0]  'hardwear' is not one of backend kind, hardware, "
-                "load profile, streaming, cache mode, model, server."
+                "load profile, streaming, cache mode, items, model, server."
             ),
         ),
         ("roles: [router]", "slo.yaml:1  roles  ['router'] is not a mapping."),
