@@ -13,6 +13,7 @@ import pytest
 from pytest_llmperf.ab import Base, as_history
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.breakdown import explanation
+from pytest_llmperf.core.budget import not_passed
 from pytest_llmperf.core.cache_saving import savings
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.judge import judge, quick
@@ -111,6 +112,7 @@ def _pooled(scenarios: Iterable[Scenario], rig: Rig) -> Iterable[Scenario]:
             verdict = group[0].verdict
         else:
             verdict = _pool_verdict([part.slo for part in parts], measurement, base, rig)
+            verdict = not_passed(verdict, measurement)
         colds = [scenario.cold for scenario in parts if scenario.cold is not None]
         cold = pool(colds) if colds else None
         yield Scenario(

@@ -106,6 +106,7 @@ class Member:
                 self.chunks += len(exchange.chunk_s)
                 self.late_chunks += _inside(exchange.chunk_s, run.probe.spans)
             self._keep(iteration, step)
+            self.repetition.spend(iteration)
             if step.arm is Arm.CANDIDATE:
                 self.count += 1
                 own = iteration.passed is False or (error is not None and cause_of(error) is None)
@@ -114,6 +115,9 @@ class Member:
             cause = None if error is None else cause_of(error)
             gone = isinstance(cause, RequestFailed) and cause.failure.kind in UNREACHABLE
             self._gone = self._gone + 1 if gone else 0
+        # Those that run already may be as dear as the dearest before, and so may the next one.
+        if not run.control.stopped.is_set() and (why := self.repetition.refusal(run.control.running + 1)):
+            run.control.stop(why)
         if self._gone >= GONE_AFTER + run.control.peak:
             run.control.stop(f"{self._gone} iterations in a row found no server")
 

@@ -18,7 +18,7 @@ from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.share import parse_regression
-from pytest_llmperf.core.slo import parse_cache
+from pytest_llmperf.core.slo import parse_cache, parse_usd
 
 
 class GateMode(StrEnum):
@@ -57,6 +57,7 @@ class Options:
     setup: str = ""  #: the label of the one that these options are about
     quick: bool = False
     max_time_s: float = math.inf
+    max_cost_usd: float | None = None  #: None: slo.yaml's
     save_baseline: bool = False
     append_baseline: bool = False
     ab: str | None = None  #: a backend, a URL or git:REV to interleave with
@@ -188,6 +189,11 @@ SPECS: dict[str, _Spec] = {
         parse=parse_duration,
         help="budget of the session, such as 10m: no further look after it",
     ),
+    "max_cost_usd": _Spec(
+        metavar="USD",
+        parse=lambda text: parse_usd(float(text)),
+        help="budget of the session: it stops before its requests cost more, by prices: in slo.yaml",
+    ),
     "save_baseline": _Spec(
         ini="bool",
         flag="--save-baseline",
@@ -292,6 +298,7 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
         model=models[0],
         setups=_setups(backends, models),
         quick=given.get("quick", False),
+        max_cost_usd=given.get("max_cost_usd"),
         max_time_s=given.get("max_time", math.inf),
         save_baseline=given.get("save_baseline", False),
         append_baseline=given.get("append_baseline", False),

@@ -19,6 +19,7 @@ from pytest_llmperf.client.reply import InvalidJson, RequestFailed
 from pytest_llmperf.core import gate, server_story
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.breakdown import explanation
+from pytest_llmperf.core.budget import Budget, cost_at_most, not_passed
 from pytest_llmperf.core.cache import CacheMode, cache_remark
 from pytest_llmperf.core.cache_saving import savings
 from pytest_llmperf.core.explain import failure_text
@@ -43,6 +44,7 @@ from pytest_llmperf.server_watch import ServerWatch
 
 #: Iterations in a row, ended by a server that cannot be reached, after which it counts as gone.
 GONE_AFTER = 5
+WARMED = {CacheMode.WARM, CacheMode.BOTH}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,9 @@ class Repetition:
     first_error: BaseException | None = None
     verdict: Verdict | None = None
     stopped: str = ""
+    budgets: Sequence[Budget] = ()
+    spent_usd: float = 0.0
+    over_budget: bool = False
     _warm: set[str] = field(default_factory=set)  #: cases whose prompts the server has seen
     loaded: Loaded | None = None  #: where the samples are, under a load profile
     _gone: int = 0  #: iterations in a row that an unreachable server ended
@@ -179,13 +184,15 @@ class Repetition:
     def _own_steps(self) -> Iterator[_Step]:
         rng = Random(f"{self.rig.seed} {self.about.scenario} arms")  # noqa: S311 - an order, no secret
         for _ in range(self.slo.warmup):
+            if not self._may_spend():
+                break
             yield from self._pair(rng, measured=False)
         self._gone = 0
         self.watch.begin()
         self.sample()
         looks = self._looks()
         for look, size in enumerate(looks):
-            while len(self.iterations) < size and not self.stopped:
+            while len(self.iterations) < size and not self.stopped and self._may_spend():
                 yield from self._pair(rng, measured=True)
                 self._watch(size)
             if self.rig.out_of_time and look < len(looks) - 1 and not self.stopped:
@@ -195,10 +202,24 @@ class Repetition:
                 break
         self.watch.end()
 
+    def _may_spend(self) -> bool:
+        """Whether one more iteration, of both arms and with what warms it up, is within every budget."""
+        bodies = (1 if self.base is None else 2) * (2 if self.slo.cache in WARMED else 1)
+        if (refusal := self.refusal(bodies)) is not None:
+            self.stopped = refusal
+        return refusal is None
+
+    def refusal(self, iterations: int) -> str | None:
+        """Why that many iterations more are within no budget; None when they may run."""
+        refusals = (budget.refusal(iterations) for budget in self.budgets)
+        refusal = next(filter(None, refusals), None)
+        self.over_budget = refusal is not None
+        return refusal
+
     def _pair(self, rng: Random, *, measured: bool) -> Iterator[_Step]:
         """One iteration: of both arms in random order and with the same case, where there are two."""
         step = self._step(measured=measured)
-        if self.slo.cache in {CacheMode.WARM, CacheMode.BOTH}:
+        if self.slo.cache in WARMED:
             yield from self._primed(step, rng)
         yield from self._both(step, rng)
 
@@ -223,8 +244,10 @@ class Repetition:
                 yield replace(step, arm=arm)
             elif (iteration := base.remote(measured)) is None:
                 return  # the other process is gone, which base.missing now says
-            elif measured:
-                base.iterations.append(iteration)
+            else:
+                self.spend(iteration)
+                if measured:
+                    base.iterations.append(iteration)
 
     def _step(self, *, measured: bool) -> _Step:
         arguments = {} if self.cases is None else {"llm_case": next(self.cases)}
@@ -246,6 +269,7 @@ class Repetition:
 
     def end(self, iteration: Iteration, error: BaseException | None, step: _Step) -> None:
         """Take in one run of the body, which *error* ended if it is not None."""
+        self.spend(iteration)
         if self.lead is not None:
             self.lead.report(iteration)
         if step.arm is Arm.BASE:
@@ -268,6 +292,13 @@ class Repetition:
     def count(self) -> int:
         """How many measured iterations ended."""
         return len(self.iterations) if self.loaded is None else self.loaded.count
+
+    def spend(self, iteration: Iteration) -> None:
+        """Count what *iteration* cost, in every budget."""
+        usd = cost_at_most(iteration.exchanges, self.rig.slo_file.prices, self.about.model)
+        self.spent_usd += usd
+        for budget in self.budgets:
+            budget.spend(usd)
 
     @property
     def measurement(self) -> Measurement:
@@ -292,10 +323,13 @@ class Repetition:
         if self.first_error is not None:
             warnings.append(f"first failing iteration: {one_line(self.first_error)}")
         used = Resources() if self.sampler is None else self.sampler.taken
+        spent_usd = self.spent_usd if self.spent_usd or "cost_usd" in measured.series else None
         return replace(
             measured,
             warmup_latency_s=tuple(self.warmups[-WARMUP_KEPT:]),
             resources=used,
+            spent_usd=spent_usd,
+            over_budget=self.over_budget,
             stopped=self.stopped,
             warnings=tuple(warnings),
         )
@@ -343,11 +377,14 @@ class Repetition:
             return Verdict(outcome=Outcome.SKIPPED, reason=f"part of {self.slo.scenario}", settled=False)
         if options.gate is GateMode.OFF:
             return Verdict(outcome=Outcome.SKIPPED, reason="the gate is off")
+        if self.over_budget and not self.iterations:
+            return not_passed(Verdict(outcome=Outcome.SKIPPED, reason=""), measurement)
         if options.quick:
-            return quick(measurement, self.slo)
+            return not_passed(quick(measurement, self.slo), measurement)
         base = self._held_against
         history = self.history if base is None else as_history(base, self.base_measurement)
-        return judge(measurement, self.slo, history, self.rig.terms(look, looks))
+        verdict = judge(measurement, self.slo, history, self.rig.terms(look, looks))
+        return not_passed(verdict, measurement)
 
     def abandon(self, reason: str) -> None:
         """End without a verdict: what was measured is reported, not judged."""

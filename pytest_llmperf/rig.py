@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from pathlib import Path
@@ -18,6 +18,7 @@ from pytest_llmperf.backends import connect, entry_of
 from pytest_llmperf.cases import load_cases, shuffled
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.baseline import History
+from pytest_llmperf.core.budget import Budget
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.load import Load, build_load, merge_load, parse_load
 from pytest_llmperf.core.measurement import without_setup
@@ -392,6 +393,14 @@ class Rig:
         ]
         return gate.run_effect([runs for runs in series if len(runs) > 1], quantile=0.95)
 
+    @cached_property
+    def budget(self) -> Budget | None:
+        """What the session may cost; the same for every set-up."""
+        if self._main is not None:
+            return self._main.budget
+        limit = self.options.max_cost_usd or self.slo_file.max_cost_usd
+        return None if limit is None else Budget(limit_usd=limit, name="the session's max_cost_usd")
+
     @property
     def out_of_time(self) -> bool:
         """Whether the session's budget is spent."""
@@ -400,8 +409,25 @@ class Rig:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Hold the turn: two scenarios measured at once would disturb each other."""
-        with nullcontext() if self.turn_lock is None else FileLock(self.turn_lock):
+        if self.turn_lock is None:
             yield
+            return
+        with FileLock(self.turn_lock), self._shared_budget(self.turn_lock.with_name("spent")):
+            yield
+
+    @contextmanager
+    def _shared_budget(self, path: Path) -> Iterator[None]:
+        """What the workers of xdist have spent goes from one to the next, in the file *path*."""
+        budget = self.budget
+        if budget is None:
+            yield
+            return
+        if path.exists():
+            budget.spent_usd, budget.dearest_usd = map(float, path.read_text("ascii").split())
+        try:
+            yield
+        finally:
+            path.write_text(f"{budget.spent_usd!r} {budget.dearest_usd!r}", "ascii")
 
     def close(self) -> None:
         """Stop what was started."""

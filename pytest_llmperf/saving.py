@@ -41,6 +41,8 @@ def save(run: Run, rig: Rig, *, moment: str) -> tuple[list[str], list[str]]:
 
 def _unfit(scenario: Scenario) -> str | None:
     measurement = scenario.measurement
+    if measurement.over_budget:
+        return measurement.stopped
     if measurement.failed:
         return f"{measurement.failed} of {measurement.sent} requests failed"
     if measurement.doubts:

@@ -17,6 +17,7 @@ import pytest
 
 from pytest_llmperf.ab import Arm, Base, Lead, Switch, label_of
 from pytest_llmperf.core import codec
+from pytest_llmperf.core.budget import Budget
 from pytest_llmperf.core.cache import CacheMode
 from pytest_llmperf.core.cold import Marks
 from pytest_llmperf.core.errors import LlmPerfUsageError
@@ -249,6 +250,7 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
         history=rig.history(about.scenario),
         base=base,
         watch=ServerWatch(scrape=rig.scrape, arms=_arms(rig, base) if asks else ()),
+        budgets=_budgets(rig, slo, about.model if asks else None),
         lead=item.config.stash.get(LEAD, None),
         cases=cases_of(item, rig),
         benchmark=benchmark,
@@ -262,6 +264,18 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
 def _apart(pooled: str | None, setup: str) -> str | None:
     """The name of a pooled scenario, one for every set-up."""
     return f"{pooled}[{setup}]" if pooled and setup else pooled
+
+
+def _budgets(rig: Rig, slo: Slo, model: str | None) -> list[Budget]:
+    """What limits the cost of a scenario that asks *model*. Raises LlmPerfUsageError without a price."""
+    own = [] if slo.max_cost_usd is None else [Budget(limit_usd=slo.max_cost_usd)]
+    budgets = [*own, *([] if rig.budget is None else [rig.budget])]
+    if budgets and model is not None and model not in rig.slo_file.prices:
+        raise LlmPerfUsageError(
+            f"max_cost_usd: {model} has no price. Give it one under prices: in slo.yaml, "
+            "input_per_million_usd and output_per_million_usd, or gpu_hour_usd."
+        )
+    return budgets
 
 
 def _cache_fact(item: pytest.Function, slo: Slo) -> dict[str, str]:

@@ -38,6 +38,7 @@ class SloArguments(TypedDict, total=False):
     gate: Sequence[str]
     cases: str | Sequence[Any]
     cache: Literal["as-is", "cold", "warm", "both"]
+    max_cost_usd: float
     accuracy: Mapping[str, float | str]
     steps: Mapping[str, Mapping[str, float | str]]
     p50_ns: float

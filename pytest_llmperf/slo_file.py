@@ -68,6 +68,7 @@ class SloFile:
     roles: Mapping[str, Role] = field(default_factory=dict)
     scenarios: Mapping[str, Layer] = field(default_factory=dict)  #: by pattern
     prices: Mapping[str, Price] = field(default_factory=dict)
+    max_cost_usd: float | None = None  #: of a session
     accept: Mapping[str, Accepted] = field(default_factory=dict)
     yardsticks: Yardsticks = field(default_factory=Yardsticks)
     must_match: tuple[str, ...] = MUST_MATCH
@@ -125,6 +126,7 @@ def _read(document: Document, today: dt.date) -> SloFile:
             pattern: layer(entry, "scenarios", pattern) for pattern, entry in section("scenarios").items()
         },
         prices={model: Price(**entry) for model, entry in section("prices").items()},
+        max_cost_usd=values.get("max_cost_usd"),
         accept={
             pattern: _accepted(document, pattern, entry, today)
             for pattern, entry in section("accept").items()

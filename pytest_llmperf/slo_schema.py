@@ -43,6 +43,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "gate": {"type": "array", "items": {"enum": sorted(KEYS)}},
     "cases": {"anyOf": [_NAME, {"type": "array", "minItems": 1}]},
     "cache": {"enum": [*CacheMode]},
+    "max_cost_usd": _POSITIVE,
     "accuracy": {"type": "object", "minProperties": 1, "additionalProperties": _SHARE},
     "steps": {
         "type": "object",
@@ -181,6 +182,10 @@ def build() -> dict[str, Any]:
             "input_per_million_usd": amount,
             "output_per_million_usd": amount,
             "cached_input_per_million_usd": amount,
+            "gpu_hour_usd": {
+                **amount,
+                "description": "an hour of all the GPUs together that the model runs on",
+            },
         }
     )
     accepted = _object(
@@ -202,6 +207,7 @@ def build() -> dict[str, Any]:
                 "roles": _map(role),
                 "scenarios": _map(promised),
                 "prices": _map(price),
+                "max_cost_usd": {**_POSITIVE, "description": "what all requests of a session may cost"},
                 "accept": _map(accepted),
                 "comparison": _object(
                     {

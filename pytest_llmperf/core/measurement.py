@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from typing import TypeVar
 
 from pytest_llmperf.core.cache import CacheUse, cache_use
 from pytest_llmperf.core.exchange import Exchange, TokenSource
@@ -14,7 +15,7 @@ from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.load_report import LoadReport, pool_loads
 from pytest_llmperf.core.metric import METRICS, Shape, series_name
 from pytest_llmperf.core.parts import PARTS
-from pytest_llmperf.core.price import Price
+from pytest_llmperf.core.price import Price, costs, union_s
 from pytest_llmperf.core.resources import Resources, pool_resources
 from pytest_llmperf.core.server_view import ServerView, pooled, told_by
 from pytest_llmperf.core.slo import Slo
@@ -22,6 +23,7 @@ from pytest_llmperf.core.steps import as_requests, excused, outermost, step_answ
 
 #: Latencies of the warm-up that are kept.
 WARMUP_KEPT = 100
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,8 @@ class Measurement:
     wall_s: float = 0.0  #: time from the first iteration's start to the last one's end
     resources: Resources = field(default_factory=Resources)  #: what server and machine used meanwhile
     load: LoadReport | None = None  #: how a load profile was carried out; None without one
+    spent_usd: float | None = None  #: for all its requests, also unmeasured ones; None without a price
+    over_budget: bool = False  #: whether max_cost_usd ended it
     stopped: str = ""  #: why measuring ended, when it was not the number of iterations
     warnings: tuple[str, ...] = ()
 
@@ -240,6 +244,8 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         wall_s=sum(part.wall_s for part in parts),
         resources=pool_resources([part.resources for part in parts]),
         load=pool_loads([part.load for part in parts if part.load is not None]),
+        spent_usd=_sum_known([part.spent_usd for part in parts]),
+        over_budget=any(part.over_budget for part in parts),
         stopped="; ".join(dict.fromkeys(part.stopped for part in parts if part.stopped)),
         warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
     )
@@ -279,9 +285,8 @@ def _series(
     if tasks:
         series["task_s"] = tasks
     priced = [(exchange, prices.get(exchange.model) or prices.get(model)) for exchange in succeeded]
-    costs = tuple(cost for one, price in priced if price and (cost := price.of(one)) is not None)
-    if costs:
-        series["cost_usd"] = costs
+    if known := costs([(exchange, price) for exchange, price in priced if price is not None]):
+        series["cost_usd"] = known
     return series
 
 
@@ -353,16 +358,6 @@ def _tokens(succeeded: Sequence[Exchange]) -> TokenTotals:
     )
 
 
-def _sum_known(values: Sequence[int | None]) -> int | None:
+def _sum_known(values: Sequence[Number | None]) -> Number | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
-
-
-def union_s(spans: Iterable[tuple[float, float]]) -> float:
-    """Length of the union of *spans*, so that overlapping requests count their time once."""
-    total = 0.0
-    end = float("-inf")
-    for start, stop in sorted(spans):
-        total += max(0.0, stop - max(start, end))
-        end = max(end, stop)
-    return total

@@ -54,6 +54,7 @@ class Slo:
     accuracy: tuple[tuple[str, float], ...] = ()  #: least share of passes of each named check
     steps: tuple[tuple[str, tuple[Limit, ...]], ...] = ()  #: what each timed step promises
     cache: CacheMode = CacheMode.AS_IS
+    max_cost_usd: float | None = None  #: what all requests of the scenario may cost
     expected_json: bool = False  #: whether the user set json_valid
     load: Load | None = None  #: the rhythm of the iterations; None: one after another
     notes: tuple[str, ...] = ()  #: what the merging changed, for the report
@@ -80,6 +81,7 @@ ARGUMENTS = {
     "gate": "a list of SLO keys to compare with the baseline, such as ['p95_ms', 'ttft_p95_ms']",
     "cases": "a list of cases, or the name of a .yaml, .json, .jsonl or .csv file beside the test",
     "cache": "as-is, cold, warm or both: what the server's prefix cache may know of a prompt",
+    "max_cost_usd": "a number above 0: what all requests of the scenario may cost, warm-up included",
     "accuracy": "a mapping of named checks to their least share, such as {'route': 0.95}",
     "steps": "a mapping of timed steps to their limits, such as {'submit': {'p95_ms': 20}}",
 }
@@ -212,6 +214,13 @@ def _cases(value: object) -> str | tuple[Any, ...]:
     return tuple(value)
 
 
+def parse_usd(value: object) -> float:
+    """An amount of money. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ValueError(f"{value!r} is no number above 0")
+    return float(value)
+
+
 def parse_cache(value: object) -> CacheMode:
     """The mode called *value*. Raises ValueError."""
     if not isinstance(value, str) or value not in set(CacheMode):
@@ -264,6 +273,7 @@ _PARSERS = {
     "gate": _gate,
     "cases": _cases,
     "cache": parse_cache,
+    "max_cost_usd": parse_usd,
     "accuracy": _accuracy,
     "steps": _steps,
 }

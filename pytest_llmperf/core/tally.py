@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from pytest_llmperf.core.exchange import Exchange
 from pytest_llmperf.core.iteration import Iteration, NamedCheck, TimedStep
-from pytest_llmperf.core.measurement import Measurement, measure, pool, union_s
-from pytest_llmperf.core.price import Price
+from pytest_llmperf.core.measurement import Measurement, measure, pool
+from pytest_llmperf.core.price import Price, union_s
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.timeline import Timeline, timeline
 

@@ -11,7 +11,7 @@ from pytest_llmperf.core.metric import METRICS, QUANTILES, STEP, Metric, Shape, 
 from pytest_llmperf.core.quantity import show, show_range, show_ratio
 from pytest_llmperf.core.steps import names_in
 from pytest_llmperf.core.verdict import Check, CheckKind
-from pytest_llmperf.reports import cache_section, server_section
+from pytest_llmperf.reports import cache_section, cost_section, server_section
 from pytest_llmperf.reports.html_resources import resources_table
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.plots import DISTRIBUTIONS, POINTS, earlier
@@ -173,9 +173,6 @@ def _tokens(about: Measurement) -> Iterable[Sequence[str]]:
     if tokens.reasoning is not None:
         yield "of these for reasoning", str(tokens.reasoning)
     yield "counted by", ", ".join(source.value for source in tokens.sources)
-    costs = about.series.get("cost_usd", ())
-    if costs:
-        yield "cost of all requests", show(sum(costs), "USD")
 
 
 def _table(title: str, heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
@@ -220,6 +217,7 @@ SECTIONS: tuple[Callable[[Summary], Iterable[str]], ...] = (
     ),
     lambda row: _table("Tokens", ("", "tokens"), _tokens(row.scenario.measurement)),
     lambda row: resources_table(row.scenario.measurement.resources),
+    lambda row: _table("Cost", ("", ""), cost_section.table(row)),
     lambda row: _table("Cold and warm prompts", cache_section.HEADING, cache_section.table(row)),
     lambda row: _table("At the server", ("", "now", "before"), server_section.table(row)),
     lambda row: _table("Facts", ("", "now", "baseline"), _facts(row)),

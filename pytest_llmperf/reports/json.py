@@ -18,7 +18,7 @@ from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.core.versus import versus
 from pytest_llmperf.core.yardsticks import Yardsticks
-from pytest_llmperf.reports import load
+from pytest_llmperf.reports import cost_section, load
 from pytest_llmperf.reports.plain import UNSAFE
 from pytest_llmperf.reports.summary import compared_facts, compared_with
 
@@ -120,6 +120,7 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
             "reasoning": measured.tokens.reasoning,
             "sources": [source.value for source in measured.tokens.sources],
         },
+        "cost": cost_section.values(measured),
         "cache": {**asdict(measured.cache), "savings": [asdict(saving) for saving in scenario.savings]},
         "server": to_plain(measured.server),
         **_measured(measured),
@@ -164,6 +165,7 @@ def _slo(slo: Slo) -> dict[str, object]:
         "scenario": slo.scenario,
         "role": slo.role,
         "cache": slo.cache.value,
+        "max_cost_usd": slo.max_cost_usd,
         "iterations": slo.iterations,
         "warmup": slo.warmup,
         "max_iterations": slo.max_iterations,

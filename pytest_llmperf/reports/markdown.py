@@ -11,7 +11,15 @@ from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.quantity import show, show_range, show_ratio
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.core.verdict import Check, CheckKind
-from pytest_llmperf.reports import cache_section, notes, resources, server_section, side_by_side, steps
+from pytest_llmperf.reports import (
+    cache_section,
+    cost_section,
+    notes,
+    resources,
+    server_section,
+    side_by_side,
+    steps,
+)
 from pytest_llmperf.reports.columns import Column, used
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
@@ -197,6 +205,7 @@ _SHOWN: dict[str, Callable[[float], str]] = {"n": lambda count: f"{count:.0f}", 
 def _details(run: Run, rows: Sequence[Summary]) -> Iterable[str]:
     for text in (
         *notes.failed_requests(rows),
+        *cost_section.sentences(rows),
         *cache_section.sentences(rows),
         *server_section.sentences(rows, every=True),
         *notes.labelled_checks(rows, every=False),

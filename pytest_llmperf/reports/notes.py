@@ -9,7 +9,7 @@ from pytest_llmperf.core.measurement import CheckCount, Count
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Run, drift
-from pytest_llmperf.reports import load
+from pytest_llmperf.reports import cost_section, load
 from pytest_llmperf.reports.excess import excess
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
@@ -121,9 +121,7 @@ def facts(rows: Sequence[Summary]) -> list[str]:
     if sources:
         how = " (the estimate is max(words, characters / 4))" if "estimate" in sources else ""
         lines.append(f"tokens counted by: {', '.join(sources)}{how}")
-    costs = [cost for one in measured for cost in one.series.get("cost_usd", ())]
-    if costs:
-        lines.append(f"cost: {show(sum(costs), 'USD')} for {len(costs)} priced requests")
+    lines += cost_section.session(rows)
     stopped = [(row.name, row.scenario.measurement.stopped) for row in rows]
     lines += load.sentences(rows)
     return [*lines, *(f"{plain(name)}: stopped, {plain(why)}" for name, why in stopped if why)]

@@ -191,6 +191,7 @@ def _measurement(scenario: _Object) -> Measurement:
             for failure in requests.get("failures", ())
         ),
         tokens=_tokens(scenario["tokens"]),
+        spent_usd=scenario.get("cost", {}).get("spent_usd"),
         cache=_cache(scenario.get("cache", {})),
         server=from_plain(scenario.get("server")),
         busy_s=scenario.get("busy_s", 0.0),
@@ -249,6 +250,7 @@ def _slo(scenario: _Object) -> Slo:
         max_regression=slo["max_regression"],
         scenario=slo["scenario"],
         role=slo["role"],
+        max_cost_usd=slo.get("max_cost_usd"),
         cache=CacheMode(slo.get("cache", CacheMode.AS_IS)),
         iterations=slo["iterations"],
         warmup=slo["warmup"],

@@ -9,6 +9,7 @@ from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.reports import (
     cache_section,
+    cost_section,
     notes,
     resources,
     server_section,
@@ -60,6 +61,7 @@ def render(run: Run, *, width: int, verbosity: int) -> list[Line]:
     below += [[(text, {})] for text in notes.facts(rows)]
     below += [[(text, {})] for text in steps.sentences(rows)]
     below += [[(text, {})] for text in resources.sentences(rows, every=verbosity > 0)]
+    below += [[(text, {})] for text in cost_section.sentences(rows)] if verbosity > 0 else []
     below += [[(text, {})] for text in cache_section.sentences(rows)]
     below += [[(text, {})] for text in server_section.sentences(rows, every=verbosity > 0)]
     below += [[(text, {})] for text in notes.labelled_checks(rows, every=verbosity > 0)]

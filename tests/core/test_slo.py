@@ -31,6 +31,7 @@ GOOD = {
     "accuracy": (("route", 0.95),),
     "steps": (("submit", (Limit(key="p95_ms", metric="latency", statistic="p95", bound=0.02),)),),
     "cache": CacheMode.COLD,
+    "max_cost_usd": 0.5,
 }
 
 
