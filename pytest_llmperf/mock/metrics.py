@@ -158,14 +158,35 @@ _HISTOGRAMS = (
 )
 
 
+class Totals(NamedTuple):
+    """Sums over all requests, for pages in other words than vLLM's."""
+
+    requests: int
+    prompt_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    longest: int  #: tokens of the longest sequence, prompt and answer
+    ttft: Histogram
+    itl: Histogram
+    tpot: Histogram
+    e2e: Histogram
+    queue: Histogram
+    inference: Histogram
+    prefill: Histogram
+    decode: Histogram
+    prompt: Histogram
+    output: Histogram
+
+
 class Metrics:
     """Sums over all requests since the start; counting is put off until somebody asks."""
 
-    __slots__ = ("_created", "_histograms", "_pending", "_reasons", "_tokens")
+    __slots__ = ("_created", "_histograms", "_longest", "_pending", "_reasons", "_tokens")
 
     def __init__(self, max_model_len: int) -> None:
         self._created = time()
         self._pending: list[Finished] = []
+        self._longest = 0
         self._reasons = dict.fromkeys(_REASONS, 0)
         self._tokens = {"prompt": 0, "generation": 0, "cached": 0}
         self._histograms = {
@@ -180,6 +201,19 @@ class Metrics:
         self._pending.append(finished)
         if len(self._pending) >= _KEPT:
             self._fold()
+
+    def totals(self) -> Totals:
+        """What has been counted so far."""
+        self._fold()
+        histograms = list(self._histograms.values())
+        return Totals(
+            histograms[0].count,
+            self._tokens["prompt"],
+            self._tokens["generation"],
+            self._tokens["cached"],
+            self._longest,
+            *histograms,
+        )
 
     def render(
         self,
@@ -268,6 +302,7 @@ class Metrics:
             per_token.append(per_token_s)
             if gaps > 0:
                 histograms["inter_token_latency_seconds"].add(per_token_s, gaps)
+        self._longest = max([self._longest, *(one.prompt_tokens + one.output_tokens for one in done)])
         self._tokens["prompt"] += sum(one.prompt_tokens for one in done)
         self._tokens["cached"] += sum(one.cached_tokens for one in done)
         self._tokens["generation"] += sum(one.output_tokens for one in done)

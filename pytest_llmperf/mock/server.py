@@ -20,6 +20,7 @@ from pytest_llmperf.mock.metrics import Finished
 from pytest_llmperf.mock.openai_ask import Limits
 from pytest_llmperf.mock.replay import load_replay
 from pytest_llmperf.mock.replaying import Replaying
+from pytest_llmperf.mock.server_pages import PAGES
 from pytest_llmperf.mock.state import State
 from pytest_llmperf.mock.telling import Telling
 from pytest_llmperf.mock.timers import Timers
@@ -110,6 +111,14 @@ class Mock:
             routes["/health"] = {"GET": telling.health}
             routes["/metrics"] = {"GET": telling.metrics}
             routes["/tokenize"] = {"POST": telling.tokenize}
+        routes |= {path: {"GET": telling.page(page)} for path, page in PAGES.get(name, {}).items()}
+        if name in ("vllm", "sglang", "llamacpp"):
+            routes["/detokenize"] = {"POST": telling.detokenize}
+        if name == "llamacpp":
+            routes["/v1/health"] = {"GET": telling.health}
+        if name == "sglang":
+            routes["/health_generate"] = {"GET": telling.health}
+            routes["/flush_cache"] = {"GET": telling.flush_cache, "POST": telling.flush_cache}
         if name in ("vllm", "openai", "ollama", "sglang"):
             routes["/v1/embeddings"] = {"POST": telling.embeddings}
         if name == "vllm":

@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Callable
 from struct import pack
+from time import time
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from pytest_llmperf.mock import ollama
-from pytest_llmperf.mock.checks import TOKENIZE, Refusal, check_fields, flag, parse_body
+from pytest_llmperf.mock.checks import TOKENIZE, Refusal, check_fields, flag, parse_body, validation
 from pytest_llmperf.mock.conversation import text_of
 from pytest_llmperf.mock.dialect import to_bytes
+from pytest_llmperf.mock.facts import Facts, facts_of
 from pytest_llmperf.mock.http import Call
+from pytest_llmperf.mock.metrics_pages import llamacpp_page, sglang_page, tgi_page
 from pytest_llmperf.mock.openai_ask import check_model, message_tokens
 from pytest_llmperf.mock.pieces import count_tokens, split_pieces
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
 
+_REMEMBERED = 100_000  # tokens, for /detokenize
+_PAGES: dict[str, tuple[Callable[[Facts], bytes], bytes]] = {
+    "llamacpp": (llamacpp_page, b"text/plain; version=0.0.4"),
+    "sglang": (sglang_page, b"text/plain; version=0.0.4; charset=utf-8"),
+    "tgi": (tgi_page, b"text/plain; charset=utf-8"),
+}
 _WEIGHT = 1024  # components of an embedding are whole numbers below it, before it is made a unit vector
 
 
 class Telling:
     """Models, health, version, metrics, tokens, embeddings."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_pieces", "_server", "_started")
 
     def __init__(self, server: Mock) -> None:
         self._server = server
+        self._started = int(time())
+        self._pieces: dict[int, str] = {}  # of tokens that /tokenize gave
 
     def models(self, call: Call) -> None:
         """/v1/models."""
@@ -55,20 +67,63 @@ class Telling:
 
     def metrics(self, call: Call) -> None:
         """/metrics."""
-        state = self._server.state
-        engine = state.engine
-        running = state.running if self._server.plain_engine else engine.running
-        body = state.metrics.render(
-            model=state.models[0],
-            running=running,
-            waiting=engine.waiting,
-            kv_usage=engine.kv_usage,
-            queries=engine.queries,
-            hits=engine.hits,
+        facts = facts_of(self._server)
+        page = _PAGES.get(self._server.dialect.name)
+        if page is not None:
+            render, kind = page
+            started = (
+                {"Process-Start-Time-Unix": str(self._started)}
+                if self._server.dialect.name == "llamacpp"
+                else None
+            )
+            self._server.send(call, 200, render(facts), content_type=kind, extra=started)
+            return
+        engine = self._server.state.engine
+        body = facts.metrics.render(
+            model=facts.model,
+            running=facts.running,
+            waiting=facts.waiting,
+            kv_usage=facts.kv_usage,
+            queries=facts.cache_queries,
+            hits=facts.cache_hits,
             rejected=engine.rejected,
             preemptions=engine.preemptions,
         )
         self._server.send(call, 200, body, content_type=b"text/plain; version=1.0.0; charset=utf-8")
+
+    def page(self, describe: Callable[[Facts], Any]) -> Callable[[Call], None]:
+        """The route that tells what *describe* says."""
+
+        def tell(call: Call) -> None:
+            body = to_bytes(describe(facts_of(self._server)))
+            self._server.send(call, 200, body, content_type=self._server.dialect.json_type)
+
+        return tell
+
+    def flush_cache(self, call: Call) -> None:
+        """SGLang's /flush_cache."""
+        self._server.state.engine.reset_prefix_cache()
+        text = b"Cache flushed.\nPlease check backend logs for more details. (When there are running or waiting requests, the operation will not be performed.)\n"  # noqa: E501
+        self._server.send(call, 200, text, content_type=b"text/html; charset=utf-8")
+
+    def detokenize(self, call: Call) -> None:
+        """/detokenize: the text of ids that /tokenize gave; an id that it never gave is U+FFFD."""
+        request = parse_body(call.body)
+        ids = request.get("tokens") if isinstance(request, dict) else None
+        if not isinstance(ids, list) or not all(isinstance(one, int) for one in ids):
+            raise validation([("missing", "body.tokens", "Field required", request, None)])
+        text = "".join(self._pieces.get(one, "\N{REPLACEMENT CHARACTER}") for one in ids)
+        key = "content" if self._server.dialect.name == "llamacpp" else "prompt"
+        self._server.send(call, 200, to_bytes({key: text}), content_type=self._server.dialect.json_type)
+
+    def _ids(self, text: str) -> list[int]:
+        """The tokens of *text*, remembered for /detokenize."""
+        ids = _token_ids(text)
+        if len(self._pieces) > _REMEMBERED:
+            self._pieces.clear()
+        if text:
+            self._pieces.update(zip(ids, split_pieces(text), strict=True))
+        return ids
 
     def tokenize(self, call: Call) -> None:
         """/tokenize."""
@@ -78,7 +133,7 @@ class Telling:
             self._server.send(
                 call,
                 200,
-                to_bytes({"tokens": _token_ids(str(text or ""))}),
+                to_bytes({"tokens": self._ids(str(text or ""))}),
                 content_type=self._server.dialect.json_type,
             )
             return
@@ -96,7 +151,7 @@ class Telling:
         answer = {
             "count": count,
             "max_model_len": self._server.config.max_model_len,
-            "tokens": [*_token_ids(text), *([0] * (count - len(pieces)))][:count],
+            "tokens": [*self._ids(text), *([0] * (count - len(pieces)))][:count],
             "token_strs": pieces if flag(checked.get("return_token_strs")) else None,
         }
         self._server.send(call, 200, to_bytes(answer))
