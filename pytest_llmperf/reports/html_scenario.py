@@ -13,6 +13,7 @@ from pytest_llmperf.core.steps import names_in
 from pytest_llmperf.core.verdict import Check, CheckKind
 from pytest_llmperf.reports import cache_section, cost_section, server_section
 from pytest_llmperf.reports.html_resources import resources_table
+from pytest_llmperf.reports.load import sentence as load_sentence
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.plots import DISTRIBUTIONS, POINTS, earlier
 from pytest_llmperf.reports.summary import Summary, compared_facts, percentile
@@ -66,6 +67,7 @@ def _plots(row: Summary, index: int) -> Iterable[str]:
             yield from _figure(f"{row_id(index)}-{metric}", metric, caption, _told(row, metric, text))
         if metric == "latency":
             yield from _over_time(row, index)
+    yield from _under_load(row, index)
     yield "</div>"
 
 
@@ -78,6 +80,20 @@ def _over_time(row: Summary, index: int) -> Iterable[str]:
         caption += f"; drawn with {POINTS} points that keep every extreme"
     said = f"{_told(row, 'latency', 'latency')}, in the order of the requests"
     yield from _figure(f"{row_id(index)}-time", None, caption, said)
+
+
+def _under_load(row: Summary, index: int) -> Iterable[str]:
+    load = row.scenario.measurement.load
+    if load is None or not load.timeline.users:
+        return
+    said = f"of {plain(row.name)} second by second: {plain(load_sentence(load))}"
+    yield from _place(
+        f"{row_id(index)}-load", 'data-plot="load"', "Users, requests and failures a second", f"Load {said}"
+    )
+    told = _told(row, "latency", "latency")
+    yield from _place(
+        f"{row_id(index)}-waits", 'data-plot="waits"', "p95 under load, second by second", f"{told}, {said}"
+    )
 
 
 def _told(row: Summary, metric: str, text: str) -> str:
@@ -94,6 +110,10 @@ def _told(row: Summary, metric: str, text: str) -> str:
 def _figure(name: str, metric: str | None, caption: str, description: str) -> Iterable[str]:
     """A place to draw in: the distribution of *metric*, or the time line for None."""
     kind = 'data-plot="time"' if metric is None else f'data-plot="distribution" data-metric="{metric}"'
+    yield from _place(name, kind, caption, description)
+
+
+def _place(name: str, kind: str, caption: str, description: str) -> Iterable[str]:
     yield f'<figure><figcaption id="{name}">{escape(caption)}</figcaption>'
     yield f'<div class="plot" {kind} tabindex="0" role="img"'
     yield f' aria-label="{escape(description)}"></div>'

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 
 from pytest_llmperf.core.run import Scenario
+from pytest_llmperf.core.timeline import Timeline
 from pytest_llmperf.core.verdict import CheckKind
 from pytest_llmperf.reports.summary import compared_with, percentile
 
 _STEPS = 400  #: of the distribution of the latency
 _FEWER_STEPS = 100  #: of the other ones
+_STRETCHES = 300  #: of the time line of a load profile
 POINTS = 1000  #: of a time line
 #: The metrics with a plot of their distribution, and those that are drawn over time.
 DISTRIBUTIONS = {"latency": "latency", "ttft": "time to first token", "itl": "time between tokens"}
@@ -35,6 +37,26 @@ def plot_data(scenario: Scenario) -> dict[str, object]:
             for name, line in (*lines, *before)
             if line
         ],
+        "load": None if measured.load is None else _load(measured.load.timeline),
+    }
+
+
+def _load(line: Timeline) -> dict[str, object]:
+    """The run second by second; of many seconds the worst of each stretch, and rates as their mean."""
+    steps = len(line.users)
+    count = min(steps, _STRETCHES)
+    stretches = [slice(index * steps // count, (index + 1) * steps // count) for index in range(count)]
+
+    def rate(values: Sequence[int]) -> list[float]:
+        return [round(sum(values[one]) / (len(values[one]) * line.step_s), 3) for one in stretches]
+
+    waits = [[value for value in line.p95_s[one] if value is not None] for one in stretches]
+    return {
+        "x": [round(one.stop * line.step_s, 3) for one in stretches],
+        "users": [max(line.users[one]) for one in stretches],
+        "requests": rate(line.finished),
+        "failed": rate(line.failed),
+        "p95": [_ms(max(values)) if values else None for values in waits],
     }
 
 

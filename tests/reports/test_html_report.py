@@ -348,3 +348,38 @@ def test_a_link_to_a_scenario_opens_it(chromium, runs):
     return document.getElementById("s1").open;
     """
     assert chromium.after(render(runs.of("passed")), script) is True
+
+
+def under_load(runs, seconds=10):
+    from pytest_llmperf.core.load_report import LoadReport
+    from pytest_llmperf.core.timeline import Timeline
+
+    line = Timeline(
+        started=(20,) * seconds,
+        finished=(20,) * seconds,
+        failed=(0, 3) * (seconds // 2),
+        tokens=(400,) * seconds,
+        p95_s=(None, *((0.2,) * (seconds - 2)), 0.9),
+        in_flight=(4,) * seconds,
+        users=tuple(range(seconds)),
+    )
+    load = LoadReport(profile="20/s <b>", planned=200, started=200, peak=12, timeline=line)
+    return runs.run_of(runs.judged(runs.measured(n=200, load=load), runs.slo(p95_ms=1)))
+
+
+def test_the_time_line_of_a_load_profile_is_drawn_from_few_points_that_keep_the_worst(runs):
+    from pytest_llmperf.reports.plots import plot_data
+
+    drawn = plot_data(under_load(runs, seconds=3000).scenarios[0])["load"]
+    assert {name: len(values) for name, values in drawn.items()} == dict.fromkeys(drawn, 300)
+    assert (max(drawn["p95"]), max(drawn["users"])) == (900, 2999)
+    assert drawn["requests"][0] == 20
+    assert drawn["failed"][0] == 1.5
+
+
+@browser
+def test_a_load_profile_has_plots_of_its_own(chromium, runs):
+    page = render(under_load(runs))
+    assert "Load of test_router second by second: 20/s &lt;b&gt;, 200 of 200 arrivals" in page
+    dom, complaints = chromium.opened(page)
+    assert (complaints, dom.count('data-drawn="yes"')) == ([], 6)

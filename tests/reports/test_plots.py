@@ -75,7 +75,7 @@ def test_the_other_arm_is_compared_with_where_there_is_one(runs):
 
 
 def test_a_scenario_without_requests_has_nothing_to_draw(runs):
-    assert plot_data(runs.scenario("silent")) == {"distributions": {}, "lines": []}
+    assert plot_data(runs.scenario("silent")) == {"distributions": {}, "lines": [], "load": None}
 
 
 def test_every_kind_of_waiting_has_a_distribution(runs):

@@ -105,6 +105,19 @@
     },
   };
 
+  /** Lines over the seconds of a load profile. */
+  const seconds = (place, x, lines, unit, shown) => new uPlot(options(place, lines.map(({ label, name }) => ({
+    label, stroke: colour(name), width: 1.5, spanGaps: false, points: { show: x.length <= 60, size: 4 }, value: (_, value) => shown(value),
+  })), { unit, xLabel: "s", value: { label: "second", show: (value) => value ?? "-" } }), [x, ...lines.map((line) => line.y)], place);
+
+  drawings.load = (place, { load }) => seconds(place, load.x, [
+    { label: "users", name: "now", y: load.users },
+    { label: "requests/s", name: "second", y: load.requests },
+    { label: "failed/s", name: "limit", y: load.failed },
+  ], "", (value) => (value == null ? "-" : Number(value.toPrecision(3))));
+
+  drawings.waits = (place, { load }) => seconds(place, load.x, [{ label: "p95", name: "now", y: load.p95 }], "ms", short);
+
   const drawn = new Map();
 
   const draw = (place) => {
