@@ -43,11 +43,18 @@ class Switch:
     """
 
     everywhere: Arm = Arm.CANDIDATE
+    listeners: list[Callable[[Arm], None]] = field(default_factory=list)
 
     @property
     def arm(self) -> Arm:
         """The arm of the running context."""
         return _ARM.get() or self.everywhere
+
+    def turn(self, arm: Arm) -> None:
+        """The turn of *arm* begins, everywhere."""
+        self.everywhere = arm
+        for told in self.listeners:
+            told(arm)
 
     @contextmanager
     def during(self, arm: Arm) -> Iterator[None]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from pytest_llmperf.client.reply import InvalidJson, RequestFailed
-from pytest_llmperf.core.exchange import FailureKind
+from pytest_llmperf.core.exchange import Exchange, FailureKind
 from pytest_llmperf.iteration_log import Taken
 
 #: Failures that a server makes which is not there.
@@ -52,7 +52,26 @@ def counted_by_a_request(error: BaseException) -> bool:
     return cause_of(error) is not None
 
 
-def ends_quietly(error: BaseException, taken: Taken, *, expected_json: bool) -> bool:
+def request_behind(error: BaseException, exchanges: Sequence[Exchange]) -> Exchange | None:
+    """The request that *error* comes from, where the test's own client raises errors of its own kinds.
+
+    It is the one that ended last; what a test asserts comes from none.
+    """
+    if isinstance(error, (AssertionError, pytest.fail.Exception)):
+        return None
+    return max(exchanges, key=lambda exchange: exchange.done_s, default=None)
+
+
+def failed_by_json(error: BaseException, taken: Taken, *, own_client: bool = False) -> bool:
+    """Whether *error* says that a reply is not the JSON that was asked for."""
+    behind = request_behind(error, taken.exchanges) if own_client else None
+    own = behind is not None and behind.json_valid is False and isinstance(error, ValueError)
+    return own or isinstance(cause_of(error), InvalidJson)
+
+
+def ends_quietly(
+    error: BaseException, taken: Taken, *, expected_json: bool, own_client: bool = False
+) -> bool:
     """Whether *error* is counted by another metric than pass_rate, as part of what was *taken*."""
     cause = cause_of(error)
     if isinstance(cause, RequestFailed):
@@ -60,6 +79,11 @@ def ends_quietly(error: BaseException, taken: Taken, *, expected_json: bool) -> 
     if isinstance(cause, InvalidJson):
         invalid = any(exchange.json_valid is False for exchange in taken.exchanges)
         return expected_json and invalid
+    if own_client and (behind := request_behind(error, taken.exchanges)) is not None:
+        if behind.failure is not None:
+            return True
+        if failed_by_json(error, taken, own_client=True):
+            return expected_json
     return _comes_from(error, taken.errors)
 
 

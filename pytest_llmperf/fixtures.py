@@ -16,6 +16,7 @@ from pytest_llmperf.sharing import rig_for, rig_of
 if TYPE_CHECKING:
     from pytest_llmperf.client.reply import Reply
     from pytest_llmperf.llm import AsyncLlm, Llm, Prompt, Show
+    from pytest_llmperf.llm_client import LlmClient
     from pytest_llmperf.mock.process import MockServer
     from pytest_llmperf.rig import Rig
     from pytest_llmperf.timer import Timer
@@ -62,6 +63,27 @@ def async_llm(request: pytest.FixtureRequest) -> AsyncLlm:
         keeps_connections=is_scenario(request.node),
         **shared,
     )
+
+
+@pytest.fixture
+def llm_client(request: pytest.FixtureRequest) -> Iterator[LlmClient]:
+    """For a client that is not ours: llm_client.base_url, openai(), http_client() ... are measured."""
+    from pytest_llmperf.llm_client import LlmClient
+    from pytest_llmperf.scenario import ASYNC_CLOSERS, log_of, switch_of
+
+    with _usage_errors():
+        rig, item = rig_for(request.node), request.node
+        client = LlmClient(
+            log_of(item),
+            switch_of(item),
+            rig.arms,
+            key=rig.client_key,
+            relay=lambda: rig.relay,
+            count=rig.counter,
+        )
+    item.stash.setdefault(ASYNC_CLOSERS, []).append(client.aclose)
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -53,6 +53,11 @@ class OwnLog:
         self._steps: list[TimedStep] = []
         self._errors: list[BaseException] = []
         self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the iteration is over."""
+        return self._closed
 
     def belongs_to(self, log: IterationLog) -> bool:
         """Whether it is one of *log*'s."""
@@ -118,6 +123,8 @@ class OwnLog:
 
     def close(self) -> Taken:
         """The same, for the last time: what comes later goes to the item's own log."""
+        for settle in self._of.settlers:
+            settle(self)
         with self._of.lock:
             self._closed = True
             self._of.running.discard(self)
@@ -140,6 +147,12 @@ class IterationLog:
         #: What no iteration can be told for: the item's own log.
         self.loose = OwnLog(self)
         self.running: set[OwnLog] = set()
+        #: Called before an iteration closes, to record what was seen from outside and is not recorded yet.
+        self.settlers: list[Callable[[OwnLog], None]] = []
+        #: Each gives what the report should say about how requests were recorded.
+        self.remarks: list[Callable[[], Sequence[str]]] = []
+        #: Conditions of measuring that the fixtures know, see `core.baseline`.
+        self.facts: dict[str, str] = {}
 
     @contextmanager
     def iteration(self, *, late_s: float = 0.0) -> Iterator[OwnLog]:

@@ -26,7 +26,7 @@ from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.load_report import LoadReport
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.tally import Tally
-from pytest_llmperf.ending import UNREACHABLE, cause_of, ends_quietly, is_result
+from pytest_llmperf.ending import UNREACHABLE, cause_of, ends_quietly, failed_by_json, is_result
 from pytest_llmperf.load import tasks, threads
 from pytest_llmperf.load.control import Control
 from pytest_llmperf.load.plan import Arrivals, Plan, Users
@@ -314,7 +314,9 @@ class LoadRun:
         if not measuring:
             return
         expected_json = repetition.slo.expected_json
-        quietly = error is not None and ends_quietly(error, taken, expected_json=expected_json)
+        quietly = error is not None and ends_quietly(
+            error, taken, expected_json=expected_json, own_client=repetition.own_client
+        )
         iteration = Iteration(
             started_s=started_s - late_s,  # in an open loop a task takes from when it was due
             done_s=done_s,
@@ -322,7 +324,9 @@ class LoadRun:
             checks=taken.checks,
             steps=taken.steps,
             passed=None if quietly else error is None,
-            json_failed=error is not None and not quietly and failed_by_json(error),
+            json_failed=error is not None
+            and not quietly
+            and failed_by_json(error, taken, own_client=repetition.own_client),
         )
         member.end(iteration, error, step, self)
 
@@ -386,11 +390,6 @@ class LoadRun:
             ),
             timeline=tally.timeline(control.began_s),
         )
-
-
-def failed_by_json(error: BaseException) -> bool:
-    """Whether an invalid reply failed an iteration."""
-    return type(cause_of(error)).__name__ == "InvalidJson"
 
 
 def most_within(due_s: Sequence[float], window_s: float) -> int:

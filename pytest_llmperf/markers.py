@@ -111,7 +111,9 @@ def check_cases(definition: pytest.Item, function: Callable[..., object], cases:
 
 def asks_backend(item: pytest.Item) -> bool:
     """Whether *item* is a scenario that talks to the selected backend."""
-    return is_scenario(item) and not {"llm", "async_llm"}.isdisjoint(getattr(item, "fixturenames", ()))
+    return is_scenario(item) and not {"llm", "async_llm", "llm_client"}.isdisjoint(
+        getattr(item, "fixturenames", ())
+    )
 
 
 def _place(definition: pytest.Item) -> str:

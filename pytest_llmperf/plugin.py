@@ -9,9 +9,27 @@ import pytest
 
 from pytest_llmperf import markers, options, sharing
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.fixtures import async_llm, llm, llm_case, llm_mock, llm_setup, llm_timer, llm_tokens
+from pytest_llmperf.fixtures import (
+    async_llm,
+    llm,
+    llm_case,
+    llm_client,
+    llm_mock,
+    llm_setup,
+    llm_timer,
+    llm_tokens,
+)
 
-__all__ = ["async_llm", "llm", "llm_case", "llm_mock", "llm_setup", "llm_timer", "llm_tokens"]
+__all__ = [
+    "async_llm",
+    "llm",
+    "llm_case",
+    "llm_client",
+    "llm_mock",
+    "llm_setup",
+    "llm_timer",
+    "llm_tokens",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pytest
 
 from pytest_llmperf.ab import Arm, Base, Lead, Switch, as_history, in_turns, paired
-from pytest_llmperf.client.reply import InvalidJson, RequestFailed
+from pytest_llmperf.client.reply import RequestFailed
 from pytest_llmperf.core import gate, server_story
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.breakdown import explanation
@@ -34,7 +34,15 @@ from pytest_llmperf.core.server_view import joined
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Verdict
 from pytest_llmperf.display import Progress
-from pytest_llmperf.ending import UNREACHABLE, cause_of, ends_quietly, is_result, one_line
+from pytest_llmperf.ending import (
+    UNREACHABLE,
+    cause_of,
+    ends_quietly,
+    failed_by_json,
+    is_result,
+    one_line,
+    request_behind,
+)
 from pytest_llmperf.iteration_log import IterationLog
 from pytest_llmperf.options import GateMode
 from pytest_llmperf.probes.sampler import Sampler
@@ -87,7 +95,7 @@ class Repetition:
     benchmark: Any | None = None  #: pytest-benchmark's fixture, which repeats by itself
     progress: Progress | None = None
     sampler: Sampler | None = None  #: of what server and machine use meanwhile
-    closers: list[Callable[[], None]] = field(default_factory=list)  #: of what was opened in the event loop
+    closers: list[Callable[[], object]] = field(default_factory=list)  #: of what was opened in the event loop
     iterations: list[Iteration] = field(default_factory=list)
     warmups: list[float] = field(default_factory=list)  #: latencies of the warm-up
     first_error: BaseException | None = None
@@ -144,6 +152,8 @@ class Repetition:
                         await original(**{**arguments, **step.arguments})
             finally:
                 self.close_clients()
+                for close in filter(inspect.iscoroutinefunction, self.closers):
+                    await close()
                 await asyncio.sleep(0)  # lets the transports close
             self.conclude()
 
@@ -152,7 +162,8 @@ class Repetition:
     def close_clients(self) -> None:
         """Close what fixtures opened in the running event loop."""
         for close in self.closers:
-            close()
+            if not inspect.iscoroutinefunction(close):
+                close()
 
     def _steps(self) -> Iterator[_Step]:
         if self.lead is not None:
@@ -277,7 +288,11 @@ class Repetition:
                 self.base.iterations.append(iteration)
             return
         cause = None if error is None else cause_of(error)
-        unreachable = isinstance(cause, RequestFailed) and cause.failure.kind in UNREACHABLE
+        failure = cause.failure if isinstance(cause, RequestFailed) else None
+        if error is not None and self.own_client:
+            behind = request_behind(error, iteration.exchanges)
+            failure = failure if behind is None else behind.failure
+        unreachable = failure is not None and failure.kind in UNREACHABLE
         self._gone = self._gone + 1 if unreachable else 0
         if not step.measured:
             self.watch.aside += len(iteration.exchanges)
@@ -301,6 +316,11 @@ class Repetition:
             budget.spend(usd)
 
     @property
+    def own_client(self) -> bool:
+        """Whether requests come from the test's own client, see `ending.request_behind`."""
+        return "client" in self.log.facts
+
+    @property
     def measurement(self) -> Measurement:
         """What was measured so far."""
         base = (
@@ -319,6 +339,7 @@ class Repetition:
             *measured.warnings,
             *self._cache_remarks(measured),
             *server_story.remarks(measured, aside=self.watch.aside),
+            *(text for told in self.log.remarks for text in told()),
         ]
         if self.first_error is not None:
             warnings.append(f"first failing iteration: {one_line(self.first_error)}")
@@ -339,7 +360,8 @@ class Repetition:
     ) -> Measurement:
         """All of *iterations*; under ``--llm-ab`` the series hold whole pairs only."""
         prices = self.rig.slo_file.prices
-        measured = measure(iterations, about=self.about, slo=self.slo, prices=prices)
+        about = replace(self.about, facts={**self.about.facts, **self.log.facts})
+        measured = measure(iterations, about=about, slo=self.slo, prices=prices)
         if not in_pairs_with:
             return measured
         whole, _ = paired(iterations, in_pairs_with)
@@ -445,7 +467,7 @@ class _Running:
 
     def __enter__(self) -> None:
         self._repetition.log.loose.take()
-        self._repetition.switch.everywhere = self._step.arm
+        self._repetition.switch.turn(self._step.arm)
         self._own = self._scope.__enter__()
         self._started_s = time.perf_counter()
 
@@ -460,7 +482,9 @@ class _Running:
             return False
         loose = repetition.log.loose.take()  # no other iteration runs: what no context tells is this one's
         taken = own.and_also(loose)
-        quietly = error is not None and ends_quietly(error, taken, expected_json=repetition.slo.expected_json)
+        quietly = error is not None and ends_quietly(
+            error, taken, expected_json=repetition.slo.expected_json, own_client=repetition.own_client
+        )
         iteration = Iteration(
             started_s=self._started_s,
             done_s=done_s,
@@ -468,7 +492,9 @@ class _Running:
             checks=taken.checks,
             steps=taken.steps,
             passed=None if quietly else error is None,
-            json_failed=error is not None and isinstance(cause_of(error), InvalidJson) and not quietly,
+            json_failed=error is not None
+            and not quietly
+            and failed_by_json(error, taken, own_client=repetition.own_client),
         )
         repetition.end(iteration, error, self._step)
         return quietly or not repetition.stop_at_once

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.mock.config import MockConfig
     from pytest_llmperf.mock.process import MockServer
     from pytest_llmperf.probes.sampler import Sampler
+    from pytest_llmperf.relay.process import RelayProcess
     from pytest_llmperf.revision import Revision
     from pytest_llmperf.tokens import TokenCounter
 
@@ -328,6 +329,22 @@ class Rig:
         return "ollama" if self.slo_file.mock.get("dialect") == "ollama" else "openai"
 
     @cached_property
+    def client_key(self) -> str:
+        """What clients of users send as their key."""
+        from pytest_llmperf.llm_client import new_key  # noqa: PLC0415 - only when it is used
+
+        return new_key()
+
+    @cached_property
+    def relay(self) -> RelayProcess:
+        """The recording relay, started by the first call. Raises LlmPerfUsageError."""
+        from pytest_llmperf.llm_client import upstream_of  # noqa: PLC0415 - only when it is used
+        from pytest_llmperf.relay.process import RelayProcess  # noqa: PLC0415 - only when it is used
+
+        upstreams = {str(arm): upstream_of(backend) for arm, backend in self.arms.items()}
+        return RelayProcess(upstreams, first=str(Arm.CANDIDATE), placeholder=self.client_key)
+
+    @cached_property
     def counter(self) -> TokenCounter:
         """Counts what a server's usage leaves out. Raises LlmPerfUsageError for a bad tokenizer.json."""
         from pytest_llmperf.tokens import TokenCounter  # noqa: PLC0415 - only when it is used
@@ -435,6 +452,8 @@ class Rig:
             rig.close()
         if "counter" in vars(self):
             self.counter.close()
+        if "relay" in vars(self):
+            self.relay.stop()
         if self._revision is not None:
             self._revision.close()
         if self._mock is not None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.loading import LoadRun
 
 #: Functions that close what async fixtures opened in the test's event loop.
-ASYNC_CLOSERS = pytest.StashKey[list[Callable[[], None]]]()
+ASYNC_CLOSERS = pytest.StashKey[list[Callable[[], object]]]()
 
 #: Marks with which an async plugin claims a coroutine function that it runs itself.
 _CLAIMED = ("anyio", "trio")

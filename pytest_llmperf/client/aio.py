@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType, TracebackType
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -29,8 +30,6 @@ from pytest_llmperf.core.exchange import FailureKind, Tokens
 from pytest_llmperf.wire.dialect import Call, Message, Request
 from pytest_llmperf.wire.json_value import JsonObject
 
-_NO_PARAMS: Mapping[str, Any] = MappingProxyType({})  # Any: what parameters a server takes is open
-
 
 class AsyncClient:
     """Talks to one backend and records every request. Any number of tasks may share it."""
@@ -40,17 +39,17 @@ class AsyncClient:
         backend: Backend,
         recorder: Recorder,
         *,
-        defaults: Mapping[str, Any] = _NO_PARAMS,
         count: Counter = estimate,
     ) -> None:
-        """*defaults*: parameters of every call; *count*: counts what the server's usage leaves out."""
+        """*count*: counts what the server's usage leaves out."""
         self._count = count
         self.backend = backend
-        self._calls = Calls(backend, recorder, defaults)
+        self._calls = Calls(backend, recorder)
         self._model = backend.model
         self._pool = _pool(backend)
         proxy = proxy_for(backend.url)
         self._proxied = None if proxy is None else Proxied(backend, self._calls.headers, proxy)
+        self._closing: asyncio.Task[None] | None = None
         self._heads: dict[str, bytes] = {}
 
     @property
@@ -88,12 +87,15 @@ class AsyncClient:
     def close(self) -> None:
         """Close the idle connections; they are gone when their event loop has run once more."""
         self._pool.close()
+        if self._proxied is not None:
+            with suppress(RuntimeError):  # without a running loop there is nobody to close it
+                self._closing = asyncio.get_running_loop().create_task(self._proxied.aclose())
 
     async def aclose(self) -> None:
         """Close the connections."""
         self.close()
-        if self._proxied is not None:
-            await self._proxied.aclose()
+        if self._closing is not None:
+            await self._closing
         await asyncio.sleep(0)  # lets the transports close
 
     async def __aenter__(self) -> Self:

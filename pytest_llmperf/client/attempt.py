@@ -149,6 +149,14 @@ class Attempt:
         self.expire(deadline, at_s)
         return True
 
+    def leave(self, message: str, at_s: float) -> None:
+        """The caller stopped reading: no failure where the answer was there already, else a cancelled one."""
+        reader = self._reader
+        if isinstance(reader, StreamReader) and reader.whole and not reader.failed:
+            self._done_s = self._done_s or self._progress_s
+        else:
+            self.fail(FailureKind.CANCELLED, message, at_s)
+
     def expire(self, deadline: Deadline, at_s: float) -> None:
         """The time that *deadline* allowed is over."""
         if deadline.kind is None:
@@ -173,6 +181,13 @@ class Attempt:
         else:
             wait = total
         return min(wait, total, key=lambda deadline: deadline.at_s)
+
+    @property
+    def waited_for(self) -> FailureKind:
+        """What did not come, where the caller's own patience ended."""
+        if self._first_token_s is not None:
+            return FailureKind.TIMEOUT_STALL
+        return FailureKind.TIMEOUT_FIRST_TOKEN if self._streamed else FailureKind.TIMEOUT_TOTAL
 
     @property
     def counted(self) -> bool:

@@ -17,13 +17,13 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.exchange import Exchange, Tokens
 from pytest_llmperf.wire.dialect import Call, Message, Request
 from pytest_llmperf.wire.dialects import DIALECTS, dialect
-from pytest_llmperf.wire.json_value import JsonObject, as_object, loads
+from pytest_llmperf.wire.json_value import JsonObject
 
 
 class Calls:
     """The calls to one backend."""
 
-    def __init__(self, backend: Backend, recorder: Recorder, defaults: Mapping[str, object]) -> None:
+    def __init__(self, backend: Backend, recorder: Recorder) -> None:
         if backend.kind not in DIALECTS:
             raise LlmPerfUsageError(
                 f"backend {backend.name}: kind {backend.kind!r} is none of {', '.join(DIALECTS)}"
@@ -39,7 +39,6 @@ class Calls:
         }
         self._dialect = dialect(backend.kind)
         self._recorder = recorder
-        self._defaults = dict(defaults)
         self._schemas = Schemas()
 
     def chat(
@@ -58,16 +57,14 @@ class Calls:
         if system is not None:
             messages = [{"role": "system", "content": system}, *messages]
         wanted = as_schema(schema)
-        merged = {**self._defaults, **params}
-        asked = str(merged.pop("model", None) or model)
-        call = Call(model=asked, prompt=messages, schema=wanted, tools=tools, stream=stream, params=merged)
-        return call, self._check(wanted, merged)
+        model, given = _asked(model, params)
+        call = Call(model=model, prompt=messages, schema=wanted, tools=tools, stream=stream, params=given)
+        return call, self._check(wanted, given)
 
     def completion(self, model: str, prompt: str, *, stream: bool, params: Mapping[str, object]) -> Call:
         """A completion of a text."""
-        merged = {**self._defaults, **params}
-        asked = str(merged.pop("model", None) or model)
-        return Call(model=asked, prompt=prompt, stream=stream, params=merged)
+        model, given = _asked(model, params)
+        return Call(model=model, prompt=prompt, stream=stream, params=given)
 
     def request(self, call: Call) -> Request:
         """What to send. Raises LlmPerfUsageError."""
@@ -114,11 +111,13 @@ class Calls:
     def _check(self, schema: JsonObject | None, params: Mapping[str, object]) -> Check | None:
         if schema is not None:
             return self._schemas.check(schema)
-        asked = as_object(params.get("response_format"))
-        if asked.get("type") == "json_schema":
-            return self._schemas.check(as_object(as_object(asked.get("json_schema")).get("schema")))
-        asked_any = asked.get("type") == "json_object" or params.get("format") == "json"
-        return loads if asked_any else None
+        return self._schemas.asked_by(params)
+
+
+def _asked(model: str, params: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    """The model that is asked, which *params* may name, and the parameters without it."""
+    given = dict(params)
+    return str(given.pop("model", None) or model), given
 
 
 def authorization(backend: Backend) -> dict[str, str]:

@@ -37,6 +37,19 @@ class Schemas:
             self._checks[key] = _compiled(json.loads(key))
         return self._checks[key]
 
+    def asked_by(self, params: Mapping[str, object]) -> Check | None:
+        """What reads the reply to a request with *params*; None where they ask for no JSON.
+
+        Raises LlmPerfUsageError.
+        """
+        asked = as_object(params.get("response_format"))
+        if asked.get("type") == "json_schema":
+            return self.check(as_object(as_object(asked.get("json_schema")).get("schema")))
+        if asked.get("type") == "json_object" or params.get("format") == "json":
+            return loads
+        schema = as_object(params.get("format"))
+        return self.check(schema) if schema else None
+
 
 def as_schema(schema: object) -> JsonObject | None:
     """A JSON Schema from a mapping or from a pydantic model. Raises LlmPerfUsageError."""

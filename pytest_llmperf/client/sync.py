@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -27,8 +27,6 @@ from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.wire.dialect import Call, Message, Request
 from pytest_llmperf.wire.json_value import JsonObject
 
-_NO_PARAMS: Mapping[str, Any] = MappingProxyType({})  # Any: what parameters a server takes is open
-
 
 class Client:
     """Talks to one backend and records every request. Threads may share it."""
@@ -38,13 +36,12 @@ class Client:
         backend: Backend,
         recorder: Recorder,
         *,
-        defaults: Mapping[str, Any] = _NO_PARAMS,
         count: Counter = estimate,
     ) -> None:
-        """*defaults*: parameters of every call; *count*: counts what the server's usage leaves out."""
+        """*count*: counts what the server's usage leaves out."""
         self._count = count
         self.backend = backend
-        self._calls = Calls(backend, recorder, defaults)
+        self._calls = Calls(backend, recorder)
         self._transport = _transport(backend.url)
         self._headers = _raw_headers(backend.url, self._calls.headers)
         limits = backend.timeouts

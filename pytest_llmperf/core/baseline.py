@@ -10,7 +10,7 @@ from pytest_llmperf.core.server_view import ServerView
 
 #: Facts that must be equal for two measurements to be comparable. The mock's latency, replies and
 #: faults are not among them: a slower mock is what a slower model is, something to be gated.
-MUST_MATCH = ("backend kind", "hardware", "load profile", "streaming", "cache mode", "items")
+MUST_MATCH = ("backend kind", "hardware", "load profile", "streaming", "cache mode", "items", "client")
 
 #: Shown when they differ, and compared all the same: an upgrade is what a team wants gated.
 SHOWN = ("model", "server")

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-import httpx
-
 from pytest_llmperf.client.proxy import proxy_for
 from pytest_llmperf.client.redact import origin
 from pytest_llmperf.wire.endpoint import openai_url, root_url
@@ -104,7 +102,7 @@ class Line:
         parts = urlsplit(upstream.url)
         self._secure = parts.scheme == "https"
         self._host, self._port = _address(parts)
-        self._context: ssl.SSLContext | None = httpx.create_ssl_context() if self._secure else None
+        self._context = _context() if self._secure else None
         proxy = proxy_for(upstream.url)
         self._proxy = None if proxy is None else urlsplit(proxy)
         self._idle: list[UpstreamConnection] = []
@@ -191,6 +189,12 @@ class _Tunnel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if not self.opened.done():
             self.opened.set_exception(OSError("the proxy closed the connection"))
+
+
+def _context() -> ssl.SSLContext:
+    import httpx  # noqa: PLC0415 - it takes long, and most servers under test are reached without TLS
+
+    return httpx.create_ssl_context()
 
 
 def _address(parts: SplitResult) -> tuple[str, int]:

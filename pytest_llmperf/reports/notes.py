@@ -16,6 +16,8 @@ from pytest_llmperf.reports.summary import Summary
 
 _FINE = {Outcome.SKIPPED, Outcome.PASSED, Outcome.IMPROVED}
 _BROKEN = {Outcome.FAILED, Outcome.REGRESSED}
+#: The fact that says what the relay of ``llm_client`` adds to a request.
+RELAY_COST = "relay cost"
 _MOST = 10  #: doubtful verdicts, and labels of a check, that are told before the rest is counted
 _EXAMPLE = 300  #: characters of an error message
 
@@ -117,6 +119,9 @@ def facts(rows: Sequence[Summary]) -> list[str]:
     )
     if servers:
         lines.append(f"measured: {', '.join(servers)}; {sum(one.sent for one in measured)} requests")
+    costs_of_relay = _distinct(one.facts[RELAY_COST] for one in measured if RELAY_COST in one.facts)
+    if costs_of_relay:
+        lines.append(f"clients of the tests were measured through a relay, which adds {costs_of_relay[0]}")
     sources = _distinct(source.value for one in measured for source in one.tokens.sources)
     if sources:
         how = " (the estimate is max(words, characters / 4))" if "estimate" in sources else ""

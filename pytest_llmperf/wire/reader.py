@@ -71,6 +71,11 @@ class StreamReader:
                 events += self._noted([Failed(failure=failure)])
         return events
 
+    @property
+    def whole(self) -> bool:
+        """Whether the answer is there, though its end was perhaps not waited for."""
+        return self.done or bool(self._finished and not self._seen - self._finished)
+
     def _missing(self, *, complete: bool) -> Failure | None:
         """What a regular end lacks."""
         if not self.payloads and not self.done:
