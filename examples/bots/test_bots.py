@@ -16,6 +16,6 @@ BOTS = yaml.safe_load(Path(__file__).with_name("bots.yaml").read_text(encoding="
     "bot", [pytest.param(bot, id=name, marks=llm_slo(cases=bot["cases"])) for name, bot in BOTS.items()]
 )
 def test_bot(llm, llm_case, bot):
-    reply = llm.chat(llm_case["asks"], system=bot["prompt"], schema=bot.get("schema"))
+    reply = llm.chat(llm_case["asks"], system=bot["prompt"], schema=bot.get("schema"), max_tokens=200)
     for word in llm_case["expects"]:
         assert word in reply.text
