@@ -25,8 +25,16 @@ from pytest_llmperf.reports.write import write
 #: What a second run, interleaved with the base, may settle.
 UNDECIDED = frozenset({Outcome.UNPROVEN, Outcome.INCONCLUSIVE})
 
+_BROKEN = frozenset({Outcome.FAILED, Outcome.REGRESSED})
+
+#: Verdicts of the second run that say nothing: the first ones stay.
+_UNTOLD = frozenset({Outcome.SKIPPED, Outcome.NOT_COMPARABLE, Outcome.NO_BASELINE})
+
 #: The variable that tells `only` which scenarios to leave: ids, or names of pooled ones, a line each.
 ONLY = "LLMPERF_ONLY"
+
+#: pytest's exit status when it is itself to blame.
+_BROKE = 3
 
 _REPORTS = ("run.json", "report.html", "report.md")
 
@@ -85,7 +93,11 @@ def measure(context: Context, wanted: Wanted, *, directory: Path) -> int:
     if not any(scenario.verdict.outcome in UNDECIDED for scenario in run.scenarios):
         return status
     run, second = _again(context, wanted, run, directory)
-    write(run, [str(wanted.reports / name) for name in _REPORTS], directory=directory)
+    try:
+        write(run, [str(wanted.reports / name) for name in _REPORTS], directory=directory)
+    except LlmPerfUsageError as error:
+        _say(str(error))
+        second = _BROKE
     late = wanted.strictly & UNDECIDED
     return max(status, second, int(any(one.verdict.outcome in late for one in run.scenarios)))
 
@@ -127,7 +139,6 @@ def _again(context: Context, wanted: Wanted, run: Run, directory: Path) -> tuple
             "-p",
             "pytest_llmperf.only",
             f"--llm-ab=git:{commit}",
-            f"--llm-strict={','.join(sorted(wanted.strictly - UNDECIDED))}",
             f"--llm-report={file}",
         ],
         directory,
@@ -136,14 +147,16 @@ def _again(context: Context, wanted: Wanted, run: Run, directory: Path) -> tuple
     if status not in {0, 1} or not (directory / file).exists():
         return _warned(run, f"undecided scenarios could not be measured again (pytest exit {status})"), 0
     second = parse((directory / file).read_text("utf-8"), where=str(file))
-    found = {
-        one.measurement.scenario: one
-        for one in second.scenarios
-        if one.verdict.outcome is not Outcome.SKIPPED
-    }
+    found = {one.measurement.scenario: one for one in second.scenarios if one.verdict.outcome not in _UNTOLD}
     scenarios = tuple(found.get(one.measurement.scenario, one) for one in run.scenarios)
-    told = f"measured again in turns with {commit[:7]}, for a stored baseline could not decide: "
-    return _warned(replace(run, scenarios=scenarios), told + ", ".join(found)), status
+    run = replace(run, scenarios=scenarios)
+    if found:
+        told = f"measured again in turns with {commit[:7]}, for a stored baseline could not decide"
+        run = _warned(run, f"{told}: {', '.join(found)}")
+    if left := [name for name in names if name not in found]:
+        run = _warned(run, f"not comparable with {commit[:7]}, and left undecided: {', '.join(left)}")
+    broken = any(one.verdict.outcome in _BROKEN for one in found.values())
+    return run, int(broken)
 
 
 def _warned(run: Run, text: str) -> Run:

@@ -79,6 +79,11 @@ def test_a_regression_is_named_sized_and_settled(why):
     assert "accept:" in settles
 
 
+def test_a_check_that_holds_is_not_what_broke(why):
+    broken = {**LIMIT, "metric": "ttft", "limit": 0.05}
+    assert "ttft p95 misses the limit of 50 ms" in why("failed", {**CHECK, "outcome": "passed"}, broken)[0]
+
+
 def test_what_it_is_made_of_stands_with_its_size(why):
     sentence = "TTFT +2 %, output tokens +31 %: longer answers, not a slower server"
     _, how_much, *_ = why("regressed", CHECK, explanation=sentence)

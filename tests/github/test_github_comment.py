@@ -224,6 +224,13 @@ def test_a_bomb_is_not_unpacked(measured, monkeypatch):
     assert "unpacks to more than 100 bytes" in measured.bodies[0]["body"]
 
 
+def test_no_more_of_a_bomb_is_unpacked_than_may_be_read(measured, monkeypatch):
+    read, asked = zipfile.ZipExtFile.read, []
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda file, n=-1: asked.append(n) or read(file, n))
+    comment()
+    assert asked == [artifact.MOST_READ + 1]
+
+
 def test_the_comment_says_when_the_gpu_gate_was_skipped(measured):
     comment("--expected-backend=vllm")
     assert "GPU gate skipped**: measured on mock instead of vllm." in measured.bodies[0]["body"]

@@ -321,6 +321,16 @@ def test_a_second_run_that_cannot_be_leaves_the_first_verdict_and_says_so(checko
     assert "could not be measured again (pytest exit 4)" in run["warnings"][0]
 
 
+def test_a_base_that_cannot_run_it_leaves_the_first_verdict(checkout, step, pytest_says, calls):
+    pytest_says((0, {"b": "unproven"}), (1, {"b": "not_comparable"}))
+    measure("--on-unproven=rerun-ab")
+    assert not [word for word in calls()[1]["arguments"] if word.startswith("--llm-strict")]
+    assert step.outputs == {"status": "0"}
+    assert outcomes(checkout) == {"b": "unproven"}
+    run = json.loads((checkout / "llm-gate" / "run.json").read_text())
+    assert "left undecided: test_chat.py::b" in run["warnings"][0]
+
+
 def test_a_strict_word_about_the_undecided_is_asked_after_the_second_run(checkout, step, pytest_says, calls):
     pytest_says((0, {"b": "unproven"}), (0, {"b": "unproven"}))
     measure("--on-unproven=rerun-ab", "--strict=unproven")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from pytest_llmperf.cli import main
+from pytest_llmperf.github.context import Context
 
 
 @pytest.fixture
@@ -68,3 +71,13 @@ def test_a_refused_push_is_told_without_the_token(refreshed, tmp_path, in_git, c
     said = capsys.readouterr().err
     assert "git push" in said
     assert "t0ken" not in said
+
+
+def test_git_gets_the_token_by_its_environment_and_asks_nobody():
+    context = Context(repository="owner/project", server_url="https://github.example", token="t0ken")
+    given = context.git_environment()
+    assert given["GIT_CONFIG_KEY_0"] == "http.https://github.example/.extraheader"
+    scheme, basic = given["GIT_CONFIG_VALUE_0"].removeprefix("AUTHORIZATION: ").split()
+    assert (scheme, base64.b64decode(basic)) == ("basic", b"x-access-token:t0ken")
+    assert given["GIT_TERMINAL_PROMPT"] == "0"
+    assert "t0ken" not in repr(context)
