@@ -20,6 +20,7 @@ from pytest_llmperf.core import gate, server_story
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.breakdown import explanation
 from pytest_llmperf.core.budget import Budget, cost_at_most, not_passed
+from pytest_llmperf.core.buffering import buffering
 from pytest_llmperf.core.cache import CacheMode, cache_remark
 from pytest_llmperf.core.cache_saving import savings
 from pytest_llmperf.core.explain import failure_text
@@ -337,7 +338,7 @@ class Repetition:
         measured = self._with_view(measured, Arm.CANDIDATE)
         warnings = [
             *measured.warnings,
-            *self._cache_remarks(measured),
+            *self._remarks(measured),
             *server_story.remarks(measured, aside=self.watch.aside),
             *(text for told in self.log.remarks for text in told()),
         ]
@@ -367,7 +368,9 @@ class Repetition:
         whole, _ = paired(iterations, in_pairs_with)
         return replace(measured, series=measure(whole, about=self.about, slo=self.slo, prices=prices).series)
 
-    def _cache_remarks(self, measured: Measurement) -> Iterator[str]:
+    def _remarks(self, measured: Measurement) -> Iterator[str]:
+        if remark := buffering(measured):
+            yield remark
         if remark := cache_remark(measured, self.slo.cache):
             yield remark
         if self._cold is not None and (remark := cache_remark(self._cold, CacheMode.COLD)):

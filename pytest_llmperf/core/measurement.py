@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from itertools import pairwise
 from typing import TypeVar
 
 from pytest_llmperf.core.cache import CacheUse, cache_use
@@ -113,6 +114,9 @@ class Measurement:
     failed: int = 0
     failures: tuple[FailureCount, ...] = ()
     tokens: TokenTotals = TokenTotals()
+    characters: int = 0  #: of the text of the successful replies
+    #: Chunks that arrived in the same read as the one before, of all that follow another one.
+    same_read: Count = field(default_factory=Count)
     cache: CacheUse = field(default_factory=CacheUse)
     server: ServerView | None = None  #: what the server says; None when it says nothing
     busy_s: float = 0.0  #: time during which at least one request was in flight
@@ -192,6 +196,8 @@ def measure(
         failed=len(exchanges) - len(succeeded),
         failures=_failures(exchanges),
         tokens=_tokens(succeeded),
+        characters=sum(exchange.characters for exchange in succeeded),
+        same_read=_same_read(succeeded),
         cache=cache_use(succeeded),
         server=told_by(succeeded),
         busy_s=union_s((exchange.due_s, exchange.done_s) for exchange in succeeded),
@@ -238,6 +244,8 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         failed=sum(part.failed for part in parts),
         failures=tuple(kinds.values()),
         tokens=sum((part.tokens for part in parts), TokenTotals()),
+        characters=sum(part.characters for part in parts),
+        same_read=sum((part.same_read for part in parts), Count()),
         cache=sum((part.cache for part in parts), CacheUse()),
         server=reduce(pooled, (part.server for part in parts)),
         busy_s=sum(part.busy_s for part in parts),
@@ -345,6 +353,11 @@ def _failures(exchanges: Sequence[Exchange]) -> tuple[FailureCount, ...]:
         )
         for kind, count in counts.most_common()
     )
+
+
+def _same_read(succeeded: Sequence[Exchange]) -> Count:
+    # All chunks of one read have one time stamp.
+    return _count([before == after for one in succeeded for before, after in pairwise(one.chunk_s)])
 
 
 def _tokens(succeeded: Sequence[Exchange]) -> TokenTotals:

@@ -192,6 +192,10 @@ def _tokens(about: Measurement) -> Iterable[Sequence[str]]:
     yield "output", str(tokens.output)
     if tokens.reasoning is not None:
         yield "of these for reasoning", str(tokens.reasoning)
+    if about.characters and about.busy_s:
+        yield "characters per second", f"{about.characters / about.busy_s:.0f}"
+    if about.same_read.trials:
+        yield "chunks in the same read as the one before", show(about.same_read.rate, "")
     yield "counted by", ", ".join(source.value for source in tokens.sources)
 
 

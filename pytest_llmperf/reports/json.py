@@ -120,6 +120,14 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
             "reasoning": measured.tokens.reasoning,
             "sources": [source.value for source in measured.tokens.sources],
         },
+        "text": {
+            "characters": measured.characters,
+            "characters_per_s": measured.characters / measured.busy_s if measured.busy_s else None,
+            "same_read": {
+                "successes": measured.same_read.successes,
+                "trials": measured.same_read.trials,
+            },
+        },
         "cost": cost_section.values(measured),
         "cache": {**asdict(measured.cache), "savings": [asdict(saving) for saving in scenario.savings]},
         "server": to_plain(measured.server),

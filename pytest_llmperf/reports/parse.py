@@ -192,6 +192,8 @@ def _measurement(scenario: _Object) -> Measurement:
         ),
         tokens=_tokens(scenario["tokens"]),
         spent_usd=scenario.get("cost", {}).get("spent_usd"),
+        characters=scenario.get("text", {}).get("characters", 0),
+        same_read=_count(scenario.get("text", {}).get("same_read", {"successes": 0, "trials": 0})),
         cache=_cache(scenario.get("cache", {})),
         server=from_plain(scenario.get("server")),
         busy_s=scenario.get("busy_s", 0.0),
