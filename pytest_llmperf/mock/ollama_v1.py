@@ -1,0 +1,67 @@
+"""Ollama's /v1, as its sources have it; its own interface is in `ollama.py`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import time
+
+from pytest_llmperf.mock.checks import Refusal
+from pytest_llmperf.mock.dialect import HeadWriter, to_bytes
+from pytest_llmperf.mock.flavour import (
+    Flavour,
+    chat,
+    chat_events,
+    completion,
+    completion_events,
+    counts,
+    tool_calls,
+)
+from pytest_llmperf.mock.vllm import VLLM
+
+_OLLAMA = Flavour(
+    envelope=lambda _: {"system_fingerprint": "fp_ollama"},
+    message=lambda choice, generation: {
+        "role": "assistant",
+        "content": "" if choice.tool_calls else choice.text,
+        **({"reasoning": "".join(choice.reasoning)} if choice.reasoning else {}),
+        **({"tool_calls": tool_calls(choice, generation)} if choice.tool_calls else {}),
+    },
+    role_delta={"role": "assistant", "content": ""},
+    every_delta={"role": "assistant", "content": ""},
+    last_delta={},
+    reasoning_key="reasoning",
+    finish=lambda choice: {"finish_reason": choice.finish},
+    going_on={"finish_reason": None},
+    usage=counts,
+)
+
+
+def _ollama_refusal(refused: Refusal) -> tuple[int, bytes]:
+    kind = {400: "invalid_request_error", 404: "not_found_error"}.get(refused.status, "api_error")
+    text = f"model '{refused.value}' not found" if refused.shape == "model" else refused.message
+    return refused.status, to_bytes({"error": {"message": text, "type": kind, "param": None, "code": None}})
+
+
+OLLAMA = replace(
+    VLLM,
+    name="ollama",
+    head=HeadWriter(
+        "HTTP/1.1 {status} {reason}{type}{more}\r\nDate: {date}{length}{chunked}{close}", title=True
+    ),
+    stream_type=b"text/event-stream",
+    refusal=_ollama_refusal,
+    not_found=lambda _method, _path: (404, b"404 page not found"),
+    not_allowed=lambda _method, _path: (405, b"405 method not allowed"),
+    models=lambda names, _: {
+        "object": "list",
+        "data": [
+            {"id": name, "object": "model", "created": int(time()), "owned_by": "library"} for name in names
+        ],
+    },
+    chat=chat(_OLLAMA),
+    chat_events=chat_events(_OLLAMA),
+    completion=completion(_OLLAMA),
+    completion_events=completion_events(_OLLAMA),
+    lenient=frozenset({"sampling", "max_tokens", "tag"}),
+    new_id=lambda bits: str(bits % 1000),
+)
