@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import contextlib
+import functools
 import gc
 import inspect
 import itertools
@@ -33,6 +34,7 @@ from pytest_llmperf.load.plan import Arrivals, Plan, Users
 from pytest_llmperf.load.probe import Probe
 from pytest_llmperf.load.rhythm import Rhythm
 from pytest_llmperf.repetition import GONE_AFTER, Repetition
+from pytest_llmperf.shard import Spec
 
 #: Seconds between two looks at the clock, at ``abort_on`` and at the terminal.
 _TICK_S = 0.25
@@ -71,6 +73,8 @@ class Member:
         self.loose = 0
         self.count = 0
         self.report: LoadReport | None = None
+        #: What another process needs to put parts together, see `Tally.columns`.
+        self.columns: tuple[dict[str, list[float]], tuple[list[float], list[float]]] | None = None
         self._cached: dict[Arm, Measurement] = {}
 
     def _tally(self) -> Tally:
@@ -145,7 +149,10 @@ class Member:
             for arm, iteration in self._halves.values():
                 self._tallies[arm].add_unpaired(iteration)
             self._halves.clear()
-            self.report = run.report(self, self._tallies[Arm.CANDIDATE])
+            tally = self._tallies[Arm.CANDIDATE]
+            self.report = run.report(self, tally)
+            if run.part is not None:
+                self.columns = tally.columns(run.control.began_s)
 
     def measured(self, arm: Arm) -> Measurement:
         """What was measured of *arm* so far."""
@@ -165,14 +172,19 @@ class Member:
 class LoadRun:
     """One load profile, carried out for one scenario or a mix of them."""
 
-    def __init__(self, rhythm: Rhythm, members: Sequence[Member], *, seed: str) -> None:
+    def __init__(
+        self, rhythm: Rhythm, members: Sequence[Member], *, seed: str, part: Spec | None = None
+    ) -> None:
+        """*part*: which share of the profile this process carries out; None: all of it."""
+        self.part = part
         self._rhythm = rhythm
         self._members = members
         self._weights = list(
             itertools.accumulate(_load(member).weight if len(members) > 1 else 1.0 for member in members)
         )
         self._rng = Random(f"{seed} load")  # noqa: S311 - a schedule, no secret
-        self.plan = self._limited(rhythm.profile.plan(self._rng))
+        plan = self._limited(rhythm.profile.plan(self._rng))
+        self.plan = plan if part is None else plan.shard(part.index, part.of)
         self.control = Control()
         self.probe = Probe()
         self._measuring = False
@@ -190,6 +202,8 @@ class LoadRun:
         """Carry it out on threads."""
         for plan in self._warming():
             self._on_threads(plan, self._control(plan))
+        if self.part is not None:
+            self.part.meeting.join(self.part.index, self._called_off)
         with self._measured():
             watcher = threading.Thread(target=self.probe.watch_threads, args=(self.control.stopped,))
             ticker = threading.Thread(target=self._tick_until_stopped)
@@ -209,6 +223,9 @@ class LoadRun:
         """Carry it out in the running event loop."""
         for plan in self._warming():
             await self._in_loop(plan, self._control(plan))
+        if self.part is not None:
+            call = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._called_off)
+            await asyncio.to_thread(self.part.meeting.join, self.part.index, call)
         with self._measured():
             watchers = [
                 asyncio.create_task(self.probe.watch_loop()),
@@ -227,6 +244,9 @@ class LoadRun:
         await tasks.run(plan, self._iterate, control, think=think, grace_s=grace_s, rng=self._rng)
         if control.error is not None:
             raise control.error
+
+    def _called_off(self) -> None:
+        self.control.stop("the leading session ended")
 
     @staticmethod
     def _control(plan: Plan) -> Control:

@@ -55,6 +55,7 @@ class Options:
     model: str | None = None
     setups: tuple[Setup, ...] = ()  #: what is compared, where it is more than one; the first is *backend*
     setup: str = ""  #: the label of the one that these options are about
+    processes: int = 1  #: that share a load profile
     quick: bool = False
     max_time_s: float = math.inf
     max_cost_usd: float | None = None  #: None: slo.yaml's
@@ -183,6 +184,12 @@ SPECS: dict[str, _Spec] = {
     "warmup": _Spec(
         metavar="N", parse=_whole(0), ini="int", slo=True, help="unmeasured runs before (default: 5)"
     ),
+    "processes": _Spec(
+        metavar="N",
+        parse=_whole(1),
+        ini="int",
+        help="worker processes that share a load profile (default: 1)",
+    ),
     "quick": _Spec(ini="bool", help="one warm-up, three iterations, asserts only, no verdict on percentiles"),
     "max_time": _Spec(
         metavar="DURATION",
@@ -297,6 +304,7 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
         url=given.get("url"),
         model=models[0],
         setups=_setups(backends, models),
+        processes=given.get("processes", 1),
         quick=given.get("quick", False),
         max_cost_usd=given.get("max_cost_usd"),
         max_time_s=given.get("max_time", math.inf),

@@ -106,6 +106,7 @@ class Repetition:
     spent_usd: float = 0.0
     over_budget: bool = False
     _warm: set[str] = field(default_factory=set)  #: cases whose prompts the server has seen
+    remarks: list[str] = field(default_factory=list)  #: warnings about how it was measured
     loaded: Loaded | None = None  #: where the samples are, under a load profile
     _gone: int = 0  #: iterations in a row that an unreachable server ended
 
@@ -338,6 +339,7 @@ class Repetition:
         measured = self._with_view(measured, Arm.CANDIDATE)
         warnings = [
             *measured.warnings,
+            *self.remarks,
             *self._remarks(measured),
             *server_story.remarks(measured, aside=self.watch.aside),
             *(text for told in self.log.remarks for text in told()),

@@ -48,6 +48,7 @@ class Rig:
     root: Path  #: pytest's root directory
     slo_file: SloFile
     turn_lock: Path | None = None  #: set under xdist, where scenarios take turns
+    mock_url: str | None = None  #: of another process's mock server, which this one uses too
     started_s: float = field(default_factory=time.monotonic)
     _backend: Backend | None = None
     _mock: MockServer | None = None
@@ -58,13 +59,15 @@ class Rig:
     _silent: set[str] = field(default_factory=set)  #: arms whose server tells nothing on /metrics
 
     @classmethod
-    def build(cls, options: Options, root: Path, *, turn_lock: Path | None = None) -> Rig:
+    def build(
+        cls, options: Options, root: Path, *, turn_lock: Path | None = None, mock_url: str | None = None
+    ) -> Rig:
         """A rig with slo.yaml read. Raises LlmPerfUsageError for a bad file or an unknown backend."""
         path = options.slo_file or root / "slo.yaml"
         if options.slo_file is not None and not path.exists():
             raise LlmPerfUsageError(f"--llm-slo-file: {path} does not exist.")
         slo_file = load(path, today=dt.datetime.now().astimezone().date()) if path.exists() else SloFile()
-        rig = cls(options=options, root=root, slo_file=slo_file, turn_lock=turn_lock)
+        rig = cls(options=options, root=root, slo_file=slo_file, turn_lock=turn_lock, mock_url=mock_url)
         _ = rig.entry  # an unknown name is an error now, not in the first scenario
         if options.baseline is not None and not options.baseline.exists() and not options.saves:
             raise LlmPerfUsageError(
@@ -318,7 +321,7 @@ class Rig:
     def _connect(self) -> Backend:
         name, entry = self.options.backend, self.entry
         if self.uses_mock:
-            entry = replace(entry, url=self.mock.url)
+            entry = replace(entry, url=self.mock_url or self.mock.url)
         given = self.slo_file.backends.get(name)
         own_key = given is not None and given.api_key_env is not None
         return connect(name, entry, own_key=own_key, mock_speaks=self._mock_speaks)

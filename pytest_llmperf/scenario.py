@@ -157,7 +157,7 @@ def many_at_once(item: pytest.Item, rig: Rig) -> Iterator[None]:
         finally:
             repetition.close_clients()
             await asyncio.sleep(0)  # lets the transports close
-        _judge_load(repetition)
+        _judge_load(item, repetition)
 
     item.obj = together
     try:
@@ -170,7 +170,20 @@ def _loaded(
     item: pytest.Function, repetition: Repetition, body: Callable[..., Any], *, claimed: bool
 ) -> Callable[..., Any]:
     """What runs *body* under the load profile: on threads, or the coroutine that `many_at_once` made."""
+    from pytest_llmperf.splitting import in_processes, processes_for  # noqa: PLC0415 - only under a load
+
     item.stash[_REPETITION] = repetition
+    if (processes := processes_for(item, repetition)) > 1:
+        lead = in_processes(item, repetition, processes)
+
+        @functools.wraps(inspect.unwrap(body))
+        def leading(**arguments: Any) -> None:
+            __tracebackhide__ = True
+            lead(**arguments)
+            _judge_load(item, repetition)
+
+        del leading.__wrapped__  # an async plugin would look through it
+        return leading
     if inspect.iscoroutinefunction(inspect.unwrap(body)):
         if claimed or not inspect.iscoroutinefunction(body):
             return body  # an async plugin runs it
@@ -187,7 +200,7 @@ def _loaded(
     def on_threads(**arguments: Any) -> None:
         __tracebackhide__ = True
         _load_run(item, repetition, body, arguments).sync_body()
-        _judge_load(repetition)
+        _judge_load(item, repetition)
 
     return on_threads
 
@@ -197,18 +210,30 @@ def _load_run(
 ) -> LoadRun:
     """The load run of *item*, about to begin."""
     from pytest_llmperf.loading import LoadRun, Member  # noqa: PLC0415 - only under a load profile
+    from pytest_llmperf.splitting import SHARD  # noqa: PLC0415 - as above
 
     load = repetition.slo.load
     assert load is not None
     member = Member(repetition, body, arguments)
     repetition.loaded = member
     rhythm = repetition.rig.rhythm(load, directory=item.path.parent)
-    return LoadRun(rhythm, [member], seed=f"{repetition.rig.seed} {repetition.about.scenario}")
+    part = item.config.stash.get(SHARD, None)
+    return LoadRun(
+        rhythm,
+        [member],
+        seed=f"{repetition.rig.seed} {repetition.about.scenario}",
+        part=None if part is None else part[0],
+    )
 
 
-def _judge_load(repetition: Repetition) -> None:
-    """One look, when the profile is over."""
+def _judge_load(item: pytest.Function, repetition: Repetition) -> None:
+    """One look, when the profile is over; a process that ran a part of it hands that over instead."""
     __tracebackhide__ = True
+    from pytest_llmperf.splitting import SHARD, handing_over  # noqa: PLC0415 - only under a load profile
+
+    if SHARD in item.config.stash:
+        handing_over(item, repetition)
+        return
     repetition.verdict = repetition.judge(0, (repetition.count,) if repetition.count else ())
     repetition.conclude()
 

@@ -33,6 +33,9 @@ RESULT = pytest.StashKey[str]()
 #: Whether Ctrl-C or pytest.exit, with whatever exit status, ended the session.
 CUT_SHORT = pytest.StashKey[bool]()
 
+#: Of a process that runs a part of a load run: the mock server of the session that leads.
+MOCK_URL = pytest.StashKey[str]()
+
 #: Of a report; xdist carries every attribute that is plain text.
 _ATTRIBUTE = "llmperf"
 
@@ -60,7 +63,12 @@ def rig_of(config: pytest.Config) -> Rig:
     if _RIG not in config.stash:
         from pytest_llmperf.rig import Rig
 
-        config.stash[_RIG] = Rig.build(config.stash[OPTIONS], config.rootpath, turn_lock=turn_lock(config))
+        config.stash[_RIG] = Rig.build(
+            config.stash[OPTIONS],
+            config.rootpath,
+            turn_lock=turn_lock(config),
+            mock_url=config.stash.get(MOCK_URL, None),
+        )
     return config.stash[_RIG]
 
 

@@ -42,6 +42,8 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
     outcome = worst([check.outcome for check in checks])
     if measurement.load is not None and measurement.load.aborted:
         return Verdict(outcome=Outcome.FAILED, reason=measurement.stopped, checks=checks)
+    lost = measurement.load is not None and measurement.load.lost > 0
+    outcome = worst([outcome, Outcome.INCONCLUSIVE]) if lost else outcome
     warnings = dict.fromkeys(
         (
             *slo.notes,
@@ -52,7 +54,7 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
     )
     return Verdict(
         outcome=outcome,
-        reason=_reason(checks, outcome),
+        reason=_reason(checks, outcome) if not lost else measurement.doubts[0],
         checks=checks,
         # A broken limit or a proven regression cannot be mended by more samples.
         settled=outcome in {Outcome.FAILED, Outcome.REGRESSED} or all(each.settled for each in judged),

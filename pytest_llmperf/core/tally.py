@@ -96,6 +96,16 @@ class Tally:
             spans=self._spans,
         )
 
+    def columns(self, began_s: float) -> tuple[dict[str, list[float]], tuple[list[float], list[float]]]:
+        """Requests and spans of iterations as `core.shards.Part` takes them; times from *began_s*."""
+        self._reduce()
+        requests = {
+            name: [value - began_s for value in values] if name in {"due", "sent", "done"} else list(values)
+            for name, values in self._requests.items()
+        }
+        starts, ends = ([value - began_s for value in values] for values in self._spans)
+        return requests, (starts, ends)
+
     def _reduce(self) -> None:
         waiting, self._waiting = self._waiting, []
         if waiting:

@@ -97,6 +97,14 @@ def test_the_median_time_to_first_token_decides_where_there_is_one():
     assert verdict(streamed, p95_ms=500).checks[0].outcome is Outcome.INCONCLUSIVE
 
 
+def test_a_lost_process_leaves_no_verdict_whatever_is_promised():
+    found = verdict(measured(replace(LOAD, lost=1, processes=2)))
+    assert (found.outcome, found.reason) == (
+        Outcome.INCONCLUSIVE,
+        "the share of 1 of 2 processes is lost",
+    )
+
+
 def test_doubts_are_warned_of_whatever_is_judged():
     doubted = verdict(measured(replace(LOAD, lost=1)))
     assert "the share of 1 of 1 processes is lost" in doubted.warnings

@@ -1,0 +1,177 @@
+"""One load profile on several processes: who runs which part, and how they begin together.
+
+`run_shard` runs one part, in a pytest process of its own; it is a plain function of a picklable `Spec`, so
+any ``concurrent.futures.Executor`` can call it, here or on another machine. What a part measured comes back
+as JSON text. `shard_worker` is the other end, inside that process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+#: Where the other process finds its `Spec`.
+SPEC = "LLMPERF_SHARD"
+
+#: How long the processes may take to collect, to set fixtures up and to warm up.
+MEETING_S = 180.0
+
+
+class Meeting(Protocol):
+    """Where the parts wait for each other, so that all begin at once. Picklable."""
+
+    def join(self, index: int, stop: Callable[[], object]) -> None:
+        """Wait until every part is there; call *stop* when the run should end early. From any thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One part of a load run, for `run_shard`."""
+
+    node_id: str
+    arguments: tuple[str, ...]  #: of pytest
+    directory: str  #: to start pytest in
+    index: int
+    of: int
+    meeting: Meeting
+    mock_url: str | None = None  #: of the leading session's mock server, where it uses one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardResult:
+    """What became of one part."""
+
+    index: int
+    text: str | None  #: what `shard_worker` wrote; None when it is lost
+    words: str = ""  #: the last that its process said
+
+
+def run_shard(spec: Spec) -> ShardResult:
+    """Run one part in a pytest process of its own, and wait for it."""
+    with tempfile.TemporaryDirectory(prefix="llmperf-shard-") as folder:
+        given, result, log = (Path(folder) / name for name in ("spec", "result", "log"))
+        given.write_bytes(pickle.dumps((spec, str(result))))
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - the user's own tests
+                [sys.executable, "-m", "pytest", *spec.arguments],
+                cwd=spec.directory,
+                env={**_environment(), SPEC: str(given)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the session that leads, which tells this one
+            )
+            process.wait()
+        text = result.read_text("utf-8") if result.exists() else None
+        lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(("E  ", "ERROR", "INTERNALERROR", "FAILED"))]
+    words = (telling or lines or [f"it ended with {process.returncode} and without a word"])[-1][:300]
+    return ShardResult(index=spec.index, text=text, words=words)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+
+
+def run_all(specs: Sequence[Spec], executor: Executor) -> Iterator[ShardResult]:
+    """The result of every part as it comes; one whose worker is gone is lost."""
+    futures = {executor.submit(run_shard, spec): spec for spec in specs}
+    for future in as_completed(futures):
+        try:
+            yield future.result()
+        except Exception as error:  # noqa: BLE001 - whatever an executor raises, the part is lost
+            yield ShardResult(
+                index=futures[future].index, text=None, words=f"{type(error).__name__}: {error}"
+            )
+
+
+def local_executor(processes: int) -> Executor:
+    """Runs parts on this machine: a thread for each waits for its process."""
+    return ThreadPoolExecutor(max_workers=processes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopbackMeeting:
+    """A meeting at a port of this machine, see `Host`."""
+
+    port: int
+    token: str
+
+    def join(self, index: int, stop: Callable[[], object]) -> None:
+        """Say that this part is ready, and wait for the word to begin."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=MEETING_S)
+        connection.sendall(json.dumps({"token": self.token, "ready": index}).encode() + b"\n")
+        if not connection.recv(1):
+            raise ConnectionError("the leading session is gone")
+        connection.settimeout(None)
+
+        def watch() -> None:
+            with contextlib.suppress(OSError), connection:
+                connection.recv(1)  # the end: the leading session wants no more, or is gone
+                stop()
+
+        threading.Thread(target=watch, daemon=True).start()
+
+
+class Host:
+    """The side of the leading session: all begin when *count* parts are there, and end when it closes."""
+
+    def __init__(self, count: int) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._count = count
+        self._guests: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self.meeting = LoopbackMeeting(port=self._server.getsockname()[1], token=secrets.token_hex(16))
+        self._thread = threading.Thread(target=self._receive, daemon=True)
+        self._thread.start()
+
+    def one_less(self) -> None:
+        """A part is lost before it came: the others do not wait for it."""
+        with self._lock:
+            self._count -= 1
+            self._begin_if_complete()
+
+    def _receive(self) -> None:
+        while not self._closed:
+            try:
+                guest, _ = self._server.accept()
+                guest.settimeout(5.0)
+                hello = json.loads(guest.makefile("rb").readline())
+            except (OSError, ValueError):
+                continue
+            if hello.get("token") != self.meeting.token:
+                guest.close()
+                continue
+            with self._lock:
+                self._guests.append(guest)
+                self._begin_if_complete()
+
+    def _begin_if_complete(self) -> None:
+        if self._guests and len(self._guests) == self._count:
+            for guest in self._guests:
+                with contextlib.suppress(OSError):
+                    guest.sendall(b"g")
+
+    def close(self) -> None:
+        """Every part that still runs ends now."""
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        for guest in self._guests:
+            guest.close()

@@ -1,0 +1,44 @@
+"""A pytest plugin that runs one part of a load run: the other end of `shard`.
+
+Loaded with ``-p pytest_llmperf.shard_worker`` into the process that `shard.run_shard` starts.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from pytest_llmperf.shard import SPEC
+from pytest_llmperf.sharing import MOCK_URL
+from pytest_llmperf.splitting import SHARD
+
+#: Options of the leading session that are not for its parts: they would write the same files.
+_NOT_HERE = ("llm_report", "llm_save_baseline", "llm_append_baseline", "xmlpath", "llm_processes")
+
+
+class _Part:
+    """The hooks of a process that runs one part."""
+
+    def __init__(self, node_id: str) -> None:
+        self._node_id = node_id
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Only the one scenario."""
+        items[:] = [item for item in items if item.nodeid == self._node_id]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the part that the leading session gives."""
+    spec, result = pickle.loads(Path(os.environ[SPEC]).read_bytes())  # noqa: S301 - our own process wrote it
+    for name in _NOT_HERE:
+        if hasattr(config.option, name):
+            setattr(config.option, name, None)
+    config.stash[SHARD] = spec, Path(result)
+    if spec.mock_url is not None:
+        config.stash[MOCK_URL] = spec.mock_url
+    config.pluginmanager.register(_Part(spec.node_id), "llmperf-part")
