@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_llmperf.core.load_report import merge
-from pytest_llmperf.core.measurement import Measurement, pool, union_s
+from pytest_llmperf.core.measurement import Measurement, pool
+from pytest_llmperf.core.price import union_s
 from pytest_llmperf.core.timeline import timeline
 
 
