@@ -23,6 +23,7 @@ _DRAIN_S = 1.0
 MAX_PIPELINED = 64  # requests waiting on one connection before it is read no further
 
 
+_NOT_LEARNT = (b"transfer-encoding", b"expect", b"upgrade")  # what they mean is not in the head alone
 _LONGEST_KNOWN_HEAD = 8 * 1024
 _MOST_KNOWN_HEADS = 512
 
@@ -56,12 +57,8 @@ class Heads:
         end = data.find(b"\r\n\r\n") + 4
         if end > _LONGEST_KNOWN_HEAD or len(data) - end != len(call.body):
             return
-        for name, value in call.headers:
-            lower = name.lower()
-            if lower in (b"transfer-encoding", b"expect", b"upgrade"):
-                return
-            if lower == b"content-length" and int(value) != len(call.body):
-                return
+        if any(name.lower() in _NOT_LEARNT for name, _ in call.headers):
+            return
         if len(self._known) >= _MOST_KNOWN_HEADS:
             self._known.clear()
         self._known[data[:end]] = Head(

@@ -282,8 +282,8 @@ def test_the_schema_refuses_what_the_server_refuses(section):
 def test_answers_that_are_reused_differ_where_they_must(start, chat):
     """The same words for other prompts: written once, counted and numbered for each."""
     server = start(replies=[{"regex": "", "text": "bir iki üç"}])
-    short, long = chat(server, "kısa").json, chat(server, "bu çok daha uzun bir soru değil mi").json
-    again = chat(server, "kısa").json
+    texts = ("kısa", "bu çok daha uzun bir soru değil mi", "kısa")
+    short, long, again = (chat(server, text, max_tokens=50).json for text in texts)
     assert short["usage"]["prompt_tokens"] == again["usage"]["prompt_tokens"]
     assert long["usage"]["prompt_tokens"] > short["usage"]["prompt_tokens"]
     assert len({one["id"] for one in (short, long, again)}) == 3
