@@ -149,8 +149,8 @@ def test_unproven_is_an_error_when_the_workflow_says_so(reported, capsys):
     assert capsys.readouterr().out.startswith("::error ")
 
 
-def test_ten_thousand_scenarios_fit_the_summary(reported, step):
-    reported(run_of(*(scenario("failed", name=f"test_{index}_{'ş' * 50}") for index in range(10_000))))
+def test_a_thousand_scenarios_fit_the_summary(reported, step):
+    reported(run_of(*(scenario("failed", name=f"test_{index}_{'ş' * 50}") for index in range(1_000))))
     assert len(step.summary.encode()) < 2**20
     assert re.search(r"and \d+ more", step.summary)
 
