@@ -29,8 +29,8 @@ LOAD_ARGUMENTS = {
     "and counted",
     "graceful_stop": "a duration (default: 30s): what still runs at the end may take so long to finish",
     "abort_on": "a mapping such as {'error_rate': 0.2, 'p95_ms': 5000}: ends a run that has gone wrong",
-    "mix": "a name: tests with the same one share one profile",
-    "weight": "a number above 0 (default: 1): this test's share of its mix",
+    "mix": "reserved for several tests that share one profile, which is not supported yet",
+    "weight": "reserved for a test's share of its mix, which is not supported yet",
 }
 
 _ALWAYS = frozenset({"graceful_stop", "abort_on", "mix", "weight"})
@@ -138,8 +138,12 @@ def build_load(arguments: Mapping[str, Any], *, where: str) -> Load:
     fitting = [name for name, kind in KINDS.items() if kind.needs <= given <= kind.needs | kind.may]
     if not fitting:
         raise LlmPerfUsageError(f"{where}  {_misfit(given)}")
-    if "mix" not in arguments and "weight" in arguments:
-        raise LlmPerfUsageError(f"{where}  weight: is a share of a mix; give the mix a name with mix='...'.")
+    for name in ("mix", "weight"):
+        if name in arguments:
+            raise LlmPerfUsageError(
+                f"{where}  {name}: several tests in one profile are not supported yet; choose among the "
+                "requests inside one test, such as by cases= with as many of each kind as it should have."
+            )
     assert set(arguments) <= {field.name for field in fields(Load)}
     return Load(kind=fitting[0], **arguments)
 

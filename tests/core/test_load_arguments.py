@@ -17,8 +17,6 @@ def test_durations_and_shares_are_read_as_users_write_them():
         think_time=2,
         graceful_stop="0s",
         abort_on={"error_rate": "20%", "p95_ms": 500},
-        mix="frontdoor",
-        weight=3,
     )
     assert (asked.duration, asked.think_time, asked.graceful_stop) == (60.0, "2s", 0.0)
     assert asked.abort_on == AbortOn(error_rate=0.2, p95_s=0.5)
@@ -54,7 +52,10 @@ def test_it_is_known_about_how_long_a_profile_takes(arguments, length_s):
             "think_time does not go with duration, rate (constant arrival rate)",
         ),
         ({"spawn_rate": 5, "arrivals": "poisson"}, "arrivals, spawn_rate do not make up a load profile; "),
-        ({"rate": 5, "duration": "1s", "weight": 2}, "weight: is a share of a mix"),
+        (
+            {"rate": 5, "duration": "1s", "mix": "a"},
+            "mix: several tests in one profile are not supported yet",
+        ),
         ({"users": 0}, "users: 0 is not a whole number from 1; expected a whole number from 1: how many"),
         ({"users": True}, "True is not a whole number"),
         ({"rate": "fast"}, "'fast' is not a number"),

@@ -130,3 +130,16 @@ def test_a_long_run_has_longer_steps():
     )
     assert len(line.finished) <= MOST_STEPS + 1
     assert (sum(line.finished), sum(line.failed), line.step_s) == (2, 1, 24.0)
+
+
+def test_iterations_are_reduced_as_they_come_and_none_is_lost(request_of, iteration_of):
+    tally = tally_of(
+        *(iteration_of(request_of(float(number), 0.5), at_s=float(number)) for number in range(1000))
+    )
+    assert len(tally._waiting) < 64
+    measured = tally.measurement()
+    assert (measured.sent, len(measured.series["ttft_s"]), measured.busy_s) == (
+        1000,
+        1000,
+        pytest.approx(500),
+    )
