@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_llmperf import slo_schema
 from pytest_llmperf.core.backend import Timeouts
-from pytest_llmperf.core.baseline import MUST_MATCH
+from pytest_llmperf.core.baseline import MUST_MATCH, SHOWN
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.price import Price
 from pytest_llmperf.slo_document import Document
@@ -264,8 +264,8 @@ def test_patterns_apply_in_the_order_of_the_file(read):
         (
             "baseline: {must_match: [hardwear]}",
             (
-                "slo.yaml:1  baseline.must_match[0]  'hardwear' is not one of backend kind, hardware, "
-                "load profile, streaming, cache mode, items, model, server."
+                "slo.yaml:1  baseline.must_match[0]  'hardwear' is not one of "
+                f"{', '.join((*MUST_MATCH, *SHOWN))}."
             ),
         ),
         ("roles: [router]", "slo.yaml:1  roles  ['router'] is not a mapping."),
