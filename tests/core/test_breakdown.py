@@ -231,3 +231,8 @@ def test_causes_that_make_up_too_little_of_the_difference_stay_untold():
         for run in made.stored
     )
     assert explanation(replace(made, measurement=measurement, stored=stored)) is None
+
+
+def test_a_part_that_moved_and_hardly_matters_is_no_cause():
+    text = explanation(scenario({"ttft": 0.02, "output": 60}, {"ttft": 0.01, "output": 30}))
+    assert text.endswith(": longer answers")
