@@ -71,9 +71,14 @@ def costs(priced: Sequence[tuple[Exchange, Price]]) -> tuple[float, ...]:
 
 def union_s(spans: Iterable[tuple[float, float]]) -> float:
     """Length of the union of *spans*, so that overlapping requests count their time once."""
+    return ordered_union_s(sorted(spans))
+
+
+def ordered_union_s(spans: Iterable[tuple[float, float]]) -> float:
+    """The same of spans that ascend by their start, taken one by one."""
     total = 0.0
     end = float("-inf")
-    for start, stop in sorted(spans):
+    for start, stop in spans:
         total += max(0.0, stop - max(start, end))
         end = max(end, stop)
     return total

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pytest_llmperf.core.exchange import Exchange
 from pytest_llmperf.core.iteration import Iteration, NamedCheck, TimedStep
 from pytest_llmperf.core.measurement import Measurement, measure, pool
-from pytest_llmperf.core.price import Price, union_s
+from pytest_llmperf.core.price import Price, ordered_union_s
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.timeline import Timeline, timeline
 
@@ -68,20 +68,20 @@ class Tally:
         self._reduce()
         if self._counts is None:
             return measure([], about=self._about, slo=self._slo, prices=self._prices)
-        requests = self._requests
-        succeeded = [
-            (due, done)
-            for due, done, latency in zip(requests["due"], requests["done"], requests["latency"], strict=True)
-            if not math.isnan(latency)
-        ]
         return replace(
             self._counts,
             facts={**self._about.facts, **self._counts.facts},
             iterations=self.iterations,
             series={name: tuple(values) for name, values in self._series.items()},
-            busy_s=union_s(succeeded),
+            busy_s=self._busy_s(),
             wall_s=self._ended_s - self._began_s if self._spans[0] else 0.0,
         )
+
+    def _busy_s(self) -> float:
+        """`union_s` of the successful requests, without a pair of numbers in memory for each."""
+        due, done, latency = (self._requests[name] for name in ("due", "done", "latency"))
+        order = sorted(range(len(due)), key=due.__getitem__)
+        return ordered_union_s((due[i], done[i]) for i in order if not math.isnan(latency[i]))
 
     def timeline(self, began_s: float) -> Timeline:
         """The run second by second, from *began_s*."""
