@@ -110,8 +110,9 @@ def test_the_pieces_have_the_times_at_which_they_came(upstream, tmp_path):
         ask(recorder.port, body(stream=True))
     (one,) = read_recording((tmp_path / "r.jsonl").read_text("utf-8"), where="r")
     times = [at_s for at_s, _ in one.pieces]
-    assert times[0] >= 0.02
-    assert times[-1] >= 0.02 + 4 * 0.005
+    # the stamp of sending is taken after it: on a busy machine the server may have begun before
+    assert times[0] >= 0.015
+    assert times[-1] >= 0.015 + 4 * 0.005
     assert times == sorted(times)
     assert one.end_s >= times[-1]
 
