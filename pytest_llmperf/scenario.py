@@ -110,6 +110,7 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
         item.obj = repetition.body(body, claimed=claimed)
     else:
         item.obj = _loaded(item, repetition, body, claimed=claimed)
+    interrupted = False
     try:
         with rig.turn():
             yield
@@ -119,7 +120,7 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
         raise
     except (KeyboardInterrupt, pytest.exit.Exception):
         repetition.abandon(f"interrupted in iteration {repetition.count + 1}")
-        item.config.stash.setdefault(INTERRUPTED, []).append(codec.dumps(repetition.result))
+        interrupted = True
         raise
     finally:
         item.obj = body
@@ -129,6 +130,8 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
             repetition.progress.clear()
         result = repetition.result
         item.stash[RESULT] = codec.dumps(result)
+        if interrupted:  # pytest makes no report of it, or one with this same text
+            item.config.stash.setdefault(INTERRUPTED, []).append(item.stash[RESULT])
         item.user_properties += properties(result)  # for --junitxml
 
 
