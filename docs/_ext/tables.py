@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from pytest_llmperf import cli, fixtures, slo_schema
@@ -131,7 +134,7 @@ def reports() -> str:
 
 def _first_line(target: str) -> str:
     module = importlib.import_module(target.partition(":")[0])
-    return (inspect.getdoc(module) or "").partition("\n")[0].replace("``", "`")
+    return (module.__doc__ or "").partition("\n")[0].replace("``", "`")
 
 
 def commands() -> str:
@@ -164,6 +167,24 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
 
 def _metavar(action: argparse.Action) -> str:
     return "" if action.nargs == 0 else str(action.metavar or action.dest)
+
+
+def modules() -> str:
+    """Every module of the package with the first line of its docstring, in the order of the import layers."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
+    (contract,) = [
+        contract
+        for contract in tomllib.loads(text)["tool"]["importlinter"]["contracts"]
+        if contract["id"] == "layers"
+    ]
+    return _table(
+        ("modules of a layer", ""),
+        (
+            (f"`{name}`" if place == 0 else f"· `{name}`", _first_line(f"pytest_llmperf.{name}"))
+            for layer in contract["layers"]
+            for place, name in enumerate(sorted(re.findall(r"\w+", layer)))
+        ),
+    )
 
 
 def slo_file() -> str:
@@ -268,4 +289,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "slo-file": slo_file,
     "reports": reports,
     "commands": commands,
+    "modules": modules,
 }
