@@ -87,6 +87,36 @@ WORSE = {
         "answer = self._answers.get(key); __import__('time').sleep(0.002)",
         "test_speed.py::test_cache_hit",
     ),
+    "the model sends one sector's messages to another": (
+        "sectors/replies.yaml",
+        "json: {sector: legal}",
+        "json: {sector: education}",
+        "test_frontdoor.py::test_every_sector --llm-iterations=69",
+    ),
+    "the model takes a sector's messages for none": (
+        "sectors/replies.yaml",
+        "json: {sector: energy}",
+        "json: {sector: general}",
+        "test_frontdoor.py::test_frontdoor_under_load --llm-iterations=88",
+    ),
+    "capitals of a sector's keywords are made small the English way": (
+        "sectors/router.py",
+        '.replace("I", "ı")',
+        "",
+        "test_router.py",
+    ),
+    "a soft consonant is another word": (
+        "sectors/router.py",
+        "if keyword[-1] in SOFT",
+        "if False",
+        "test_router.py",
+    ),
+    "every sector with a keyword is a candidate": (
+        "sectors/sectors.yaml",
+        "fallback_threshold: 0.2",
+        "fallback_threshold: 0.0",
+        "test_router.py",
+    ),
     "the persona is another": ("assistant/prompts/chat.txt", "efendim", "patron", "test_scores.py"),
 }
 
@@ -102,7 +132,7 @@ def test_it_fails_when(what, tmp_path):
     (copy / file).write_text(text.replace(there, instead), "utf-8")
     few = ["--llm-warmup=0", "--llm-iterations=20", "--llm-max-iterations=20"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *tests.split(), *few],
+        [sys.executable, "-m", "pytest", *few, *tests.split()],
         cwd=copy,
         capture_output=True,
         text=True,
