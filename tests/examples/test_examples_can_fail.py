@@ -117,6 +117,24 @@ WORSE = {
         "fallback_threshold: 0.0",
         "test_router.py",
     ),
+    "the desk's model sorts a ticket wrongly": (
+        "own_client/slo.yaml",
+        "{team: billing, urgent: true}",
+        "{team: shipping, urgent: true}",
+        "test_desk.py::test_it_is_given_a_client",
+    ),
+    "the desk's model sorts in prose": (
+        "own_client/slo.yaml",
+        "json: {team: shipping, urgent: false}",
+        "text: Shipping it is",
+        "test_desk.py::test_it_makes_its_own_client",
+    ),
+    "the desk's model is slow": (
+        "own_client/slo.yaml",
+        "lognormal(40ms, 0.1)",
+        "constant(600ms)",
+        "test_desk.py::test_it_is_a_program --llm-iterations=5",
+    ),
     "the persona is another": ("assistant/prompts/chat.txt", "efendim", "patron", "test_scores.py"),
 }
 
