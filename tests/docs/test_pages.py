@@ -101,3 +101,27 @@ def test_every_dependency_of_users_is_accounted_for():
         wanted += names if extra in {"gpu", "tokenizers", "otel"} else []
     unsaid = {name for line in wanted if (name := re.match(r"[\w-]+", line)[0].lower()) not in text}
     assert unsaid == set()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_file_that_is_linked_from_outside_the_documentation_exists(page):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text("utf-8"))
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_pictures_stay_small():
+    pictures = [path for path in (DOCS / "_static").iterdir() if path.suffix in {".png", ".svg"}]
+    assert len(pictures) >= 2
+    assert [path.name for path in pictures if path.stat().st_size > 200_000] == []
+
+
+def test_every_page_is_in_an_index():
+    """What Sphinx says too, but only when the documentation is built."""
+    for folder in ("how-to", "explanation", "reference"):
+        listed = re.findall(
+            r"^([a-z][a-z-]+)$", (DOCS / folder / "index.md").read_text("utf-8"), re.MULTILINE
+        )
+        assert sorted(listed) == sorted(
+            path.stem for path in (DOCS / folder).glob("*.md") if path.stem != "index"
+        )
