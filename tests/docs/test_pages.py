@@ -63,8 +63,9 @@ def test_the_examples_for_newcomers_run(pytester, monkeypatch):
     examples = dict(named_examples())
     assert len(examples) == 6
     for name, text in examples.items():
-        pytester.path.joinpath(name).write_text(text, "utf-8")
-    plugins = ("-p", "llmperf", "-p", "pytest_benchmark.plugin")
+        text_in_a_hurry = text.replace('"uniform(1s, 5s)"', '"uniform(1ms, 5ms)"')
+        pytester.path.joinpath(name).write_text(text_in_a_hurry, "utf-8")
+    plugins = ("-p", "llmperf", "-p", "pytest_benchmark.plugin", "--benchmark-max-time=0.1")
     result = pytester.runpytest_subprocess("--llm-quick", *plugins)
     result.assert_outcomes(passed=6)
 
