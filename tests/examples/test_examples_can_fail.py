@@ -135,6 +135,36 @@ WORSE = {
         "constant(600ms)",
         "test_desk.py::test_it_is_a_program --llm-iterations=5",
     ),
+    "the console's bundle is missing": (
+        "services/test_console.py",
+        "/dashboard.js",
+        "/dashboards.js",
+        "test_console.py::test_ui_smoke",
+    ),
+    "the console's simulation is slow": (
+        "services/slo.yaml",
+        "p95_s: 1.2",
+        "p95_us: 10",
+        "test_console.py::test_quantum_api",
+    ),
+    "the console's simulation is wrong": (
+        "services/console.py",
+        "-1)",
+        "1)",
+        "test_console.py::test_quantum_api",
+    ),
+    "the console asks for no token": (
+        "services/console.py",
+        "not in self.tokens",
+        "in ()",
+        "test_gate.py",
+    ),
+    "a job of the console is never done": (
+        "services/console.py",
+        "self.results[name] = coarsen",
+        "self.results[name] = None and coarsen",
+        "test_console.py::test_materials_jobs --llm-iterations=2",
+    ),
     "the persona is another": ("assistant/prompts/chat.txt", "efendim", "patron", "test_scores.py"),
 }
 

@@ -1,0 +1,2 @@
+const dashboard = document.getElementById("dashboard");
+dashboard.textContent = "Simulations and jobs appear here.";
