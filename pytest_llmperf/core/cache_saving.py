@@ -25,6 +25,11 @@ class Saving:
         """Share of the time that is saved; negative where warm requests are slower."""
         return 1 - self.ratio
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether warm and cold differ, as far as the interval can tell."""
+        return self.low > 1 or (self.high is not None and self.high < 1)
+
 
 def savings(warm: Measurement, cold: Measurement) -> tuple[Saving, ...]:
     """What *warm* saves against *cold*, for each time that both have."""

@@ -11,7 +11,7 @@ from pytest_llmperf.reports.summary import Summary
 
 
 def sentences(rows: Sequence[Summary]) -> list[str]:
-    """``test_chat  the prefix cache saves 62 % of TTFT at p50: 120 ms cold, 45 ms warm (60-64 %, n=30)``."""
+    """``test_chat  the prefix cache saves 62 % of TTFT at p50: 120 ms cold, 45 ms warm (...)``."""
     return [
         f"{plain(row.name)}  the prefix cache {words(saving)}"
         for row in rows
@@ -21,12 +21,16 @@ def sentences(rows: Sequence[Summary]) -> list[str]:
 
 
 def words(saving: Saving) -> str:
-    """``saves 62 % of TTFT at p50: 120 ms cold, 45 ms warm (60-64 %, n=30)``."""
+    """``saves 62 % of TTFT at p50: 120 ms cold, 45 ms warm (...)``, or that nothing is proven."""
     times = f"{show(saving.cold_s, 's')} cold, {show(saving.warm_s, 's')} warm"
     name = "TTFT" if saving.metric == "ttft" else saving.metric
-    verb, share = ("saves", saving.saved) if saving.saved >= 0 else ("costs", -saving.saved)
     ends = f"ratio {saving.low:.2f}-{'∞' if saving.high is None else f'{saving.high:.2f}'}"
-    return f"{verb} {show(share, '')} of {name} at {saving.statistic}: {times} ({ends}, n={saving.n})"
+    if not saving.is_proven:
+        effect = f"has no proven effect on {name}"
+    else:
+        verb, share = ("saves", saving.saved) if saving.saved >= 0 else ("costs", -saving.saved)
+        effect = f"{verb} {show(share, '')} of {name}"
+    return f"{effect} at {saving.statistic}: {times} ({ends}, n={saving.n})"
 
 
 def table(row: Summary) -> Iterable[Sequence[str]]:
@@ -37,7 +41,7 @@ def table(row: Summary) -> Iterable[Sequence[str]]:
             f"{saving.metric} {saving.statistic}",
             show(saving.cold_s, "s"),
             show(saving.warm_s, "s"),
-            show(saving.saved, ""),
+            f"{show(saving.saved, '')}{'' if saving.is_proven else ', not proven'}",
             f"{saving.low:.2f}-{high}",
             str(saving.n),
         )

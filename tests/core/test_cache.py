@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_llmperf.core.cache import CacheMode, CacheUse, cache_remark, cache_use
-from pytest_llmperf.core.cache_saving import savings
+from pytest_llmperf.core.cache_saving import Saving, savings
 from pytest_llmperf.core.cold import Marks, marked_messages
 from pytest_llmperf.core.exchange import Tokens
 from pytest_llmperf.core.measurement import Measurement
@@ -150,6 +150,15 @@ def test_a_percentile_that_too_few_requests_tell_is_left_out():
 
 def test_an_interval_without_an_upper_end_says_none():
     assert {one.high for one in savings(times(0.1, 2), times(0.2, 2))} == {None}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "proven"),
+    [(0.2, 0.9, True), (1.1, 2.0, True), (0.2, 1.3, False), (0.2, None, False), (1.5, None, True)],
+)
+def test_a_saving_is_proven_where_its_interval_leaves_out_no_change(low, high, proven):
+    one = Saving(metric="ttft", statistic="p50", cold_s=0.2, warm_s=0.1, ratio=0.5, low=low, high=high, n=8)
+    assert one.is_proven is proven
 
 
 def test_a_single_request_says_nothing_about_savings():
