@@ -12,6 +12,7 @@ import pytest
 
 from pytest_llmperf.client.aio import AsyncClient
 from pytest_llmperf.client.attempt import Attempt
+from pytest_llmperf.client.http import Connection
 from pytest_llmperf.client.probe import preflight
 from pytest_llmperf.client.recorder import Recording
 from pytest_llmperf.client.reply import InvalidJson, RequestFailed
@@ -236,14 +237,18 @@ def vllm_e2e(server, *, after=None):
 def test_a_server_killed_in_the_middle_of_a_stream_gives_a_cut_and_then_no_connection(
     doomed_server, kind, monkeypatch
 ):
-    take = Attempt.body
+    arrive = Connection.data_received if kind == "async" else Attempt.body
+    pieces = []
 
-    def kill_after_four_chunks(attempt, data, at_s):
-        take(attempt, data, at_s)
-        if len(attempt._chunk_s) >= 4 and doomed_server.process.poll() is None:
+    def kill_after_four(receiver, data, *at_s):
+        arrive(receiver, data, *at_s)
+        pieces.append(data)
+        if doomed_server.process.poll() is None and b"".join(pieces).count(b"data:") >= 6:
             doomed_server.kill()
 
-    monkeypatch.setattr(Attempt, "body", kill_after_four_chunks)
+    # where bytes come in: the asynchronous client reads a stream only when it is over
+    where = (Connection, "data_received") if kind == "async" else (Attempt, "body")
+    monkeypatch.setattr(*where, kill_after_four)
     asked = Asked(kind, backend_of(doomed_server))
     for expected in (FailureKind.CUT, FailureKind.CONNECT):
         with pytest.raises(RequestFailed) as failed:
