@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from pytest_llmperf.core.duration import show_duration
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.reports import histogram, terminal
 
@@ -22,7 +22,7 @@ def show(reporter: pytest.TerminalReporter, run: Run, *, histograms: bool) -> No
     """Write the section ``llm performance``, with a histogram of every scenario when asked for."""
     reporter.ensure_newline()  # else it would follow the first line that is written
     if reporter.verbosity >= 0:
-        bad = run.outcome in {Outcome.FAILED, Outcome.REGRESSED}
+        bad = run.outcome in BROKEN
         reporter.section("llm performance", red=bad, bold=bad)
     width = reporter.config.get_terminal_writer().fullwidth
     for line in terminal.render(run, width=width, verbosity=reporter.verbosity):

@@ -16,7 +16,7 @@ import pytest
 from pytest_llmperf.client.redact import redact, safe_url
 from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.share import parse_regression
 from pytest_llmperf.core.slo import parse_cache, parse_usd
 
@@ -103,7 +103,7 @@ class Options:
         """Whether a scenario with this outcome fails the run."""
         if self.gate in {GateMode.WARN, GateMode.OFF}:
             return False
-        return outcome in {Outcome.REGRESSED, Outcome.FAILED} or outcome in self.strict
+        return outcome in BROKEN or outcome in self.strict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from pytest_llmperf.core import gate
 from pytest_llmperf.core.baseline import History, StoredRun
 from pytest_llmperf.core.breakdown import explanation
 from pytest_llmperf.core.judge import judge
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.run import Run, Scenario, drift
 from pytest_llmperf.core.share import parse_share
 from pytest_llmperf.core.terms import Terms
@@ -65,7 +65,7 @@ def _compare(parsed: argparse.Namespace) -> int:
     run = replace(
         head, scenarios=tuple(scenarios), warnings=tuple(_warnings(head, bases, scenarios)), saved=()
     )
-    failing = {Outcome.FAILED, Outcome.REGRESSED} | parsed.strict
+    failing = BROKEN | parsed.strict
     return show(run, targets(parsed, "comparison"), failing=failing)
 
 

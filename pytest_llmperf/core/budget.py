@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pytest_llmperf.core.exchange import Exchange
 from pytest_llmperf.core.measurement import Measurement
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.price import Price
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.verdict import Verdict
@@ -49,7 +49,7 @@ def cost_at_most(exchanges: Sequence[Exchange], prices: Mapping[str, Price], mod
 
 def not_passed(verdict: Verdict, measurement: Measurement) -> Verdict:
     """*verdict*, but never a silent pass where the budget ended the measuring."""
-    if not measurement.over_budget or verdict.outcome in {Outcome.FAILED, Outcome.REGRESSED}:
+    if not measurement.over_budget or verdict.outcome in BROKEN:
         return verdict
     return replace(
         verdict,

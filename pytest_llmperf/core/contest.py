@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_llmperf.core.measurement import Count, Measurement
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.quantile import quantile
 from pytest_llmperf.core.run import Run, Scenario
 
 #: What lies within this share of the best shares its mark, and scores within it are a tie.
 _ALIKE: Final = 0.05
 _SCORES_ALIKE: Final = 0.02
-_BROKEN = {Outcome.FAILED, Outcome.REGRESSED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +207,7 @@ def _nearness(value: float, best: float) -> float:
 
 def _broken(rows: Sequence[Row], setup: str) -> tuple[str, ...]:
     return tuple(
-        row.name for row in rows for entry in row.entries if entry.setup == setup and entry.outcome in _BROKEN
+        row.name for row in rows for entry in row.entries if entry.setup == setup and entry.outcome in BROKEN
     )
 
 

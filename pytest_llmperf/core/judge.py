@@ -10,7 +10,7 @@ from pytest_llmperf.core.comparison import compare
 from pytest_llmperf.core.judged import Judged
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.metric import METRICS, Shape
-from pytest_llmperf.core.outcome import Outcome, worst
+from pytest_llmperf.core.outcome import BROKEN, Outcome, worst
 from pytest_llmperf.core.promise import (
     IMPLIED,
     judge_accuracy,
@@ -57,7 +57,7 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
         reason=_reason(checks, outcome) if not lost else measurement.doubts[0],
         checks=checks,
         # A broken limit or a proven regression cannot be mended by more samples.
-        settled=outcome in {Outcome.FAILED, Outcome.REGRESSED} or all(each.settled for each in judged),
+        settled=outcome in BROKEN or all(each.settled for each in judged),
         warnings=tuple(warnings),
     )
 
@@ -132,7 +132,7 @@ def _reason(checks: Sequence[Check], outcome: Outcome) -> str:
     if not checks:
         return "nothing was measured that could be judged"
     worst_ones = [check for check in checks if check.outcome is outcome]
-    if outcome in {Outcome.FAILED, Outcome.REGRESSED}:
+    if outcome in BROKEN:
         return " · ".join(check.reason for check in worst_ones)
     if outcome is Outcome.PASSED:
         compared = any(check.kind is CheckKind.REGRESSION for check in checks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Final
 
 
 class Outcome(StrEnum):
@@ -23,6 +24,11 @@ class Outcome(StrEnum):
     def severity(self) -> int:
         """Position in the order from harmless (0) to worst."""
         return list(Outcome).index(self)
+
+
+#: Outcomes that fail by themselves, and those that leave nothing to say or do; between them lies doubt.
+BROKEN: Final = frozenset({Outcome.REGRESSED, Outcome.FAILED})
+FINE: Final = frozenset({Outcome.SKIPPED, Outcome.PASSED, Outcome.IMPROVED})
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, Outcome
 
 
 class CheckKind(StrEnum):
@@ -55,4 +55,4 @@ class Verdict:
     @property
     def broken(self) -> tuple[Check, ...]:
         """The checks that fail a run."""
-        return tuple(check for check in self.checks if check.outcome in {Outcome.FAILED, Outcome.REGRESSED})
+        return tuple(check for check in self.checks if check.outcome in BROKEN)

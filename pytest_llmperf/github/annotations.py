@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, FINE, Outcome
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
@@ -19,8 +19,6 @@ from pytest_llmperf.reports.wording import words
 #: GitHub shows ten of one step and hides the rest without a word.
 MOST = 10
 
-_FAILS = frozenset({Outcome.FAILED, Outcome.REGRESSED})
-_FINE = frozenset({Outcome.SKIPPED, Outcome.PASSED, Outcome.IMPROVED})
 _TEXT = 1_000  #: characters of one reason
 
 
@@ -32,10 +30,10 @@ def annotate(
     Errors come first. *directory* is where pytest ran, *workspace* the checkout's root: GitHub wants
     paths from there.
     """
-    rows = [row for row in summarise(run) if row.outcome not in _FINE]
-    rows.sort(key=lambda row: (row.outcome not in _FAILS | strict, -row.outcome.severity))
+    rows = [row for row in summarise(run) if row.outcome not in FINE]
+    rows.sort(key=lambda row: (row.outcome not in BROKEN | strict, -row.outcome.severity))
     problems = [command("error", problem, title="llm performance") for problem in run.problems]
-    told = [_about(row, _FAILS | strict, directory, workspace) for row in rows]
+    told = [_about(row, BROKEN | strict, directory, workspace) for row in rows]
     lines = [*problems, *told]
     return lines[:MOST], len(lines[MOST:])
 

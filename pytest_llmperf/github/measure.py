@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.github.base import restore_artifact, restore_committed
 from pytest_llmperf.github.context import Context
@@ -24,8 +24,6 @@ from pytest_llmperf.reports.write import write
 
 #: What a second run, interleaved with the base, may settle.
 UNDECIDED = frozenset({Outcome.UNPROVEN, Outcome.INCONCLUSIVE})
-
-_BROKEN = frozenset({Outcome.FAILED, Outcome.REGRESSED})
 
 #: Verdicts of the second run that say nothing: the first ones stay.
 _UNTOLD = frozenset({Outcome.SKIPPED, Outcome.NOT_COMPARABLE, Outcome.NO_BASELINE})
@@ -155,7 +153,7 @@ def _again(context: Context, wanted: Wanted, run: Run, directory: Path) -> tuple
         run = _warned(run, f"{told}: {', '.join(found)}")
     if left := [name for name in names if name not in found]:
         run = _warned(run, f"not comparable with {commit[:7]}, and left undecided: {', '.join(left)}")
-    broken = any(one.verdict.outcome in _BROKEN for one in found.values())
+    broken = any(one.verdict.outcome in BROKEN for one in found.values())
     return run, int(broken)
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from html import escape
 from importlib import resources
 
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, FINE, Outcome
 from pytest_llmperf.core.quantity import show, show_ratio
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.reports import html_comparison, notes
@@ -25,10 +25,7 @@ from pytest_llmperf.reports.wording import words
 #: In the order they are inlined.
 _SCRIPTS = ("uPlot.iife.min.js", "report.js")
 _STYLES = ("uPlot.min.css", "report.css")
-#: Verdicts that need no reason in the table.
-_BAD = {Outcome.FAILED, Outcome.REGRESSED}
 _SHOWN = 3  #: of what broke, at the top
-_FINE = {Outcome.SKIPPED, Outcome.PASSED, Outcome.IMPROVED}
 
 
 def render(run: Run) -> str:
@@ -37,6 +34,7 @@ def render(run: Run) -> str:
     Every table is there without JavaScript; the plots, the filter and the sorting need it.
     """
     rows = notes.worst_first(summarise(run))
+    unfolded = _unfolded(rows)
     scripts, styles = [_asset(name) for name in _SCRIPTS], [_asset(name) for name in _STYLES]
     # Content that got past the escaping could still neither run nor load anything.
     policy = f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}"
@@ -62,7 +60,7 @@ def render(run: Run) -> str:
             *(
                 line
                 for index, row in enumerate(rows)
-                for line in details(row, index, unfolded=index in _unfolded(rows))
+                for line in details(row, index, unfolded=index in unfolded)
             ),
             *_about(run, rows),
             "</main>",
@@ -92,7 +90,7 @@ def _header(run: Run, rows: Sequence[Summary]) -> Iterable[str]:
 
 def _worst(rows: Sequence[Summary]) -> Iterable[str]:
     """The three worst offenders: what is broken, a sentence per gate, and why."""
-    bad = [(index, row) for index, row in enumerate(rows) if row.outcome in _BAD]
+    bad = [(index, row) for index, row in enumerate(rows) if row.outcome in BROKEN]
     if not bad:
         return
     yield '<section class="broken" aria-labelledby="broken"><h2 id="broken">What broke</h2><ul>'
@@ -104,8 +102,8 @@ def _worst(rows: Sequence[Summary]) -> Iterable[str]:
             yield f"<p><b>Why:</b> {escape(plain(row.scenario.explanation))}</p>"
         yield "</li>"
     yield "</ul>"
-    if left := len(bad) - _SHOWN:
-        yield f'<p class="quiet">and {left} more below</p>' if left > 0 else ""
+    if (left := len(bad) - _SHOWN) > 0:
+        yield f'<p class="quiet">and {left} more below</p>'
     yield "</section>"
 
 
@@ -136,7 +134,7 @@ def _overview(rows: Sequence[Summary]) -> Iterable[str]:
 def _row(row: Summary, index: int, shown: Sequence[Column]) -> Iterable[str]:
     yield f'<tr data-outcome="{row.outcome}">'
     yield f'<th scope="row"><a href="#{row_id(index)}">{escape(plain(row.name))}</a>'
-    if row.outcome not in _FINE:
+    if row.outcome not in FINE:
         yield f'<p class="why">{escape(plain(row.scenario.verdict.reason))}</p>'
     yield f'</th><td data-value="{row.outcome.severity}">'
     yield f'<span class="verdict {row.outcome}">{words(row.outcome)}</span></td>'
@@ -175,7 +173,7 @@ def _about(run: Run, rows: Sequence[Summary]) -> Iterable[str]:
 
 def _unfolded(rows: Sequence[Summary]) -> set[int]:
     """The three worst offenders, which a reader opens first anyway."""
-    return {index for index, row in enumerate(rows[:_SHOWN]) if row.outcome in _BAD}
+    return {index for index, row in enumerate(rows[:_SHOWN]) if row.outcome in BROKEN}
 
 
 def _data(rows: Sequence[Summary]) -> str:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.quantity import show, show_range, show_ratio
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.core.verdict import Check, CheckKind
@@ -129,8 +129,7 @@ def _untold(rows: Sequence[Summary]) -> list[Summary]:
     return [
         row
         for row in rows
-        if row.outcome not in {Outcome.FAILED, Outcome.REGRESSED}
-        or all(check.observed is None for check in row.scenario.verdict.broken)
+        if row.outcome not in BROKEN or all(check.observed is None for check in row.scenario.verdict.broken)
     ]
 
 

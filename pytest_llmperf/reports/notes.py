@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_llmperf.core.measurement import CheckCount, Count
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, FINE, Outcome
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Run, drift
 from pytest_llmperf.reports import cost_section, load
@@ -14,8 +14,6 @@ from pytest_llmperf.reports.excess import excess
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
 
-_FINE = {Outcome.SKIPPED, Outcome.PASSED, Outcome.IMPROVED}
-_BROKEN = {Outcome.FAILED, Outcome.REGRESSED}
 #: The fact that says what the relay of ``llm_client`` adds to a request.
 RELAY_COST = "relay cost"
 _MOST = 10  #: doubtful verdicts, and labels of a check, that are told before the rest is counted
@@ -39,12 +37,12 @@ def verdicts(rows: Sequence[Summary], *, every: bool) -> list[Sentence]:
     """
     groups: dict[tuple[Outcome, tuple[str, ...], str], list[str]] = {}
     for row in worst_first(rows):
-        if row.outcome not in _FINE:
+        if row.outcome not in FINE:
             about = row.outcome, _reasons(row), row.scenario.explanation or ""
             groups.setdefault(about, []).append(row.name)
     told = [_sentences(*about, names) for about, names in groups.items()]
     shown = [
-        group for index, group in enumerate(told) if every or index < _MOST or group[0].outcome in _BROKEN
+        group for index, group in enumerate(told) if every or index < _MOST or group[0].outcome in BROKEN
     ]
     sentences = [sentence for group in shown for sentence in group]
     if left := told[len(shown) :]:
@@ -65,7 +63,7 @@ def worst_first(rows: Sequence[Summary]) -> list[Summary]:
 def _reasons(row: Summary) -> tuple[str, ...]:
     """One for each broken gate; of a doubtful verdict the one that it gives."""
     broken = [check.reason for check in row.scenario.verdict.broken]
-    return tuple(broken) if row.outcome in _BROKEN and broken else (row.scenario.verdict.reason,)
+    return tuple(broken) if row.outcome in BROKEN and broken else (row.scenario.verdict.reason,)
 
 
 def _sentences(outcome: Outcome, reasons: Sequence[str], why: str, names: Sequence[str]) -> list[Sentence]:
@@ -88,7 +86,7 @@ def every_check(rows: Sequence[Summary]) -> list[Sentence]:
         Sentence(outcome=check.outcome, who=plain(row.name), text=plain(check.reason))
         for row in rows
         for check in row.scenario.verdict.checks
-        if check.outcome in _FINE and check.reason
+        if check.outcome in FINE and check.reason
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.reports import (
     cache_section,
@@ -39,7 +39,6 @@ MARKUP: dict[Outcome, dict[str, bool]] = {
 }
 
 
-_BAD = {Outcome.REGRESSED, Outcome.FAILED}
 _SHOWN = 3  #: worst offenders, above the table
 
 
@@ -76,9 +75,9 @@ def render(run: Run, *, width: int, verbosity: int) -> list[Line]:
 
 def _offenders(sentences: Sequence[notes.Sentence]) -> tuple[list[notes.Sentence], list[notes.Sentence]]:
     """What is told before the table, the three worst offenders, and what after it."""
-    bad = dict.fromkeys(sentence.who for sentence in sentences if sentence.outcome in _BAD)
+    bad = dict.fromkeys(sentence.who for sentence in sentences if sentence.outcome in BROKEN)
     worst = list(bad)[:_SHOWN]
-    top = [sentence for sentence in sentences if sentence.outcome in _BAD and sentence.who in worst]
+    top = [sentence for sentence in sentences if sentence.outcome in BROKEN and sentence.who in worst]
     return top, [sentence for sentence in sentences if sentence not in top]
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, FINE, Outcome
 from pytest_llmperf.core.quantity import show, show_range, show_ratio
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.verdict import Check, CheckKind
 from pytest_llmperf.reports.summary import Summary
 
-_BROKEN = {Outcome.FAILED, Outcome.REGRESSED}
-_FINE = {Outcome.SKIPPED, Outcome.PASSED, Outcome.IMPROVED}
 _RATES = {"success_rate", "pass_rate", "json_valid", "goodput"}
 
 
@@ -47,17 +45,17 @@ def _decisive(checks: Sequence[Check], outcome: Outcome) -> Check | None:
 
 def _what(row: Summary, check: Check | None) -> str:
     verdict = row.scenario.verdict
-    if row.outcome in _FINE or check is None:
+    if row.outcome in FINE or check is None:
         return f"{row.name} {_said(row.outcome)}: {verdict.reason}."
     more = sum(one.outcome is row.outcome for one in verdict.checks) - 1
     beside = f", and {more} more of its promises with it" if more else ""
     if check.observed is None:
         return f"{row.name} {_said(row.outcome)}: {check.reason}{beside}."
     if check.kind is CheckKind.REGRESSION:
-        past = "is past" if row.outcome in _BROKEN else "may be past"
+        past = "is past" if row.outcome in BROKEN else "may be past"
         limit = show_ratio(check.limit or 1.0)
         return f"{row.name} {_said(row.outcome)}: its {check.label} {past} {limit} of the baseline{beside}."
-    word = "misses" if row.outcome in _BROKEN else "may miss"
+    word = "misses" if row.outcome in BROKEN else "may miss"
     bound = show(check.limit, check.unit)
     return f"{row.name} {_said(row.outcome)}: its {check.label} {word} the limit of {bound}{beside}."
 
@@ -96,13 +94,13 @@ def _up(high: float | None) -> float:
 
 
 def _settles(row: Summary, check: Check | None) -> str:
-    if row.outcome in _FINE:
+    if row.outcome in FINE:
         return "Nothing has to be settled."
     if row.outcome is Outcome.NO_BASELINE:
         return "pytest --save-baseline stores what later runs are compared with."
     if row.outcome is Outcome.NOT_COMPARABLE:
         return "A baseline of these conditions settles it: pytest --save-baseline stores one beside the old."
-    if row.outcome in _BROKEN:
+    if row.outcome in BROKEN:
         return _broken(check)
     more = (
         ""
