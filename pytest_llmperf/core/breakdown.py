@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_llmperf.core import server_story
 from pytest_llmperf.core.change import Change, change
 from pytest_llmperf.core.metric import METRICS, Shape
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.parts import COUNTED
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Scenario
@@ -30,7 +31,7 @@ _REASON: Final = 0.5
 #: Loading for longer than this is a cold start: Ollama reports some milliseconds for a model that is loaded.
 _COLD_S: Final = 0.5
 _FEWEST_REQUESTS_APART: Final = 0.05  #: requests an iteration
-_EXPLAINABLE = {Outcome.FAILED, Outcome.REGRESSED, Outcome.UNPROVEN}
+_EXPLAINABLE = {*BROKEN, Outcome.UNPROVEN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ def explanation(scenario: Scenario) -> str | None:
         return None
     if {check.metric for check in checks} == {"task"}:
         return _task(sides, latency)
-    return _tail(sides, checks) or _parts(sides, latency)
+    return _tail(sides, checks) or _parts(sides, latency, server=server_story.added_time(scenario))
 
 
 def _explainable(check: Check) -> bool:
@@ -155,8 +156,11 @@ class _Part:
     seconds: float
 
 
-def _parts(sides: Compared, latency: Change) -> str | None:
-    """The parts that grew, with those that did not beside them."""
+def _parts(sides: Compared, latency: Change, *, server: str | None = None) -> str | None:
+    """The parts that grew, with those that did not beside them.
+
+    *server*: where the server says that it spent the added time; of longer answers that is no news.
+    """
     if not latency.moved or latency.difference <= 0:
         return None
     parts = _streamed(sides, latency) if sides.whole("ttft_s") else _in_one_piece(sides, latency)
@@ -165,7 +169,9 @@ def _parts(sides: Compared, latency: Change) -> str | None:
         return None
     told = [part for part in parts if part in causes or part.change.steady]
     facts = ", ".join(f"{_NAMES[part.name]} {part.change}" for part in told)
-    return f"{facts}: {_conclusion(sides, causes, told)}"
+    longer = {part.name for part in causes} == {"output_tokens"}
+    ending = f"; {server}" if server and not longer else ""
+    return f"{facts}: {_conclusion(sides, causes, told)}{ending}"
 
 
 def _streamed(sides: Compared, latency: Change) -> list[_Part]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_llmperf.core import server_story
 from pytest_llmperf.core.comparison import observed
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.verdict import Check
 
@@ -15,7 +15,7 @@ def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -
     *strict* are the outcomes that fail this session besides failed and regressed.
     """
     measurement, verdict = scenario.measurement, scenario.verdict
-    failing = {Outcome.FAILED, Outcome.REGRESSED} | strict
+    failing = BROKEN | strict
     about: dict[tuple[str, str], list[Check]] = {}
     for check in verdict.checks:
         if check.outcome in failing:
@@ -31,7 +31,8 @@ def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -
         f"({failure.kind}): {failure.example}"
         for failure in measurement.failures
     ]
-    if lines and (story := server_story.comparison(scenario)) is not None:
+    story = None if server_story.is_told(scenario) else server_story.comparison(scenario)
+    if lines and story is not None:
         lines.append(f"{measurement.name}  {story}")
     if measurement.stopped:
         lines.append(f"{measurement.name}  stopped: {measurement.stopped}")

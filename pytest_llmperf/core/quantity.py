@@ -60,6 +60,8 @@ def show_ratios_apart(left: float, right: float) -> tuple[str, str]:
 
 
 def _time(seconds: float, digits: int) -> str:
+    if seconds == 0:
+        return "0 s"
     scale, name = next((pair for pair in _TIMES if abs(seconds) >= 0.9995 * pair[0]), _TIMES[-1])
     return f"{_digits(seconds / scale, digits)} {name}"
 

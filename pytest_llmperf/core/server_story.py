@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.quantity import show
@@ -11,6 +12,8 @@ from pytest_llmperf.core.server_view import Mean, ServerView
 
 #: As the report names the parts of a request's time at the server.
 PARTS = {"queue": "in the queue", "prefill": "reading the prompt", "decode": "generating"}
+
+_ELSEWHERE = "elsewhere"  #: between client and server, or in the client
 
 _MOST = 2 / 3  #: share of a change that makes one part its reason
 _LITTLE = 1 / 3  #: share of the client's change below which the server had no part in it
@@ -72,8 +75,66 @@ def remarks(measurement: Measurement, *, aside: int = 0) -> list[str]:
     return told
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """Both views of the server, and by how much longer the client waited."""
+
+    then: ServerView
+    now: ServerView
+    parts: Mapping[str, tuple[float, float]]  #: seconds then and now, of `PARTS`
+    change_s: float
+
+    @property
+    def where(self) -> str:
+        """The part that the added time was spent in, or elsewhere; empty where none stands out."""
+        moved = {name: now - then for name, (then, now) in self.parts.items()}
+        server_s = sum(moved.values())
+        if self.change_s <= 0:
+            return ""
+        if server_s < _LITTLE * self.change_s:
+            return _ELSEWHERE
+        most = max(moved, key=lambda name: moved[name])
+        return most if moved[most] >= _MOST * server_s else ""
+
+
 def comparison(scenario: Scenario) -> str | None:
     """Where the time of a slower or faster scenario went; None unless both sides hold the server's view."""
+    compared = _compared(scenario)
+    if compared is None:
+        return None
+    seen = ", ".join(
+        f"{name} {show(then, 's')} then {show(new, 's')} now" for name, (then, new) in compared.parts.items()
+    )
+    where = compared.where
+    reason = {
+        "": "",
+        _ELSEWHERE: ": most of the added time was not spent there, but on the way, or in the client",
+        "queue": ": the added time was spent in the queue, which is load, and not a slower model",
+    }.get(where, f": the added time was spent {PARTS.get(where)}")
+    return f"at the server, on average: {seen}{reason}{_cache(compared.then, compared.now)}"
+
+
+def added_time(scenario: Scenario) -> str | None:
+    """``the server spent it in the queue (0.1 ms before, 40 ms now)``, to end an explanation with.
+
+    None where the server does not tell, or no part of its time stands out.
+    """
+    compared = _compared(scenario)
+    if compared is None or not compared.where:
+        return None
+    if compared.where == _ELSEWHERE:
+        return "most of it was not spent at the server, but on the way, or in the client"
+    then, now = compared.parts[compared.where]
+    return f"the server spent it {PARTS[compared.where]} ({show(then, 's')} before, {show(now, 's')} now)"
+
+
+def is_told(scenario: Scenario) -> bool:
+    """Whether the explanation of *scenario* says already where the server spent the time."""
+    added = added_time(scenario)
+    return added is not None and added in (scenario.explanation or "")
+
+
+def _compared(scenario: Scenario) -> _Compared | None:
     now, latencies = scenario.measurement.server, scenario.measurement.series.get("latency_s", ())
     other = scenario.base or (scenario.stored[-1] if scenario.stored else None)
     if other is None or other.server is None or now is None:
@@ -86,27 +147,8 @@ def comparison(scenario: Scenario) -> str | None:
     }
     if not parts or not before or not latencies:
         return None
-    seen = ", ".join(
-        f"{name} {show(then, 's')} then {show(new, 's')} now" for name, (then, new) in parts.items()
-    )
     change_s = sum(latencies) / len(latencies) - sum(before) / len(before)
-    return f"at the server, on average: {seen}{_reason(parts, change_s)}{_cache(other.server, now)}"
-
-
-def _reason(parts: Mapping[str, tuple[float, float]], change_s: float) -> str:
-    """Which part explains that the client waited *change_s* longer on average."""
-    moved = {name: now - then for name, (then, now) in parts.items()}
-    server_s = sum(moved.values())
-    if change_s <= 0:
-        return ""
-    if server_s < _LITTLE * change_s:
-        return ": most of the added time was not spent there, but on the way, or in the client"
-    most = max(moved, key=lambda name: moved[name])
-    if moved[most] < _MOST * server_s:
-        return ""
-    if most == "queue":
-        return ": the added time was spent in the queue, which is load, and not a slower model"
-    return f": the added time was spent {PARTS[most]}"
+    return _Compared(then=other.server, now=now, parts=parts, change_s=change_s)
 
 
 def _cache(then: ServerView, now: ServerView) -> str:

@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pytest_llmperf.core import server_story
-from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.server_view import ServerView
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
 
 #: Outcomes after which a person asks where the time went.
-_ASKED = {Outcome.REGRESSED, Outcome.FAILED, Outcome.UNPROVEN, Outcome.INCONCLUSIVE, Outcome.IMPROVED}
+_ASKED = {*BROKEN, Outcome.UNPROVEN, Outcome.INCONCLUSIVE, Outcome.IMPROVED}
 
 
 def sentences(rows: Sequence[Summary], *, every: bool) -> list[str]:
     """``test_router  at the server, on average: queue 0.1 ms then 40 ms now ...``.
 
-    Of scenarios that moved; with *every* also what the server says of the others.
+    Of scenarios that moved and whose explanation does not say it; with *every* of all of them.
     """
     lines = []
     for row in rows:
         view = row.scenario.measurement.server
         told = server_story.comparison(row.scenario)
-        if told is not None and (every or row.outcome in _ASKED):
+        asked = row.outcome in _ASKED and not server_story.is_told(row.scenario)
+        if told is not None and (every or asked):
             lines.append(f"{plain(row.name)}  {plain(told)}")
         elif view is not None and every and (brief := server_story.in_brief(view)):
             lines.append(f"{plain(row.name)}  at the server, on average: {brief}")

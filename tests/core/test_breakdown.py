@@ -10,6 +10,7 @@ from pytest_llmperf.core.breakdown import explanation
 from pytest_llmperf.core.judge import judge
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.run import Scenario
+from pytest_llmperf.core.server_view import Mean, ServerView
 from pytest_llmperf.core.slo import build, parse_arguments
 
 
@@ -236,3 +237,35 @@ def test_causes_that_make_up_too_little_of_the_difference_stay_untold():
 def test_a_part_that_moved_and_hardly_matters_is_no_cause():
     text = explanation(scenario({"ttft": 0.02, "output": 60}, {"ttft": 0.01, "output": 30}))
     assert text.endswith(": longer answers")
+
+
+def seen(queue, prefill, decode):
+    """The server's own view, seconds of a request."""
+    parts = {"queue": queue, "prefill": prefill, "decode": decode}
+    return ServerView(**{name: Mean(total_s=100 * each, count=100) for name, each in parts.items()})
+
+
+def watched(made, then, now):
+    """*made*, whose server told of itself *then* and *now*."""
+    stored = tuple(replace(run, server=then) for run in made.stored)
+    return replace(made, stored=stored, measurement=replace(made.measurement, server=now))
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (seen(0.2, 0.1, 0.3), "; the server spent it in the queue (0 s before, 200 ms now)"),
+        (seen(0.0, 0.3, 0.3), "; the server spent it reading the prompt (100 ms before, 300 ms now)"),
+        (seen(0.0, 0.1, 0.3), "; most of it was not spent at the server, but on the way, or in the client"),
+        (seen(0.1, 0.2, 0.3), ", answers are as long as before"),  # two parts: none stands out
+    ],
+)
+def test_the_server_says_where_the_added_time_was_spent(now, said):
+    made = scenario({"ttft": 0.3}, {"ttft": 0.1})
+    assert explanation(watched(made, seen(0.0, 0.1, 0.3), now)).endswith(said)
+
+
+def test_of_longer_answers_the_server_says_nothing_new():
+    made = scenario({"output": 45}, {"output": 30})
+    text = explanation(watched(made, seen(0.0, 0.1, 0.3), seen(0.0, 0.1, 0.45)))
+    assert text.endswith("longer answers, not a slower server")

@@ -26,7 +26,7 @@ from pytest_llmperf.core.quantity import show, show_apart, show_range, show_rati
         (4.2e-7, "s", "420 ns"),
         (1.5e-5, "s", "15 µs"),
         (5e-10, "s", "0.50 ns"),
-        (0.0, "s", "0 ns"),
+        (0.0, "s", "0 s"),
         (-0.0124, "s", "-12.4 ms"),
         (0.983, "", "98.3 %"),
         (1.0, "", "100 %"),

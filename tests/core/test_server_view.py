@@ -213,6 +213,7 @@ def test_a_cache_that_hits_as_before_is_not_told():
 )
 def test_without_both_views_and_latencies_there_is_no_comparison(scenario):
     assert server_story.comparison(scenario) is None
+    assert server_story.added_time(scenario) is None
 
 
 def test_the_other_arm_comes_before_what_is_stored():
@@ -236,6 +237,8 @@ def test_a_failure_tells_where_the_time_went_and_no_other_text_does():
     failed = replace(slower, verdict=Verdict(outcome=Outcome.REGRESSED, reason="", checks=(check,)))
     assert "s  at the server, on average: queue" in failure_text(failed)
     assert "at the server" not in failure_text(slower)
+    said = f"TTFT +100 %: a longer wait; {server_story.added_time(slower)}"
+    assert "at the server" not in failure_text(replace(failed, explanation=said))  # not twice
 
 
 def test_what_a_view_lacks_is_left_out():
