@@ -157,6 +157,7 @@ def _about(run: Run, rows: Sequence[Summary]) -> Iterable[str]:
     told = [
         *notes.failed_requests(rows),
         *notes.warnings(run, rows),
+        *notes.spent(rows),
         *notes.facts(rows),
         *map(plain, run.saved),
     ]

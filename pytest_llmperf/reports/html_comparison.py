@@ -6,20 +6,19 @@ from collections.abc import Iterable
 from html import escape
 
 from pytest_llmperf.core.run import Run
-from pytest_llmperf.reports.side_by_side import Cell, Grid, grids, sentences
+from pytest_llmperf.reports.side_by_side import Cell, Grid, footnotes, grids, verdicts
 
 
 def section(run: Run) -> Iterable[str]:
     """The comparison of models; nothing where there is none."""
-    shown, said = grids(run), sentences(run)
+    shown, said = grids(run), verdicts(run)
     if not shown and not said:
         return
     yield '<section aria-labelledby="comparison"><h2 id="comparison">Model comparison</h2>'
-    if said:
-        yield f'<p class="verdict-line">{escape(said[0])}</p>'
+    yield from (f'<p class="verdict-line">{escape(text)}</p>' for text in said)
     for grid in shown:
         yield from _table(grid)
-    yield from (f'<p class="quiet">{escape(text)}</p>' for text in said[1:])
+    yield from (f'<p class="quiet">{escape(text)}</p>' for text in footnotes(run))
     yield "</section>"
 
 

@@ -39,9 +39,10 @@ def details(row: Summary, index: int, *, unfolded: bool) -> Iterable[str]:
         yield f"<p><b>Why:</b> {escape(plain(row.scenario.explanation))}</p>"
     yield f'<p class="quiet">{escape(_where(row.scenario.measurement))}</p>'
     yield from _plots(row, index)
+    yield '<div class="tables">'
     for section in SECTIONS:
         yield from section(row)
-    yield "</details>"
+    yield "</div></details>"
 
 
 def _where(about: Measurement) -> str:
@@ -73,7 +74,7 @@ def _plots(row: Summary, index: int) -> Iterable[str]:
 
 def _over_time(row: Summary, index: int) -> Iterable[str]:
     measured = row.scenario.measurement
-    caption = "Latency and time to first token, request by request"
+    caption = "Latency, time to first token and between tokens, request by request"
     if measured.warmup_latency_s:
         caption += "; the warm-up is left of 1"
     if len(measured.series["latency_s"]) > POINTS:
@@ -199,7 +200,9 @@ def _tokens(about: Measurement) -> Iterable[Sequence[str]]:
     yield "counted by", ", ".join(source.value for source in tokens.sources)
 
 
-def _table(title: str, heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+def _table(
+    title: str, heading: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "wide"
+) -> Iterable[str]:
     lines = [
         f'<tr><th scope="row">{escape(plain(first))}</th>'
         + "".join(f"<td>{escape(plain(cell))}</td>" for cell in rest)
@@ -208,7 +211,7 @@ def _table(title: str, heading: Sequence[str], rows: Iterable[Sequence[str]]) ->
     ]
     if not lines:
         return
-    yield f'<div class="wide" tabindex="0" role="region" aria-label="{title}"><table>'
+    yield f'<div class="{kind}" tabindex="0" role="region" aria-label="{title}"><table>'
     yield f"<caption>{title}</caption>"
     if any(heading):
         cells = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in heading)
@@ -232,7 +235,10 @@ SECTIONS: tuple[Callable[[Summary], Iterable[str]], ...] = (
     ),
     lambda row: _table("Distribution", _distribution_heading(row), _distribution(row)),
     lambda row: _table(
-        "Failed requests", ("kind", "requests", "for example"), _failures(row.scenario.measurement)
+        "Failed requests",
+        ("kind", "requests", "for example"),
+        _failures(row.scenario.measurement),
+        kind="wide texts",
     ),
     lambda row: _table(
         "Named checks",

@@ -16,14 +16,15 @@ _STRETCHES = 300  #: of the time line of a load profile
 POINTS = 1000  #: of a time line
 #: The metrics with a plot of their distribution, and those that are drawn over time.
 DISTRIBUTIONS = {"latency": "latency", "ttft": "time to first token", "itl": "time between tokens"}
-_LINES = ("latency", "ttft")
+#: How many points each may take; the pauses between tokens are a line at the bottom.
+_LINES = {"latency": POINTS, "ttft": POINTS, "itl": POINTS // 4}
 _MARKED = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def plot_data(scenario: Scenario) -> dict[str, object]:
     """The scenario's plots as plain data, every time in milliseconds."""
     measured = scenario.measurement
-    lines = [(name, thinned(measured.series.get(f"{name}_s", ()))) for name in _LINES]
+    lines = [(name, thinned(measured.series.get(f"{name}_s", ()), most)) for name, most in _LINES.items()]
     warm = measured.warmup_latency_s
     before = [("warm-up", [(index - len(warm), value) for index, value in enumerate(warm)])]
     return {
@@ -96,11 +97,11 @@ def ranked(values: Sequence[float], most: int) -> list[float]:
     return [ordered[math.ceil((index + 1) * n / m) - 1] for index in range(m)]
 
 
-def thinned(values: Sequence[float]) -> list[tuple[int, float]]:
-    """At most 1000 of *values* with their places: the lowest and the highest of every stretch."""
-    if len(values) <= POINTS:
+def thinned(values: Sequence[float], most: int = POINTS) -> list[tuple[int, float]]:
+    """At most *most* of *values* with their places: the lowest and the highest of every stretch."""
+    if len(values) <= most:
         return list(enumerate(values))
-    stretches = POINTS // 2
+    stretches = most // 2
     kept = set()
     for index in range(stretches):
         places = range(index * len(values) // stretches, (index + 1) * len(values) // stretches)

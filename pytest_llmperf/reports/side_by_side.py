@@ -39,20 +39,25 @@ def grids(run: Run) -> list[Grid]:
     ]
 
 
-def sentences(run: Run) -> list[str]:
-    """Which set-up to take and by which weights, and whether a small model will do."""
-    return [plain(text) for text in _sentences(run)]
+def verdicts(run: Run) -> list[str]:
+    """Which set-up to take, and whether a small model will do."""
+    compared = contest(run)
+    recommended = [] if compared is None else [compared.recommendation]
+    return [plain(text) for text in (*recommended, *keep_small(run))]
 
 
-def _sentences(run: Run) -> Iterator[str]:
-    if (compared := contest(run)) is not None:
-        yield compared.recommendation
-        if compared.scores:
-            weights = ", ".join(
-                f"{QUANTITIES[name].heading} {weight:g}" for name, weight in compared.weights.items()
-            )
-            yield f"a score is the weighted mean of how near each value is to the best; weights: {weights}"
-    yield from keep_small(run)
+def footnotes(run: Run) -> list[str]:
+    """By which weights, and whose the published figures are."""
+    return [plain(text) for text in _footnotes(run)]
+
+
+def _footnotes(run: Run) -> Iterator[str]:
+    compared = contest(run)
+    if compared is not None and compared.scores:
+        weights = ", ".join(
+            f"{QUANTITIES[name].heading} {weight:g}" for name, weight in compared.weights.items()
+        )
+        yield f"a score is the weighted mean of how near each value is to the best; weights: {weights}"
     if versus(run):
         sources = [f"{one.name}: {one.source}" for one in run.yardsticks.references if one.source]
         where = f" ({', '.join(sources)})" if sources else ""

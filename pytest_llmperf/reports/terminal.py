@@ -57,7 +57,7 @@ def render(run: Run, *, width: int, verbosity: int) -> list[Line]:
     top, others = _offenders(sentences)
     below: list[Line] = [line for sentence in others for line in _lines(sentence)]
     below += [[(text, _RED)] for text in notes.failed_requests(rows)]
-    below += [[(text, {})] for text in notes.facts(rows)]
+    below += [[(text, {})] for text in (*notes.spent(rows), *notes.facts(rows))]
     below += [[(text, {})] for text in steps.sentences(rows)]
     below += [[(text, {})] for text in resources.sentences(rows, every=verbosity > 0)]
     below += [[(text, {})] for text in cost_section.sentences(rows)] if verbosity > 0 else []
@@ -86,7 +86,7 @@ def _compared(run: Run, width: int) -> list[Line]:
     drawn: list[Line] = [
         line for grid in side_by_side.grids(run) for line in ([], *terminal_grid.lines(grid, width=width))
     ]
-    return [*drawn, *([(text, {})] for text in side_by_side.sentences(run))]
+    return [*drawn, *([(text, {})] for text in (*side_by_side.verdicts(run), *side_by_side.footnotes(run)))]
 
 
 def _headline(run: Run, rows: Sequence[Summary]) -> Line:

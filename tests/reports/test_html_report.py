@@ -264,6 +264,22 @@ def test_opening_all_draws_every_plot(chromium, everything):
 
 
 @browser
+def test_what_was_folded_is_folded_again_after_printing(chromium, everything):
+    found = chromium.after(
+        everything,
+        """
+        const open = () => document.querySelectorAll(".scenario[open]").length;
+        const before = open();
+        dispatchEvent(new Event("beforeprint"));
+        const printed = open();
+        dispatchEvent(new Event("afterprint"));
+        return [before === open(), printed === document.querySelectorAll(".scenario").length];
+        """,
+    )
+    assert found == [True, True]
+
+
+@browser
 def test_a_plot_has_ink_on_it(chromium, everything):
     found = chromium.after(
         everything,
@@ -337,7 +353,7 @@ def test_arrow_keys_read_a_plot_out(chromium, runs):
         return plot.parentElement.querySelector(".reading").textContent;
         """,
     )
-    assert re.fullmatch(r"request 199, latency [\d.]+ ms, TTFT [\d.]+ ms", found)
+    assert re.fullmatch(r"request 199, latency [\d.]+ ms, TTFT [\d.]+ ms, between tokens [\d.]+ ms", found)
 
 
 @browser

@@ -61,6 +61,11 @@ def test_the_plot_knows_limit_and_percentiles(runs):
     )
 
 
+def test_the_times_to_and_between_tokens_are_drawn_over_time_too(runs):
+    labels = [line["label"] for line in plot_data(runs.scenario("passed"))["lines"]]
+    assert labels == ["latency", "ttft", "itl", "warm-up"]
+
+
 def test_the_samples_of_every_stored_run_are_compared_with(runs):
     origin, values = earlier(runs.scenario("passed"), "latency_s")
     assert (origin, len(values)) == ("main@3f2c1a9 and 2 more runs", 600)

@@ -153,3 +153,10 @@ def test_a_run_written_before_there_were_comparisons_is_still_read(two):
 def test_csv_names_the_set_up(two):
     rows = list(csv.DictReader(io.StringIO(csv_report.render(two))))
     assert [row["setup"] for row in rows] == ["single", "split"] * 2
+
+
+def test_a_page_of_one_model_has_no_verdict_about_models(runs):
+    alone = Yardsticks(references=YARDSTICKS.references)
+    page = html.render(runs.run_of(runs.scenario("passed"), yardsticks=alone))
+    assert 'class="verdict-line"' not in page
+    assert '<p class="quiet">published figures were measured by others' in page

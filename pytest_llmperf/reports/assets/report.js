@@ -94,9 +94,10 @@
       }), joined(lines), place);
     },
     time(place, data) {
-      const names = { latency: "now", ttft: "second", "warm-up": "before" };
+      const names = { latency: "now", ttft: "second", itl: "third", "warm-up": "before" };
+      const words = { ttft: "TTFT", itl: "between tokens" };
       const series = data.lines.map((line) => ({
-        label: line.label === "ttft" ? "TTFT" : line.label, stroke: colour(names[line.label]), width: 1, spanGaps: true,
+        label: words[line.label] ?? line.label, stroke: colour(names[line.label]), width: 1, spanGaps: true,
         points: { show: line.x.length <= 200, size: 4 }, value: (_, value) => short(value),
       }));
       return new uPlot(options(place, series, {
@@ -171,10 +172,13 @@
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   matchMedia("print").addEventListener("change", redraw);
+  let folded = [];
   addEventListener("beforeprint", () => {
+    folded = scenarios.filter((scenario) => !scenario.open);
     scenarios.forEach((scenario) => { scenario.open = true; drawOpen(scenario); });
     redraw();
   });
+  addEventListener("afterprint", () => folded.forEach((scenario) => { scenario.open = false; }));
 
   const show = () => {
     const target = location.hash && document.getElementById(location.hash.slice(1));
