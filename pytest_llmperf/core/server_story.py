@@ -115,7 +115,7 @@ def comparison(scenario: Scenario) -> str | None:
 
 
 def added_time(scenario: Scenario) -> str | None:
-    """``the server spent it in the queue (0.1 ms before, 40 ms now)``, to end an explanation with.
+    """``the server spent it reading the prompt (4 ms before, 40 ms now)``, to end an explanation with.
 
     None where the server does not tell, or no part of its time stands out.
     """
@@ -125,7 +125,10 @@ def added_time(scenario: Scenario) -> str | None:
     if compared.where == _ELSEWHERE:
         return "most of it was not spent at the server, but on the way, or in the client"
     then, now = compared.parts[compared.where]
-    return f"the server spent it {PARTS[compared.where]} ({show(then, 's')} before, {show(now, 's')} now)"
+    load = ", which is load, and not a slower model" if compared.where == "queue" else ""
+    return (
+        f"the server spent it {PARTS[compared.where]} ({show(then, 's')} before, {show(now, 's')} now){load}"
+    )
 
 
 def is_told(scenario: Scenario) -> bool:

@@ -254,7 +254,10 @@ def watched(made, then, now):
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        (seen(0.2, 0.1, 0.3), "; the server spent it in the queue (0 s before, 200 ms now)"),
+        (
+            seen(0.2, 0.1, 0.3),
+            " in the queue (0 s before, 200 ms now), which is load, and not a slower model",
+        ),
         (seen(0.0, 0.3, 0.3), "; the server spent it reading the prompt (100 ms before, 300 ms now)"),
         (seen(0.0, 0.1, 0.3), "; most of it was not spent at the server, but on the way, or in the client"),
         (seen(0.1, 0.2, 0.3), ", answers are as long as before"),  # two parts: none stands out
