@@ -29,7 +29,11 @@ def show(reporter: pytest.TerminalReporter, run: Run, *, histograms: bool) -> No
         for text, markup in line:
             reporter.write(text, **markup)
         reporter.write_line("")
-    for text in histogram.render(run, width=width) if histograms else []:
+    drawn = histogram.render(run, width=width) if histograms else []
+    if drawn:
+        reporter.write_line("")
+        reporter.write_line("how the latencies are spread", bold=True)
+    for text in drawn:
         reporter.write_line(text)
 
 

@@ -81,6 +81,7 @@ def _stored(bases: Sequence[tuple[Path, Run]], scenario: Scenario) -> Iterator[S
                     facts=earlier.measurement.facts,
                     series=earlier.measurement.series,
                     proportions=earlier.measurement.proportions,
+                    server=earlier.measurement.server,
                 )
 
 

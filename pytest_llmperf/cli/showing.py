@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from pytest_llmperf.core.outcome import Outcome
@@ -54,14 +56,21 @@ def targets(parsed: argparse.Namespace, stem: str) -> list[str]:
     return [*parsed.report, *(f"{name}={stem}{_SUFFIX[name]}" for name in parsed.formats)]
 
 
-def show(run: Run, reports: Sequence[str], *, failing: set[Outcome]) -> int:
+def show(run: Run, reports: Sequence[str], *, failing: AbstractSet[Outcome]) -> int:
     """Print *run* as pytest would, write *reports*, and give the exit status."""
-    coloured = sys.stdout.isatty()
+    coloured = _is_coloured()
     for line in terminal.render(run, width=shutil.get_terminal_size().columns, verbosity=0):
         sys.stdout.write("".join(_marked(text, markup) if coloured else text for text, markup in line) + "\n")
     for written in write(run, reports, directory=Path.cwd()):
         sys.stdout.write(f"{written}\n")
     return int(bool(run.problems) or any(scenario.verdict.outcome in failing for scenario in run.scenarios))
+
+
+def _is_coloured() -> bool:
+    """As pytest decides it: https://no-color.org, FORCE_COLOR, and a terminal that knows colours."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
 
 
 def _marked(text: str, markup: object) -> str:

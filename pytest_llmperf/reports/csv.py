@@ -12,6 +12,8 @@ from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import comparison, finite, percentile
 
+#: What a spreadsheet takes for the start of a formula; the wide forms in East Asian editions.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -116,4 +118,4 @@ def _used(measured: Measurement, metric: Metric) -> float | None:
 def _text(text: str) -> str:
     # https://owasp.org/www-community/attacks/CSV_Injection
     safe = plain(text)
-    return f"'{safe}" if safe.startswith(("=", "+", "-", "@")) else safe
+    return f"'{safe}" if safe.startswith(_FORMULA) else safe

@@ -10,11 +10,13 @@ from dataclasses import asdict
 
 from pytest_llmperf.core.contest import Contest, contest
 from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.metric import METRICS, STEP, Shape, series_name
 from pytest_llmperf.core.resources import Resources
 from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.core.server_plain import to_plain
 from pytest_llmperf.core.server_view import ServerView
 from pytest_llmperf.core.slo import Limit, Slo
+from pytest_llmperf.core.steps import names_in
 from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.core.versus import versus
 from pytest_llmperf.core.yardsticks import Yardsticks
@@ -24,8 +26,8 @@ from pytest_llmperf.reports.summary import compared_facts, compared_with
 
 SCHEMA = "pytest-llmperf/run/1"
 
-#: Of what the run was compared with, as much as the plots need.
-_COMPARED = ("latency_s", "ttft_s", "itl_s")
+#: Of what the run was compared with, the times that the pages show beside those of now.
+_COMPARED = frozenset(series_name(name) for name, metric in METRICS.items() if metric.shape is Shape.TIME)
 
 
 def render(run: Run) -> str:
@@ -138,7 +140,7 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
         "compared_with": [
             {
                 "origin": origin,
-                "series": {name: _series(name, series[name]) for name in _COMPARED if name in series},
+                "series": {name: _series(name, series[name]) for name in _kept(series)},
                 "facts": dict(facts),
                 "server": to_plain(server),
             }
@@ -147,6 +149,11 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
             )
         ],
     }
+
+
+def _kept(series: Mapping[str, Sequence[float]]) -> list[str]:
+    steps = {series_name(STEP + name) for name in names_in(series)}
+    return [name for name in series if name in _COMPARED | steps]
 
 
 def _views(scenario: Scenario) -> list[ServerView | None]:

@@ -56,6 +56,7 @@ def render(run: Run) -> str:
     parts = [
         f"## {_sign(run.outcome)} llm performance: {_counts(rows)}",
         *_problems(run.problems),
+        *map(escaped, notes.spent(rows)),
         *_changed(rows),
         *_listed(map(_explained, notes.explanations(rows)), _WHY),
         *_listed(map(_sentence, notes.verdicts(_untold(rows), every=True)), _SENTENCES),
@@ -166,7 +167,13 @@ def _compared(run: Run) -> list[str]:
     for grid in side_by_side.grids(run):
         rows = (
             [
-                (code(cell.text) if index < grid.names else f"**{cell.text}**" if cell.best else cell.text)
+                (
+                    code(cell.text)
+                    if index < grid.names
+                    else f"**{escaped(cell.text)}**"
+                    if cell.best
+                    else escaped(cell.text)
+                )
                 for index, cell in enumerate(row)
             ]
             for row in grid.rows
@@ -174,7 +181,8 @@ def _compared(run: Run) -> list[str]:
         align = "l" * grid.names + "r" * (len(grid.heading) - grid.names)
         heading = [escaped(text) for text in grid.heading]
         parts += [f"### {grid.title.capitalize()}", *_table(heading, align, rows, _COMPARED)]
-    return [*parts, *_listed(map(escaped, side_by_side.sentences(run)), _NOTES)]
+    said = (*side_by_side.verdicts(run), *side_by_side.footnotes(run))
+    return [*parts, *_listed(map(escaped, said), _NOTES)]
 
 
 def _everything(rows: Sequence[Summary]) -> list[str]:

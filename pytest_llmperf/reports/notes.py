@@ -108,15 +108,21 @@ def failed_requests(rows: Sequence[Summary]) -> list[str]:
     ]
 
 
-def facts(rows: Sequence[Summary]) -> list[str]:
-    """Who was asked, who counted the tokens, and what it all cost."""
+def spent(rows: Sequence[Summary]) -> list[str]:
+    """``measured: vllm Qwen/Qwen2.5-3B-Instruct; 958 requests``."""
     measured = [row.scenario.measurement for row in rows]
-    lines = []
     servers = _distinct(
         " ".join(filter(None, (one.backend, one.model))) for one in measured if one.backend or one.model
     )
-    if servers:
-        lines.append(f"measured: {', '.join(servers)}; {sum(one.sent for one in measured)} requests")
+    return (
+        [f"measured: {', '.join(servers)}; {sum(one.sent for one in measured)} requests"] if servers else []
+    )
+
+
+def facts(rows: Sequence[Summary]) -> list[str]:
+    """What clients went through, who counted the tokens, what it all cost, and how loads were carried out."""
+    measured = [row.scenario.measurement for row in rows]
+    lines = []
     costs_of_relay = _distinct(one.facts[RELAY_COST] for one in measured if RELAY_COST in one.facts)
     if costs_of_relay:
         lines.append(f"clients of the tests were measured through a relay, which adds {costs_of_relay[0]}")

@@ -197,3 +197,37 @@ def test_a_report_never_replaces_the_run_that_it_is_made_from(run_json, tmp_path
     monkeypatch.chdir(tmp_path)
     assert main(["report", run_json("run.json", chat=times(0.1)), "--json"]) == 2
     assert "another name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variables", "terminal", "coloured"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"NO_COLOR": "1"}, True, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, True, False),
+        ({"FORCE_COLOR": "1"}, False, True),
+        ({"TERM": "dumb"}, True, False),
+    ],
+)
+def test_colours_are_for_terminals_that_want_them(
+    run_json, capsys, monkeypatch, variables, terminal, coloured
+):
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    main(["report", run_json("run.json", chat=times(0.1))])
+    assert ("\x1b[" in capsys.readouterr().out) is coloured
+
+
+def test_compare_hands_on_what_the_server_said_of_itself(run_json, tmp_path, capsys):
+    for name, median, queue in (("base.json", 0.1, 0.0), ("head.json", 0.2, 0.1)):
+        path = run_json(name, chat=times(median))
+        document = json.loads((tmp_path / name).read_text("utf-8"))
+        mean = {"total_s": 100 * queue, "count": 100, "mean_s": queue}
+        document["scenarios"][0]["server"] = {"sources": ["vllm /metrics"], "queue": mean}
+        (tmp_path / name).write_text(json.dumps(document), "utf-8")
+    assert main(["compare", str(tmp_path / "base.json"), path]) == 1
+    assert "queue 0 s then 100 ms now" in capsys.readouterr().out

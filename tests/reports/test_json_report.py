@@ -207,3 +207,18 @@ def test_what_is_no_report_is_refused_by_name_and_place(text, message):
     with pytest.raises(LlmPerfUsageError) as caught:
         parse(text, where="now.json")
     assert message in str(caught.value)
+
+
+def test_every_time_that_a_page_shows_of_the_baseline_is_in_the_report(runs):
+    """So that a page made from run.json is the page of the session."""
+    from pytest_llmperf.reports.html import render as page
+
+    scenario = runs.scenario("passed")
+    more = {"tpot_s": (0.001,) * 20, "task_s": (0.2,) * 20, "step:job_s": (0.1,) * 20, "wait_s": (0.0,) * 20}
+    stored = tuple(dataclasses.replace(run, series={**run.series, **more}) for run in scenario.stored)
+    measured = dataclasses.replace(
+        scenario.measurement, series={**scenario.measurement.series, **more}, steps=("job",)
+    )
+    run = runs.run_of(dataclasses.replace(scenario, stored=stored, measurement=measured))
+    assert page(parse(render(run))) == page(run)
+    assert "wait_s" not in json.loads(render(run))["scenarios"][0]["compared_with"][0]["series"]

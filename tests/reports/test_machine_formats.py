@@ -48,6 +48,12 @@ def test_csv_has_no_cell_that_a_spreadsheet_would_run(runs, text):
     assert rows(runs.run_of(scenario))[0]["model"] == f"'{text}"
 
 
+@pytest.mark.parametrize("sign", "=+-@＝＋－＠")
+def test_csv_marks_what_a_spreadsheet_of_any_language_would_run(runs, sign):
+    (row,) = rows(runs.run_of(runs.judged(runs.measured(backend=f"{sign}SUM(1)"))))
+    assert row["backend"] == f"'{sign}SUM(1)"
+
+
 def test_csv_has_no_row_break_inside_a_cell(runs):
     assert len(csv_report.render(runs.of("hostile")).splitlines()) == 2
 

@@ -160,3 +160,8 @@ def test_what_does_not_fit_is_counted(runs):
     )
     shown = len(re.findall(r"^\| ❌", render(run).partition("<details>")[0], re.MULTILINE))
     assert f"… and {400 - shown} more." in render(run)
+
+
+def test_how_many_requests_were_spent_is_told_at_the_top(runs):
+    lines = render(runs.of("passed", "failed")).splitlines()
+    assert lines[2] == "measured: vllm Qwen/Qwen2.5-3B-Instruct; 240 requests"
