@@ -12,6 +12,7 @@ from pytest_llmperf.core.duration import show_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.markers import node_id
+from pytest_llmperf.mixes import mix_of
 from pytest_llmperf.options import Options
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.scenario import slo_of
@@ -25,11 +26,18 @@ def sentence(items: Sequence[pytest.Item], rig: Rig) -> str:
     """``llm performance: 20 scenarios on vllm, about 4 min, at most 18 min``."""
     about_s = most_s = 0.0
     arms = 1 if rig.options.ab is None else 2
+    mixed = set()
     for item in items:
         try:
             slo = slo_of(item, rig.aimed(setup_of(item)))
         except LlmPerfUsageError:
             continue  # a mark from a pytest.param or a hook that cannot be read: the test itself will say so
+        if isinstance(item, pytest.Function) and (mix := mix_of(item)) is not None:
+            if mix.profile is not None and id(mix) not in mixed:  # all members together
+                mixed.add(id(mix))
+                load_s = mix.profile.length_s(_iteration_s(slo, rig, slo.scenario or node_id(item)))
+                about_s, most_s = about_s + load_s, most_s + load_s
+            continue
         if slo.load is not None:
             each_s = _iteration_s(slo, rig, slo.scenario or node_id(item))
             load_s = slo.load.length_s(each_s) + each_s * slo.warmup

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,41 +26,53 @@ if TYPE_CHECKING:
 @pytest.fixture
 def llm(request: pytest.FixtureRequest) -> Iterator[Llm]:
     """The selected model backend (--llm-backend): llm.chat(...), llm.complete(...), llm.check(...)."""
+    with _llm(request.node) as given:
+        yield given
+
+
+@contextmanager
+def _llm(item: pytest.Item) -> Iterator[Llm]:
     from pytest_llmperf.ab import Arm
     from pytest_llmperf.client.sync import Client
     from pytest_llmperf.llm import Llm
     from pytest_llmperf.scenario import log_of, switch_of
 
     with _usage_errors():
-        rig = rig_for(request.node)
-        log, count = log_of(request.node), rig.counter
+        rig = rig_for(item)
+        log, count = log_of(item), rig.counter
         clients = {arm: Client(backend, log, count=count) for arm, backend in rig.arms.items()}
-        shared = _shared(request, rig)
-    switch = switch_of(request.node)
+        shared = _shared(item, rig)
+    switch = switch_of(item)
     yield Llm(lambda: clients.get(switch.arm, clients[Arm.CANDIDATE]), **shared)
     for client in clients.values():
         client.close()
 
 
 @pytest.fixture
-def async_llm(request: pytest.FixtureRequest) -> AsyncLlm:
+def async_llm(request: pytest.FixtureRequest) -> Iterator[AsyncLlm]:
     """The selected model backend, awaitable. Needs no async plugin, and works beside them."""
+    with _async_llm(request.node) as given:
+        yield given
+
+
+@contextmanager
+def _async_llm(item: pytest.Item) -> Iterator[AsyncLlm]:
     from pytest_llmperf.ab import Arm
     from pytest_llmperf.client.aio import AsyncClient
     from pytest_llmperf.llm import AsyncLlm
     from pytest_llmperf.scenario import ASYNC_CLOSERS, log_of, switch_of
 
     with _usage_errors():
-        rig = rig_for(request.node)
-        log, count = log_of(request.node), rig.counter
+        rig = rig_for(item)
+        log, count = log_of(item), rig.counter
         clients = {arm: AsyncClient(backend, log, count=count) for arm, backend in rig.arms.items()}
-        shared = _shared(request, rig)
-    request.node.stash.setdefault(ASYNC_CLOSERS, []).extend(client.close for client in clients.values())
-    switch = switch_of(request.node)
+        shared = _shared(item, rig)
+    item.stash.setdefault(ASYNC_CLOSERS, []).extend(client.close for client in clients.values())
+    switch = switch_of(item)
     # Nobody tells when the event loop of an ordinary test is about to end.
-    return AsyncLlm(
+    yield AsyncLlm(
         lambda: clients.get(switch.arm, clients[Arm.CANDIDATE]),
-        keeps_connections=is_scenario(request.node),
+        keeps_connections=is_scenario(item),
         **shared,
     )
 
@@ -68,11 +80,17 @@ def async_llm(request: pytest.FixtureRequest) -> AsyncLlm:
 @pytest.fixture
 def llm_client(request: pytest.FixtureRequest) -> Iterator[LlmClient]:
     """For a client that is not ours: llm_client.base_url, openai(), http_client() ... are measured."""
+    with _llm_client(request.node) as given:
+        yield given
+
+
+@contextmanager
+def _llm_client(item: pytest.Item) -> Iterator[LlmClient]:
     from pytest_llmperf.llm_client import LlmClient
     from pytest_llmperf.scenario import ASYNC_CLOSERS, log_of, switch_of
 
     with _usage_errors():
-        rig, item = rig_for(request.node), request.node
+        rig = rig_for(item)
         client = LlmClient(
             log_of(item),
             switch_of(item),
@@ -95,18 +113,31 @@ def llm_setup(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def llm_case(request: pytest.FixtureRequest) -> Any:
     """The running iteration's case, from @llm_slo(cases=...)."""
+    with _llm_case(request.node) as given:
+        return given
+
+
+@contextmanager
+def _llm_case(item: pytest.Item) -> Iterator[Any]:
     from pytest_llmperf.scenario import first_case
 
     with _usage_errors():
         # For fixtures that ask for it; the body gets another one in every iteration.
-        return first_case(request.node, rig_for(request.node))
+        case = first_case(item, rig_for(item))
+    yield case
 
 
 @pytest.fixture
 def llm_mock(request: pytest.FixtureRequest) -> Iterator[MockServer]:
     """The mock model server, a real HTTP server on loopback; what a test changes is undone after it."""
+    with _llm_mock(request.node) as given:
+        yield given
+
+
+@contextmanager
+def _llm_mock(item: pytest.Item) -> Iterator[MockServer]:
     with _usage_errors():
-        server = rig_of(request.config).mock
+        server = rig_of(item.config).mock
     server.reset()  # of requests too: a test sees its own only
     yield server
     server.reset()
@@ -115,35 +146,60 @@ def llm_mock(request: pytest.FixtureRequest) -> Iterator[MockServer]:
 @pytest.fixture
 def llm_tokens(request: pytest.FixtureRequest) -> TokenCounter:
     """A token counter: call it with a text or messages; the count knows who counted (.source)."""
+    with _llm_tokens(request.node) as given:
+        return given
+
+
+@contextmanager
+def _llm_tokens(item: pytest.Item) -> Iterator[TokenCounter]:
     with _usage_errors():
-        return rig_for(request.node).counter
+        counter = rig_for(item).counter
+    yield counter
 
 
 @pytest.fixture
 def llm_timer(request: pytest.FixtureRequest) -> Timer:
     """Times anything: each run of a block or a function under it is a sample, with limits and a baseline."""
+    with _llm_timer(request.node) as given:
+        return given
+
+
+@contextmanager
+def _llm_timer(item: pytest.Item) -> Iterator[Timer]:
     from pytest_llmperf.ending import counted_by_a_request, counts_for_a_step
     from pytest_llmperf.scenario import log_of
     from pytest_llmperf.timer import Timer
 
-    return Timer(log_of(request.node), counts=counts_for_a_step, excuses=counted_by_a_request)
+    yield Timer(log_of(item), counts=counts_for_a_step, excuses=counted_by_a_request)
 
 
-def _shared(request: pytest.FixtureRequest, rig: Rig) -> dict[str, Any]:
+#: What the fixtures give to an item that pytest has not set up: the members of a mix run together.
+GIVEN: dict[str, Callable[[pytest.Item], AbstractContextManager[Any]]] = {
+    "llm": _llm,
+    "async_llm": _async_llm,
+    "llm_client": _llm_client,
+    "llm_case": _llm_case,
+    "llm_mock": _llm_mock,
+    "llm_tokens": _llm_tokens,
+    "llm_timer": _llm_timer,
+}
+
+
+def _shared(item: pytest.Item, rig: Rig) -> dict[str, Any]:
     """What Llm and AsyncLlm take besides their client."""
     from pytest_llmperf.scenario import log_of, marks_for, slo_of
 
-    own_role = slo_of(request.node, rig).role if is_scenario(request.node) else None
+    own_role = slo_of(item, rig).role if is_scenario(item) else None
 
     def roles(name: str | None) -> Mapping[str, Any]:
         return rig.role(name or own_role).params
 
-    show = _printer(request.config) if rig.options.show_replies else None
+    show = _printer(item.config) if rig.options.show_replies else None
     return {
         "roles": roles,
-        "check": log_of(request.node).check,
+        "check": log_of(item).check,
         "show": show,
-        "mark": marks_for(request.node, rig),
+        "mark": marks_for(item, rig),
     }
 
 

@@ -28,7 +28,7 @@ from pytest_llmperf.probes.machine import machine
 from pytest_llmperf.reports.write import write
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.saving import save
-from pytest_llmperf.sharing import CUT_SHORT, INTERRUPTED, RUN, ledger_of, rig_of
+from pytest_llmperf.sharing import CUT_SHORT, INTERRUPTED, RUN, ledger_of, left_behind, rig_of
 from pytest_llmperf.version import VERSION
 
 
@@ -158,7 +158,8 @@ def finish(session: pytest.Session) -> None:
     """Close the ledger: the run for the terminal, the reports, and the exit status."""
     config = session.config
     ledger, rig = ledger_of(config), rig_of(config)
-    ledger.scenarios += [codec.loads(text, Scenario) for text in config.stash.get(INTERRUPTED, [])]
+    unreported = [*config.stash.get(INTERRUPTED, []), *left_behind(config)]
+    ledger.scenarios += [codec.loads(text, Scenario) for text in unreported]
     ended = session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
     run = ledger.close(rig, interrupted=not ended or config.stash.get(CUT_SHORT, False))
     notes, problems = write_reports(run, rig.options.reports, directory=config.invocation_params.dir)

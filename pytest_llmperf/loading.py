@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import contextlib
+import contextvars
 import functools
 import gc
 import inspect
@@ -15,6 +16,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -30,6 +32,7 @@ from pytest_llmperf.core.tally import Tally
 from pytest_llmperf.ending import UNREACHABLE, cause_of, ends_quietly, failed_by_json, is_result
 from pytest_llmperf.load import tasks, threads
 from pytest_llmperf.load.control import Control
+from pytest_llmperf.load.deck import Deck
 from pytest_llmperf.load.plan import Arrivals, Plan, Users
 from pytest_llmperf.load.probe import Probe
 from pytest_llmperf.load.rhythm import Rhythm
@@ -71,7 +74,10 @@ class Member:
         self.chunks = 0
         self.late_chunks = 0
         self.loose = 0
-        self.count = 0
+        self.begun = 0  #: measured iterations of both arms, those included that do not end
+        self.ended = 0
+        self.count = 0  #: of the candidate's
+        self.requests = 0
         self.report: LoadReport | None = None
         #: What another process needs to put parts together, see `Tally.columns`.
         self.columns: tuple[dict[str, list[float]], tuple[list[float], list[float]]] | None = None
@@ -86,9 +92,10 @@ class Member:
         """Whether there are two arms, that share the load."""
         return self.repetition.base is not None and self.repetition.base.missing is None
 
-    def next_step(self) -> _Step:
+    def next_step(self, *, measured: bool) -> _Step:
         """What the next iteration is given."""
         with self._lock:
+            self.begun += measured
             return next(self._steps)
 
     def _endless(self) -> Iterator[_Step]:
@@ -105,6 +112,8 @@ class Member:
         with self._lock:
             if run.control.closed:
                 return  # its thread took longer than it was given, and was counted as interrupted
+            self.ended += 1
+            self.requests += len(iteration.exchanges)
             for exchange in iteration.exchanges:
                 self.recent.append(exchange)
                 self.chunks += len(exchange.chunk_s)
@@ -179,16 +188,19 @@ class LoadRun:
         self.part = part
         self._rhythm = rhythm
         self._members = members
-        self._weights = list(
-            itertools.accumulate(_load(member).weight if len(members) > 1 else 1.0 for member in members)
-        )
         self._rng = Random(f"{seed} load")  # noqa: S311 - a schedule, no secret
+        self._order = Random(f"{seed} order {part.index if part is not None else 0}")  # noqa: S311 - as above
+        self._deck = self._shuffled()
         plan = self._limited(rhythm.profile.plan(self._rng))
         self.plan = plan if part is None else plan.shard(part.index, part.of)
         self.control = Control()
         self.probe = Probe()
         self._measuring = False
         self._cpu_s = self._wall_s = 0.0
+        self._pool: Executor | None = None
+
+    def _shuffled(self) -> Deck:
+        return Deck([_load(member).weight for member in self._members], self._order)
 
     def _limited(self, plan: Plan) -> Plan:
         """*plan* for as many iterations as the command line says, if it says so."""
@@ -237,6 +249,8 @@ class LoadRun:
                 for watcher in watchers:
                     watcher.cancel()
                 await asyncio.gather(*watchers, return_exceptions=True)
+                if self._pool is not None:
+                    self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _in_loop(self, plan: Plan, control: Control) -> None:
         self.control = control
@@ -260,7 +274,7 @@ class LoadRun:
         In a closed loop every user warms its own. In an open loop as many iterations are run at once as
         will be under way, by how long one takes (Little's law).
         """
-        warmup = self._members[0].repetition.slo.warmup
+        warmup = max(member.repetition.slo.warmup for member in self._members)
         if not warmup:
             return
         if isinstance(self.plan, Users):
@@ -282,6 +296,7 @@ class LoadRun:
             member.repetition.watch.begin()
             member.repetition.sample()
         self._measuring = True
+        self._deck = self._shuffled()
         self.control = self._control(self.plan)
         gc.collect()
         gc.freeze()  # a full collection walks all that pytest and the test have made, which takes long
@@ -292,8 +307,10 @@ class LoadRun:
             self._cpu_s, self._wall_s = time.process_time() - cpu_s, time.perf_counter() - began_s
             gc.unfreeze()
             self.control.stop("")
+            requests = sum(member.requests for member in self._members)
             for member in self._members:
                 member.repetition.watch.end()
+                member.repetition.watch.aside += requests - member.requests
                 member.repetition.stopped = self.control.reason
                 member.finish(self)
 
@@ -302,7 +319,14 @@ class LoadRun:
             if inspect.iscoroutinefunction(member.body):
                 await member.body(**step.arguments)
             else:
-                await asyncio.to_thread(member.body, **step.arguments)
+                call = functools.partial(contextvars.copy_context().run, member.body, **step.arguments)
+                await asyncio.get_running_loop().run_in_executor(self._threads(), call)
+
+    def _threads(self) -> Executor:
+        """For the plain functions among coroutines: the event loop's own threads are a handful."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(threads.MOST_AT_ONCE)
+        return self._pool
 
     def _iterate_here(self, due_s: float | None) -> None:
         with self._iteration(due_s) as (member, step):
@@ -313,7 +337,7 @@ class LoadRun:
         """One iteration: what is raised inside is its result, unless it ends the item."""
         control, measuring = self.control, self._measuring
         member = self._pick()
-        step = member.next_step()
+        step = member.next_step(measured=measuring)
         repetition = member.repetition
         late_s = control.enter(due_s)
         started_s = time.perf_counter()
@@ -351,9 +375,7 @@ class LoadRun:
         member.end(iteration, error, step, self)
 
     def _pick(self) -> Member:
-        if len(self._members) == 1:
-            return self._members[0]
-        return self._rng.choices(self._members, cum_weights=self._weights)[0]
+        return self._members[0] if len(self._members) == 1 else self._members[self._deck.deal()]
 
     def _tick_until_stopped(self) -> None:
         while not self.control.stopped.wait(_TICK_S):
@@ -393,9 +415,9 @@ class LoadRun:
         return LoadReport(
             profile=self._rhythm.fact,
             planned=len(self.plan.due_s) if isinstance(self.plan, Arrivals) else None,
-            started=control.started,
+            started=member.begun,
             dropped=control.dropped,
-            interrupted=control.interrupted,
+            interrupted=member.begun - member.ended,
             peak=control.peak,
             loose=member.loose,
             aborted=control.reason.startswith("abort_on"),

@@ -68,7 +68,7 @@ def marks_of(definition: pytest.Item, name: str = NAME) -> list[tuple[Mapping[st
     """
     marks = []
     for mark in reversed(_closest_first(definition, name)):
-        where = f"{_place(definition)}  @{name}"
+        where = f"{place(definition)}  @{name}"
         if mark.args:
             example = "p95_ms=150" if name == NAME else "users=50, duration='30s'"
             raise LlmPerfUsageError(
@@ -104,7 +104,7 @@ def check_cases(definition: pytest.Item, function: Callable[..., object], cases:
     """
     if cases is not None and "llm_case" not in inspect.signature(function).parameters:
         raise LlmPerfUsageError(
-            f"{_place(definition)}  @llm_slo  cases: the test never takes one. "
+            f"{place(definition)}  @llm_slo  cases: the test never takes one. "
             "Name the fixture llm_case among its arguments."
         )
 
@@ -116,7 +116,8 @@ def asks_backend(item: pytest.Item) -> bool:
     )
 
 
-def _place(definition: pytest.Item) -> str:
+def place(definition: pytest.Item) -> str:
+    """Where a test stands, for error texts."""
     path, line, _ = definition.reportinfo()
     name = getattr(path, "name", str(path))
     return f"{name}:{line + 1}" if line is not None else name

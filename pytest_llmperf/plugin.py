@@ -59,12 +59,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             rig = sharing.rig_of(metafunc.config).aimed(setup)
             slo = rig.slo(definition.nodeid, markers.marks_of(definition), loads)
             markers.check_cases(definition, metafunc.function, slo.cases)
-            if slo.load is not None:
+            if slo.load is not None and slo.load.kind:
                 rig.rhythm(slo.load, directory=definition.path.parent)
     except LlmPerfUsageError as error:
         message = str(error)
     else:
         return
+    pytest.fail(message, pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem() -> Generator[None, object, object]:
+    """Tests that cannot share a profile, and are in one mix, are a collection error."""
+    made = yield
+    scenarios = [one for one in made if markers.is_scenario(one)] if isinstance(made, list) else ()
+    if not scenarios:
+        return made
+    from pytest_llmperf import mixes
+
+    try:
+        for scenario in scenarios:
+            mixes.collect(scenario)
+    except LlmPerfUsageError as error:
+        message = str(error)
+    else:
+        return made
     pytest.fail(message, pytrace=False)
 
 
@@ -105,7 +124,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """A scenario's body is repeated, and judged."""
     if not markers.is_scenario(pyfuncitem):
         return (yield)
-    from pytest_llmperf.scenario import repeated
+    from pytest_llmperf.mixing import repeated
 
     with repeated(pyfuncitem, sharing.rig_for(pyfuncitem)):
         return (yield)

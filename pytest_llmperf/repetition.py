@@ -413,6 +413,22 @@ class Repetition:
         verdict = judge(measurement, self.slo, history, self.rig.terms(look, looks))
         return not_passed(verdict, measurement)
 
+    def end_early(self, error: BaseException) -> None:
+        """Skip, xfail, Ctrl-C or exit ended an iteration, and with it the test."""
+        at = f"in iteration {self.count + 1}"
+        if isinstance(error, (KeyboardInterrupt, pytest.exit.Exception)):
+            self.abandon(f"interrupted {at}")
+        else:
+            word = "xfailed" if isinstance(error, pytest.xfail.Exception) else "skipped"
+            self.abandon(f"{word} {at}: {error}")
+
+    def put_away(self) -> None:
+        """Nothing more is measured."""
+        if self.sampler is not None:
+            self.sampler.end()
+        if self.progress is not None:
+            self.progress.clear()
+
     def abandon(self, reason: str) -> None:
         """End without a verdict: what was measured is reported, not judged."""
         self.verdict = Verdict(outcome=Outcome.SKIPPED, reason=reason)
@@ -445,9 +461,14 @@ class Repetition:
     def conclude(self) -> None:
         """Fail the test when its verdict says so."""
         __tracebackhide__ = True
+        if (failure := self.failure()) is not None:
+            raise failure
+
+    def failure(self) -> BaseException | None:
+        """What fails the test: its first failing iteration's error, or the verdict in words; else None."""
         result = self.result
         if not self.rig.options.fails(result.verdict.outcome):
-            return
+            return None
         compared = replace(result, stored=self.history.comparable(result.measurement))
         result = replace(compared, explanation=explanation(compared))
         text = failure_text(result, self.rig.options.strict)
@@ -456,8 +477,8 @@ class Repetition:
         told |= {"success_rate"} if result.measurement.timed else set()
         if self.first_error is not None and told & broken:
             self.first_error.add_note(text)
-            raise self.first_error
-        pytest.fail(text, pytrace=False)
+            return self.first_error
+        return pytest.fail.Exception(text, pytrace=False)
 
 
 class _Running:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import itertools
 import secrets
 import unittest
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -21,6 +20,7 @@ from pytest_llmperf.core.budget import Budget
 from pytest_llmperf.core.cache import CacheMode
 from pytest_llmperf.core.cold import Marks
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.load import Load
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.display import progress_of
@@ -33,9 +33,6 @@ from pytest_llmperf.rounds import fixture_of
 from pytest_llmperf.server_watch import ServerWatch
 from pytest_llmperf.sharing import INTERRUPTED, RESULT
 
-if TYPE_CHECKING:
-    from pytest_llmperf.loading import LoadRun
-
 #: Functions that close what async fixtures opened in the test's event loop.
 ASYNC_CLOSERS = pytest.StashKey[list[Callable[[], object]]]()
 
@@ -45,7 +42,6 @@ _CLAIMED = ("anyio", "trio")
 #: Set where this process is the base arm of another session.
 LEAD: pytest.StashKey[Lead] = pytest.StashKey()
 
-_REPETITION = pytest.StashKey[Repetition]()
 _LOG = pytest.StashKey[IterationLog]()
 _SWITCH = pytest.StashKey[Switch]()
 _SLO = pytest.StashKey[Slo]()
@@ -101,33 +97,28 @@ def marks_for(item: pytest.Item, rig: Rig) -> Callable[[], str]:
 def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
     """Replace the item's body by its repetition, and leave the result in the item's stash."""
     try:
-        repetition = _repetition(item, rig)
+        repetition = repetition_of(item, rig)
     except LlmPerfUsageError as error:
         pytest.fail(str(error), pytrace=False)
     body = item.obj
-    claimed = any(item.get_closest_marker(name) for name in _CLAIMED)
     if repetition.slo.load is None:
-        item.obj = repetition.body(body, claimed=claimed)
+        item.obj = repetition.body(body, claimed=is_claimed(item))
     else:
-        item.obj = _loaded(item, repetition, body, claimed=claimed)
+        item.obj = _loaded(item, repetition, repetition.slo.load)
     interrupted = False
     try:
         with rig.turn():
             yield
     except (pytest.skip.Exception, unittest.SkipTest, pytest.xfail.Exception) as error:
-        word = "xfailed" if isinstance(error, pytest.xfail.Exception) else "skipped"
-        repetition.abandon(f"{word} in iteration {repetition.count + 1}: {error}")
+        repetition.end_early(error)
         raise
-    except (KeyboardInterrupt, pytest.exit.Exception):
-        repetition.abandon(f"interrupted in iteration {repetition.count + 1}")
+    except (KeyboardInterrupt, pytest.exit.Exception) as error:
+        repetition.end_early(error)
         interrupted = True
         raise
     finally:
         item.obj = body
-        if repetition.sampler is not None:
-            repetition.sampler.end()
-        if repetition.progress is not None:
-            repetition.progress.clear()
+        repetition.put_away()
         result = repetition.result
         item.stash[RESULT] = codec.dumps(result)
         if interrupted:  # pytest makes no report of it, or one with this same text
@@ -154,13 +145,9 @@ def many_at_once(item: pytest.Item, rig: Rig) -> Iterator[None]:
     @functools.wraps(original)
     async def together(**arguments: Any) -> None:
         __tracebackhide__ = True
-        repetition = item.stash[_REPETITION]
-        try:
-            await _load_run(item, repetition, original, arguments).async_body()
-        finally:
-            repetition.close_clients()
-            await asyncio.sleep(0)  # lets the transports close
-        _judge_load(item, repetition)
+        from pytest_llmperf.conducting import CONDUCTOR  # noqa: PLC0415 - only under a load profile
+
+        await item.stash[CONDUCTOR].in_loop(original, arguments)
 
     item.obj = together
     try:
@@ -169,80 +156,26 @@ def many_at_once(item: pytest.Item, rig: Rig) -> Iterator[None]:
         item.obj = original
 
 
-def _loaded(
-    item: pytest.Function, repetition: Repetition, body: Callable[..., Any], *, claimed: bool
-) -> Callable[..., Any]:
-    """What runs *body* under the load profile: on threads, or the coroutine that `many_at_once` made."""
-    from pytest_llmperf.splitting import in_processes, processes_for  # noqa: PLC0415 - only under a load
-
-    item.stash[_REPETITION] = repetition
-    if (processes := processes_for(item, repetition)) > 1:
-        lead = in_processes(item, repetition, processes)
-
-        @functools.wraps(inspect.unwrap(body))
-        def leading(**arguments: Any) -> None:
-            __tracebackhide__ = True
-            lead(**arguments)
-            _judge_load(item, repetition)
-
-        del leading.__wrapped__  # an async plugin would look through it
-        return leading
-    if inspect.iscoroutinefunction(inspect.unwrap(body)):
-        if claimed or not inspect.iscoroutinefunction(body):
-            return body  # an async plugin runs it
-
-        @functools.wraps(body)
-        def in_a_loop(**arguments: Any) -> None:
-            __tracebackhide__ = True
-            with asyncio.Runner() as runner:
-                runner.run(body(**arguments))
-
-        return in_a_loop
-
-    @functools.wraps(body)
-    def on_threads(**arguments: Any) -> None:
-        __tracebackhide__ = True
-        _load_run(item, repetition, body, arguments).sync_body()
-        _judge_load(item, repetition)
-
-    return on_threads
+def is_claimed(item: pytest.Function) -> bool:
+    """Whether an async plugin runs the item's coroutine function itself."""
+    return any(item.get_closest_marker(name) for name in _CLAIMED)
 
 
-def _load_run(
-    item: pytest.Function, repetition: Repetition, body: Callable[..., Any], arguments: Mapping[str, Any]
-) -> LoadRun:
-    """The load run of *item*, about to begin."""
-    from pytest_llmperf.loading import LoadRun, Member  # noqa: PLC0415 - only under a load profile
-    from pytest_llmperf.splitting import SHARD  # noqa: PLC0415 - as above
+def _loaded(item: pytest.Function, repetition: Repetition, load: Load) -> Callable[..., Any]:
+    """What runs the item's body under the load profile."""
+    from pytest_llmperf.conducting import TakingPart, Together, conducted  # noqa: PLC0415 - only under a load
 
-    load = repetition.slo.load
-    assert load is not None
-    member = Member(repetition, body, arguments)
-    repetition.loaded = member
-    rhythm = repetition.rig.rhythm(load, directory=item.path.parent)
-    part = item.config.stash.get(SHARD, None)
-    return LoadRun(
-        rhythm,
-        [member],
-        seed=f"{repetition.rig.seed} {repetition.about.scenario}",
-        part=None if part is None else part[0],
+    alone = Together(
+        [TakingPart(item=item, repetition=repetition)],
+        leader=item,
+        rhythm=repetition.rig.rhythm(load, directory=item.path.parent),
+        name=repetition.about.scenario,
     )
+    return conducted(item, alone, claimed=is_claimed(item))
 
 
-def _judge_load(item: pytest.Function, repetition: Repetition) -> None:
-    """One look, when the profile is over; a process that ran a part of it hands that over instead."""
-    __tracebackhide__ = True
-    from pytest_llmperf.splitting import SHARD, handing_over  # noqa: PLC0415 - only under a load profile
-
-    if SHARD in item.config.stash:
-        handing_over(item, repetition)
-        return
-    repetition.verdict = repetition.judge(0, (repetition.count,) if repetition.count else ())
-    repetition.conclude()
-
-
-def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
-    """The repetition of *item*, about to begin. Raises LlmPerfUsageError."""
+def repetition_of(item: pytest.Function, rig: Rig, *, profile: str | None = None) -> Repetition:
+    """The repetition of *item*, about to begin; *profile* is its mix's. Raises LlmPerfUsageError."""
     slo, benchmark = slo_of(item, rig), fixture_of(item.funcargs)
     if benchmark is not None:
         slo = replace(slo, warmup=0, notes=())  # it takes as many rounds as it needs
@@ -255,7 +188,7 @@ def _repetition(item: pytest.Function, rig: Rig) -> Repetition:
             raise LlmPerfUsageError(
                 "pytest-benchmark's fixture repeats by itself: it cannot go with @llm_load."
             )
-        facts["load profile"] = rig.rhythm(slo.load, directory=item.path.parent).fact
+        facts["load profile"] = profile or rig.rhythm(slo.load, directory=item.path.parent).fact
     about = Measurement(
         scenario=_apart(slo.scenario, setup) or node_id(item),
         name=_apart(slo.scenario, setup) or item.name,

@@ -42,7 +42,7 @@ class Meeting(Protocol):
 class Spec:
     """One part of a load run, for `run_shard`."""
 
-    node_id: str
+    node_ids: tuple[str, ...]  #: of the tests that take part
     arguments: tuple[str, ...]  #: of pytest
     directory: str  #: to start pytest in
     index: int

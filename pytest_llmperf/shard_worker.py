@@ -22,13 +22,13 @@ _NOT_HERE = ("llm_report", "llm_save_baseline", "llm_append_baseline", "xmlpath"
 class _Part:
     """The hooks of a process that runs one part."""
 
-    def __init__(self, node_id: str) -> None:
-        self._node_id = node_id
+    def __init__(self, node_ids: tuple[str, ...]) -> None:
+        self._node_ids = node_ids
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Only the one scenario."""
-        items[:] = [item for item in items if item.nodeid == self._node_id]
+        """Only the tests that take part."""
+        items[:] = [item for item in items if item.nodeid in self._node_ids]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -41,4 +41,4 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SHARD] = spec, Path(result)
     if spec.mock_url is not None:
         config.stash[MOCK_URL] = spec.mock_url
-    config.pluginmanager.register(_Part(spec.node_id), "llmperf-part")
+    config.pluginmanager.register(_Part(spec.node_ids), "llmperf-part")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import time
@@ -183,6 +184,13 @@ def turn_lock(config: pytest.Config) -> Path | None:
     """The file to lock for a turn; None without xdist."""
     path = getattr(config, "workerinput", {}).get(_TURN_LOCK)
     return None if path is None else Path(path)
+
+
+def left_behind(config: pytest.Config) -> list[str]:
+    """JSON texts of members of a mix that workers of xdist measured, and that no test came to take."""
+    folder = config.stash.get(_TURNS, None)
+    paths = [] if folder is None else sorted(folder.glob("mix-*.json"))
+    return [str(json.loads(path.read_text("utf-8"))["scenario"]) for path in paths]
 
 
 def close(config: pytest.Config) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,51 +48,53 @@ class Whole:
         return self._measurement.iterations
 
 
-def processes_for(item: pytest.Function, repetition: Repetition) -> int:
-    """How many processes share the load of *item*; where fewer than asked for, a warning says why."""
-    asked = repetition.rig.options.processes
+def processes_for(taking_part: Sequence[tuple[pytest.Function, Repetition]]) -> int:
+    """How many processes share the load of these tests; where fewer than asked for, a warning says why."""
+    item, first = taking_part[0]
+    asked = first.rig.options.processes
     if asked == 1 or SHARD in item.config.stash:
         return 1
-    own = [name for name in _OWN if name in item.fixturenames]
+    own = [name for item, _ in taking_part for name in _OWN if name in item.fixturenames]
     if own:
         why = f"its {own[0]} belongs to one process"
-    elif repetition.base is not None:
+    elif any(repetition.base is not None for _, repetition in taking_part):
         why = "two arms are compared in one process"
-    elif repetition.slo.load is not None and repetition.slo.load.mix is not None:
-        why = "a mix runs in one process"
     else:
         return asked
-    repetition.remarks.append(f"--llm-processes: one process carried out the load, since {why}")
+    for _, repetition in taking_part:
+        repetition.remarks.append(f"--llm-processes: one process carried out the load, since {why}")
     return 1
 
 
-def in_processes(item: pytest.Function, repetition: Repetition, processes: int) -> Callable[..., None]:
-    """A body that has *processes* run the test's own, each its part of the load."""
-
-    def lead(**_: Any) -> None:
-        __tracebackhide__ = True
-        host = Host(processes)
-        results: list[ShardResult] = []
+def in_processes(taking_part: Sequence[tuple[pytest.Function, Repetition]], processes: int) -> None:
+    """Have *processes* run the bodies of these tests, each its part of the load."""
+    __tracebackhide__ = True
+    repetitions = [repetition for _, repetition in taking_part]
+    host = Host(processes)
+    results: list[ShardResult] = []
+    for repetition in repetitions:
         repetition.watch.begin()
         repetition.sample()
-        try:
-            with local_executor(processes) as executor:
-                try:
-                    for result in run_all(_specs(item, repetition, host, processes), executor):
-                        results.append(result)
-                        if result.text is None:
-                            host.one_less()
-                finally:
-                    host.close()  # before the executor waits for the others
-        finally:
+    try:
+        with local_executor(processes) as executor:
+            try:
+                for result in run_all(_specs(taking_part, host, processes), executor):
+                    results.append(result)
+                    if result.text is None:
+                        host.one_less()
+            finally:
+                host.close()  # before the executor waits for the others
+    finally:
+        for repetition in repetitions:
             repetition.watch.end()
-            if results:
-                _take_in(repetition, results, processes)
-
-    return lead
+        if results:
+            _take_in(taking_part, results, processes)
 
 
-def _specs(item: pytest.Function, repetition: Repetition, host: Host, processes: int) -> list[Spec]:
+def _specs(
+    taking_part: Sequence[tuple[pytest.Function, Repetition]], host: Host, processes: int
+) -> list[Spec]:
+    item, repetition = taking_part[0]
     rig, config = repetition.rig, item.config
     arguments = [
         *config.invocation_params.args,
@@ -106,7 +108,7 @@ def _specs(item: pytest.Function, repetition: Repetition, host: Host, processes:
     ]
     return [
         Spec(
-            node_id=node_id(item),
+            node_ids=tuple(node_id(item) for item, _ in taking_part),
             arguments=tuple(map(str, arguments)),
             directory=str(config.invocation_params.dir),
             index=index,
@@ -118,42 +120,57 @@ def _specs(item: pytest.Function, repetition: Repetition, host: Host, processes:
     ]
 
 
-def _take_in(repetition: Repetition, results: list[ShardResult], processes: int) -> None:
+def _take_in(
+    taking_part: Sequence[tuple[pytest.Function, Repetition]], results: list[ShardResult], processes: int
+) -> None:
     """Put together what came; what did not come is lost, and said."""
-    parts = []
+    parts: dict[str, list[Part]] = {node_id(item): [] for item, _ in taking_part}
     for result in sorted(results, key=lambda one: one.index):
-        if result.text is None:
-            repetition.remarks.append(f"process {result.index + 1} of {processes} is lost: {result.words}")
-            continue
-        told = json.loads(result.text)
-        if told["error"] is not None and repetition.first_error is None:
-            repetition.first_error = ElsewhereError(told["error"])
-        measurement = codec.loads(told["scenario"], Scenario).measurement
-        repetition.stopped = repetition.stopped or measurement.stopped
-        requests = {name: _numbers(values) for name, values in told["requests"].items()}
-        starts, ends = told["spans"]
-        parts.append(Part(measurement=measurement, requests=requests, spans=(starts, ends)))
-    if not parts:
+        told = {} if result.text is None else json.loads(result.text)
+        for item, repetition in taking_part:
+            if result.text is None:
+                repetition.remarks.append(
+                    f"process {result.index + 1} of {processes} is lost: {result.words}"
+                )
+            else:
+                parts[node_id(item)].append(_part(told[node_id(item)], repetition))
+    if not any(parts.values()):
         words = "; ".join(dict.fromkeys(result.words for result in results))
         pytest.fail(f"every process that shared the load is lost: {words}", pytrace=False)
-    repetition.loaded = Whole(put_together(parts, about=repetition.about, processes=processes))
+    for item, repetition in taking_part:
+        whole = put_together(parts[node_id(item)], about=repetition.about, processes=processes)
+        repetition.loaded = Whole(whole)
 
 
-def handing_over(item: pytest.Function, repetition: Repetition) -> None:
-    """In a process that runs a part: hand over what it measured."""
-    _, result = item.config.stash[SHARD]
+def _part(told: Mapping[str, Any], repetition: Repetition) -> Part:
+    if told["error"] is not None and repetition.first_error is None:
+        repetition.first_error = ElsewhereError(told["error"])
+    measurement = codec.loads(told["scenario"], Scenario).measurement
+    repetition.stopped = repetition.stopped or measurement.stopped
+    requests = {name: _numbers(values) for name, values in told["requests"].items()}
+    starts, ends = told["spans"]
+    return Part(measurement=measurement, requests=requests, spans=(starts, ends))
+
+
+def handing_over(taking_part: Sequence[tuple[pytest.Function, Repetition]]) -> None:
+    """In a process that runs a part: hand over what it measured of each test."""
+    _, result = taking_part[0][0].config.stash[SHARD]
+    told = {node_id(item): _told(repetition) for item, repetition in taking_part}
+    result.write_text(json.dumps(told, allow_nan=False), "utf-8")
+
+
+def _told(repetition: Repetition) -> Mapping[str, Any]:
     member = repetition.loaded
     assert isinstance(member, Member)
     assert member.columns is not None
     requests, spans = member.columns
     error = repetition.first_error
-    told = {
+    return {
         "error": None if error is None else "".join(traceback.format_exception(error))[-4000:],
         "scenario": codec.dumps(repetition.result),
         "requests": {name: [_null(value) for value in values] for name, values in requests.items()},
         "spans": spans,
     }
-    result.write_text(json.dumps(told, allow_nan=False), "utf-8")
 
 
 def _null(value: float) -> float | None:

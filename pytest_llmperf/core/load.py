@@ -29,8 +29,8 @@ LOAD_ARGUMENTS = {
     "and counted",
     "graceful_stop": "a duration (default: 30s): what still runs at the end may take so long to finish",
     "abort_on": "a mapping such as {'error_rate': 0.2, 'p95_ms': 5000}: ends a run that has gone wrong",
-    "mix": "reserved for several tests that share one profile, which is not supported yet",
-    "weight": "reserved for a test's share of its mix, which is not supported yet",
+    "mix": "a name: tests with the same one share one profile, which one of them gives, or all the same",
+    "weight": "a number above 0 (default: 1): the test's share of its mix, beside the others' weights",
 }
 
 _ALWAYS = frozenset({"graceful_stop", "abort_on", "mix", "weight"})
@@ -77,7 +77,7 @@ class AbortOn:
 class Load:
     """The arguments of ``llm_load``, checked; *kind* is the profile that they make up."""
 
-    kind: str
+    kind: str  #: empty for a member of a mix that leaves the profile to another one
     users: int | None = None
     spawn_rate: float | None = None
     duration: float | None = None  #: seconds
@@ -93,6 +93,15 @@ class Load:
     abort_on: AbortOn = AbortOn()
     mix: str | None = None
     weight: float = 1.0
+
+    def differences(self, other: Load) -> list[str]:
+        """Arguments of the profile that are not the same; members of a mix may differ in the rest."""
+        own = {"kind", "abort_on", "mix", "weight"}
+        return [
+            field.name
+            for field in fields(self)
+            if field.name not in own and getattr(self, field.name) != getattr(other, field.name)
+        ]
 
     def length_s(self, each_s: float) -> float:
         """About how long it takes when an iteration takes *each_s*, at most as long as it may."""
@@ -134,16 +143,16 @@ def merge_load(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, 
 
 def build_load(arguments: Mapping[str, Any], *, where: str) -> Load:
     """The profile that merged *arguments* make up. Raises LlmPerfUsageError when they make up none."""
+    if "weight" in arguments and "mix" not in arguments:
+        raise LlmPerfUsageError(f"{where}  weight is a share of a mix: give mix='a name' too.")
     given = frozenset(arguments) - _ALWAYS
+    if "mix" in arguments and not given:
+        if "graceful_stop" in arguments:
+            raise LlmPerfUsageError(f"{where}  graceful_stop belongs to the profile: give it where that is.")
+        return Load(kind="", **arguments)
     fitting = [name for name, kind in KINDS.items() if kind.needs <= given <= kind.needs | kind.may]
     if not fitting:
         raise LlmPerfUsageError(f"{where}  {_misfit(given)}")
-    for name in ("mix", "weight"):
-        if name in arguments:
-            raise LlmPerfUsageError(
-                f"{where}  {name}: several tests in one profile are not supported yet; choose among the "
-                "requests inside one test, such as by cases= with as many of each kind as it should have."
-            )
     assert set(arguments) <= {field.name for field in fields(Load)}
     return Load(kind=fitting[0], **arguments)
 

@@ -20,6 +20,7 @@ class Rhythm:
     load: Load
     profile: LoadProfile
     think: Think
+    mix: str = ""  #: who shares it, in words
 
     @classmethod
     def of(cls, load: Load, *, find: Callable[[str], Path]) -> Self:
@@ -34,6 +35,6 @@ class Rhythm:
         words = [self.profile.fact]
         if self.load.think_time is not None:
             words.append(f"think time {self.load.think_time}")
-        if self.load.mix is not None:
-            words.append(f"weight {self.load.weight:g} in {self.load.mix}")
+        if self.mix:
+            words.append(self.mix)
         return ", ".join(words)

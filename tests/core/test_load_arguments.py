@@ -52,10 +52,10 @@ def test_it_is_known_about_how_long_a_profile_takes(arguments, length_s):
             "think_time does not go with duration, rate (constant arrival rate)",
         ),
         ({"spawn_rate": 5, "arrivals": "poisson"}, "arrivals, spawn_rate do not make up a load profile; "),
-        (
-            {"rate": 5, "duration": "1s", "mix": "a"},
-            "mix: several tests in one profile are not supported yet",
-        ),
+        ({"rate": 5, "duration": "1s", "weight": 3}, "weight is a share of a mix: give mix='a name' too."),
+        ({"mix": "a", "graceful_stop": "1s"}, "graceful_stop belongs to the profile: give it where that is."),
+        ({"mix": "a", "users": 5}, "users alone is no load profile"),
+        ({"weight": 0, "mix": "a"}, "0 is out of range"),
         ({"users": 0}, "users: 0 is not a whole number from 1; expected a whole number from 1: how many"),
         ({"users": True}, "True is not a whole number"),
         ({"rate": "fast"}, "'fast' is not a number"),
@@ -97,3 +97,14 @@ def test_another_rhythm_replaces_the_whole_rhythm_and_keeps_the_rest():
     inner = parse_load({"rate": 5, "duration": "10s"}, where="")
     assert merge_load(outer, inner) == {"graceful_stop": 5.0, "rate": 5.0, "duration": 10.0}
     assert merge_load(outer, {"duration": 7.0})["users"] == 5
+
+
+def test_a_member_of_a_mix_may_leave_the_profile_to_another_one():
+    assert load(mix="frontdoor", weight=25).kind == ""
+    assert load(mix="frontdoor", rate=5, duration="1s").weight == 1.0
+
+
+def test_members_of_a_mix_differ_in_their_own_only():
+    one = load(mix="a", weight=3, rate=5, duration="1s", abort_on={"error_rate": 0.5})
+    assert one.differences(load(mix="a", weight=1, rate=5, duration="1s")) == []
+    assert one.differences(load(mix="a", rate=6, duration="1s", arrivals="poisson")) == ["rate", "arrivals"]

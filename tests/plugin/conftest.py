@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -18,9 +18,11 @@ import pytest_llmperf.estimate
 import pytest_llmperf.ledger
 import pytest_llmperf.llm
 import pytest_llmperf.loading
+import pytest_llmperf.mixing
 import pytest_llmperf.mock.process
 import pytest_llmperf.reports.json
-import pytest_llmperf.scenario  # noqa: F401
+import pytest_llmperf.scenario
+from pytest_llmperf.mock.process import MockServer, start_mock
 
 #: ``ask`` records a request that never happened; ``noisy`` gives latencies as a real server has them.
 SCRIPTED = '''
@@ -158,3 +160,16 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     monkeypatch.setenv("COLUMNS", "80")
     pytester.makeconftest(SCRIPTED)
     return Project(pytester=pytester)
+
+
+@pytest.fixture(scope="session")
+def _lent_mock() -> Iterator[MockServer]:
+    with start_mock({"latency": {"ttft": "constant(5ms)", "itl": "constant(1ms)"}}) as server:
+        yield server
+
+
+@pytest.fixture
+def one_mock(_lent_mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions in this process take one quick mock server that is there, instead of starting their own."""
+    monkeypatch.setattr(_lent_mock, "stop", _lent_mock.reset)
+    monkeypatch.setattr(pytest_llmperf.mock.process, "start_mock", lambda *_, **__: _lent_mock)
