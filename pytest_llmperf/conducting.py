@@ -82,6 +82,7 @@ class Together:
     def in_processes(self) -> None:
         """Have other processes run it, each a part."""
         __tracebackhide__ = True
+        assert self.processes is not None
         in_processes([(part.item, part.repetition) for part in self._parts], self.processes)
         self.judge()
 
@@ -131,7 +132,7 @@ def conducted(item: pytest.Function, conductor: Conductor, *, claimed: bool) -> 
     """What pytest calls instead of the item's body; a coroutine function where a plugin *claimed* it."""
     body: Callable[..., Any] = item.obj
     item.stash[CONDUCTOR] = conductor
-    if isinstance(conductor, Together) and conductor.processes > 1:
+    if isinstance(conductor, Together) and conductor.processes is not None:
         together = conductor
 
         @functools.wraps(inspect.unwrap(body))

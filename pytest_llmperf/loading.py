@@ -37,7 +37,7 @@ from pytest_llmperf.load.plan import Arrivals, Plan, Users
 from pytest_llmperf.load.probe import Probe
 from pytest_llmperf.load.rhythm import Rhythm
 from pytest_llmperf.repetition import GONE_AFTER, Repetition
-from pytest_llmperf.shard import Spec
+from pytest_llmperf.shard import Spec, meet
 
 #: Seconds between two looks at the clock, at ``abort_on`` and at the terminal.
 _TICK_S = 0.25
@@ -215,7 +215,7 @@ class LoadRun:
         for plan in self._warming():
             self._on_threads(plan, self._control(plan))
         if self.part is not None:
-            self.part.meeting.join(self.part.index, self._called_off)
+            meet(self.part, self._called_off)
         with self._measured():
             watcher = threading.Thread(target=self.probe.watch_threads, args=(self.control.stopped,))
             ticker = threading.Thread(target=self._tick_until_stopped)
@@ -237,7 +237,7 @@ class LoadRun:
             await self._in_loop(plan, self._control(plan))
         if self.part is not None:
             call = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._called_off)
-            await asyncio.to_thread(self.part.meeting.join, self.part.index, call)
+            await asyncio.to_thread(meet, self.part, call)
         with self._measured():
             watchers = [
                 asyncio.create_task(self.probe.watch_loop()),

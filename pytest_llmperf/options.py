@@ -55,7 +55,10 @@ class Options:
     model: str | None = None
     setups: tuple[Setup, ...] = ()  #: what is compared, where it is more than one; the first is *backend*
     setup: str = ""  #: the label of the one that these options are about
-    processes: int = 1  #: that share a load profile
+    processes: int | None = (
+        None  #: that share a load profile; None: one, or one for each worker of the cluster
+    )
+    cluster: str | None = None  #: address of a Dask scheduler, whose workers carry out load profiles
     quick: bool = False
     max_time_s: float = math.inf
     max_cost_usd: float | None = None  #: None: slo.yaml's
@@ -73,6 +76,8 @@ class Options:
     seed: int | None = None  #: None: the file's, for the mock; 0 for everything else
     #: What command line and environment ask for, as options without secrets: measures the same again.
     asked: tuple[str, ...] = ()
+    #: The part of *asked* that comes from the environment, which another machine does not have.
+    from_environment: tuple[str, ...] = ()
     #: ``llm_slo`` arguments from the command line or the environment, stronger than any marker ...
     overrides: Mapping[str, Any] = field(default_factory=dict)
     #: ... and from the ini file, weaker than any marker.
@@ -188,7 +193,12 @@ SPECS: dict[str, _Spec] = {
         metavar="N",
         parse=_whole(1),
         ini="int",
-        help="worker processes that share a load profile (default: 1)",
+        help="worker processes that share a load profile (default: 1, or one for each worker of the cluster)",
+    ),
+    "cluster": _Spec(
+        metavar="ADDRESS",
+        help="Dask scheduler, such as tcp://10.0.0.5:8786, whose workers carry out load profiles "
+        "(needs the extra cluster)",
     ),
     "quick": _Spec(ini="bool", help="one warm-up, three iterations, asserts only, no verdict on percentiles"),
     "max_time": _Spec(
@@ -285,13 +295,16 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
     overrides: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
     asked: list[str] = []
+    from_environment: list[str] = []
     for name, spec in SPECS.items():
         source, raw = _raw(config, name, spec, environment)
         if raw is None:
             continue
-        if not source.startswith("llm_") and name not in _ASIDE:
-            asked += _as_option(name, raw, spec)
         value = _parsed(source, raw, spec)
+        if not source.startswith("llm_") and name not in _ASIDE and value is not False:
+            asked += _as_option(name, raw, spec)
+            if source.startswith("LLMPERF_"):
+                from_environment += _as_option(name, raw, spec)
         if not spec.slo:
             given[name] = value
         elif source.startswith("llm_"):
@@ -304,7 +317,8 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
         url=given.get("url"),
         model=models[0],
         setups=_setups(backends, models),
-        processes=given.get("processes", 1),
+        processes=given.get("processes"),
+        cluster=given.get("cluster") or None,
         quick=given.get("quick", False),
         max_cost_usd=given.get("max_cost_usd"),
         max_time_s=given.get("max_time", math.inf),
@@ -321,6 +335,7 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
         histogram=given.get("histogram", False),
         seed=given.get("seed"),
         asked=tuple(asked),
+        from_environment=tuple(from_environment),
         overrides=overrides,
         defaults=defaults,
     )
@@ -369,21 +384,27 @@ def _agreeing(options: Options) -> Options:
     if options.saves and (options.ab is not None or options.quick):
         other = "--llm-ab" if options.ab is not None else "--llm-quick"
         raise pytest.UsageError(f"{other} measures nothing that could be stored as a baseline")
-    if options.reports:
-        from pytest_llmperf.reports.write import check  # noqa: PLC0415 - only where a report is asked for
-
-        try:
-            check(options.reports)
-        except LlmPerfUsageError as error:
-            raise pytest.UsageError(str(error)) from None
-    if options.otel:
-        from pytest_llmperf.reports import otel  # noqa: PLC0415 - only where it is asked for
-
-        try:
-            otel.check()
-        except LlmPerfUsageError as error:
-            raise pytest.UsageError(str(error)) from None
+    try:
+        _check_extras(options)
+    except LlmPerfUsageError as error:
+        raise pytest.UsageError(str(error)) from None
     return options
+
+
+def _check_extras(options: Options) -> None:
+    """Raise LlmPerfUsageError where something that is asked for cannot be had; imported only where it is."""
+    if options.reports:
+        from pytest_llmperf.reports.write import check  # noqa: PLC0415 - see above
+
+        check(options.reports)
+    if options.otel:
+        from pytest_llmperf.reports import otel  # noqa: PLC0415 - see above
+
+        otel.check()
+    if options.cluster is not None:
+        from pytest_llmperf import cluster  # noqa: PLC0415 - see above
+
+        cluster.check()
 
 
 def _raw(config: pytest.Config, name: str, spec: _Spec, environment: Mapping[str, str]) -> tuple[str, Any]:

@@ -16,6 +16,7 @@ from filelock import FileLock
 from pytest_llmperf.ab import GIT, Arm, label_of
 from pytest_llmperf.backends import connect, entry_of
 from pytest_llmperf.cases import load_cases, shuffled
+from pytest_llmperf.client.redact import redact
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.budget import Budget
@@ -30,6 +31,7 @@ from pytest_llmperf.slo_file import BackendEntry, Role, SloFile, load, matches
 from pytest_llmperf.stores.directory import DirectoryStore
 
 if TYPE_CHECKING:
+    from pytest_llmperf.cluster import Cluster
     from pytest_llmperf.core.server_view import Counters
     from pytest_llmperf.load.rhythm import Rhythm
     from pytest_llmperf.mock.config import MockConfig
@@ -53,6 +55,7 @@ class Rig:
     _backend: Backend | None = None
     _mock: MockServer | None = None
     _revision: Revision | None = None
+    _cluster: Cluster | None = None
     _unreachable: str | None = None
     _main: Rig | None = None  #: set where this is the rig of one set-up of several
     _aimed: dict[str, Rig] = field(default_factory=dict)
@@ -295,6 +298,31 @@ class Rig:
             name, root=self.root, files=files, arguments=[*fixed, *own, *arguments]
         )
 
+    @property
+    def cluster(self) -> Cluster | None:
+        """The cluster that carries out load profiles, if one was asked for; `join_cluster` comes first."""
+        return self._cluster if self._main is None else self._main.cluster
+
+    def join_cluster(self, files: Sequence[Path], arguments: Sequence[str], *, mock_url: str | None) -> None:
+        """Connect to the cluster of ``--llm-cluster``, and make sure that it has what the scenarios need.
+
+        *files* are those that decide what is measured, *arguments* what pytest was given.
+
+        Raises LlmPerfUsageError in one line.
+        """
+        if self.options.cluster is None:
+            return
+        from pytest_llmperf.cluster import Cluster  # noqa: PLC0415 - an extra, only when it is used
+
+        if any(redact(argument) != argument for argument in arguments):
+            raise LlmPerfUsageError(
+                "--llm-cluster: a key or password is among pytest's arguments, which go to every worker as "
+                "they are: give it by an environment variable that the workers have too (api_key_env in "
+                "slo.yaml)."
+            )
+        self._cluster = Cluster.connect(self.options.cluster)
+        self._cluster.examine(root=self.root, files=files, mock_url=mock_url, parts=self.options.processes)
+
     @cached_property
     def arms(self) -> dict[Arm, Backend]:
         """The server of each arm; there is a base only under ``--llm-ab`` with a backend or URL.
@@ -457,6 +485,8 @@ class Rig:
             self.counter.close()
         if "relay" in vars(self):
             self.relay.stop()
+        if self._cluster is not None:
+            self._cluster.close()
         if self._revision is not None:
             self._revision.close()
         if self._mock is not None:

@@ -2,7 +2,8 @@
 
 `run_shard` runs one part, in a pytest process of its own; it is a plain function of a picklable `Spec`, so
 any ``concurrent.futures.Executor`` can call it, here or on another machine. What a part measured comes back
-as JSON text. `shard_worker` is the other end, inside that process.
+as JSON text. `shard_worker` is the other end, inside that process. A `Crew` is where the parts run: this
+machine (`LocalCrew`), or a cluster.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -33,8 +34,28 @@ MEETING_S = 180.0
 class Meeting(Protocol):
     """Where the parts wait for each other, so that all begin at once. Picklable."""
 
-    def join(self, index: int, stop: Callable[[], object]) -> None:
-        """Wait until every part is there; call *stop* when the run should end early. From any thread."""
+    def here(self, index: int) -> contextlib.AbstractContextManager[LoopbackMeeting]:
+        """The meeting as part *index*'s own process can reach it, on the machine that runs it."""
+        ...
+
+
+class Crew(Protocol):
+    """Those who carry out the parts of one load run."""
+
+    executor: Executor
+    meeting: Meeting
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to know of the samples, at the end."""
+        ...
+
+    def lost(self, index: int) -> None:
+        """A part is lost: the others do not wait for it."""
+        ...
+
+    def close(self) -> None:
+        """Every part that still runs ends now."""
         ...
 
 
@@ -50,6 +71,11 @@ class Spec:
     meeting: Meeting
     mock_url: str | None = None  #: of the leading session's mock server, where it uses one
 
+    def moved(self, old: str, new: str) -> Spec:
+        """The same for a machine on which the project that is at *old* here is at *new*."""
+        arguments = tuple(argument.replace(old, new) for argument in self.arguments)
+        return replace(self, directory=self.directory.replace(old, new), arguments=arguments)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardResult:
@@ -62,9 +88,12 @@ class ShardResult:
 
 def run_shard(spec: Spec) -> ShardResult:
     """Run one part in a pytest process of its own, and wait for it."""
-    with tempfile.TemporaryDirectory(prefix="llmperf-shard-") as folder:
+    with (
+        spec.meeting.here(spec.index) as meeting,
+        tempfile.TemporaryDirectory(prefix="llmperf-shard-") as folder,
+    ):
         given, result, log = (Path(folder) / name for name in ("spec", "result", "log"))
-        given.write_bytes(pickle.dumps((spec, str(result))))
+        given.write_bytes(pickle.dumps((replace(spec, meeting=meeting), str(result))))
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - the user's own tests
                 [sys.executable, "-m", "pytest", *spec.arguments],
@@ -99,9 +128,10 @@ def run_all(specs: Sequence[Spec], executor: Executor) -> Iterator[ShardResult]:
             )
 
 
-def local_executor(processes: int) -> Executor:
-    """Runs parts on this machine: a thread for each waits for its process."""
-    return ThreadPoolExecutor(max_workers=processes)
+def meet(spec: Spec, stop: Callable[[], object]) -> None:
+    """In a part's own process: wait until every part is there; *stop* is called when the run should end."""
+    assert isinstance(spec.meeting, LoopbackMeeting)
+    spec.meeting.join(spec.index, stop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +141,13 @@ class LoopbackMeeting:
     port: int
     token: str
 
+    @contextlib.contextmanager
+    def here(self, index: int) -> Iterator[LoopbackMeeting]:  # noqa: ARG002 - the same for every part
+        """Itself: every part runs on this machine."""
+        yield self
+
     def join(self, index: int, stop: Callable[[], object]) -> None:
-        """Say that this part is ready, and wait for the word to begin."""
+        """Say that part *index* is ready, and wait for the word to begin; *stop* is called at the end."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=MEETING_S)
         connection.sendall(json.dumps({"token": self.token, "ready": index}).encode() + b"\n")
         if not connection.recv(1):
@@ -128,23 +163,27 @@ class LoopbackMeeting:
 
 
 class Host:
-    """The side of the leading session: all begin when *count* parts are there, and end when it closes."""
+    """The side of who leads: all *parts* begin when they are there, and end when it closes.
 
-    def __init__(self, count: int) -> None:
+    *all_here* is called, on a thread of the host, when every part is there; without it they begin then.
+    """
+
+    def __init__(self, parts: Iterable[int], *, all_here: Callable[[], object] | None = None) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._count = count
+        self._missing = set(parts)
+        self._all_here = all_here or self.begin
         self._guests: list[socket.socket] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closed = False
         self.meeting = LoopbackMeeting(port=self._server.getsockname()[1], token=secrets.token_hex(16))
         self._thread = threading.Thread(target=self._receive, daemon=True)
         self._thread.start()
 
-    def one_less(self) -> None:
-        """A part is lost before it came: the others do not wait for it."""
+    def lost(self, index: int) -> None:
+        """A part is lost: the others do not wait for it."""
         with self._lock:
-            self._count -= 1
-            self._begin_if_complete()
+            if index in self._missing:
+                self._arrived(index)
 
     def _receive(self) -> None:
         while not self._closed:
@@ -159,10 +198,16 @@ class Host:
                 continue
             with self._lock:
                 self._guests.append(guest)
-                self._begin_if_complete()
+                self._arrived(hello["ready"])
 
-    def _begin_if_complete(self) -> None:
-        if self._guests and len(self._guests) == self._count:
+    def _arrived(self, index: int) -> None:
+        self._missing.discard(index)
+        if not self._missing and self._guests:
+            self._all_here()
+
+    def begin(self) -> None:
+        """Give the word."""
+        with self._lock:
             for guest in self._guests:
                 with contextlib.suppress(OSError):
                     guest.sendall(b"g")
@@ -175,3 +220,21 @@ class Host:
         self._server.close()
         for guest in self._guests:
             guest.close()
+
+
+class LocalCrew:
+    """Runs parts on this machine: a thread for each waits for its process."""
+
+    def __init__(self, count: int) -> None:
+        self._host = Host(range(count))
+        self.executor: Executor = ThreadPoolExecutor(max_workers=count)
+        self.meeting: Meeting = self._host.meeting
+        self.remarks: tuple[str, ...] = ()
+
+    def lost(self, index: int) -> None:
+        """A part is lost: the others do not wait for it."""
+        self._host.lost(index)
+
+    def close(self) -> None:
+        """Every part that still runs ends now."""
+        self._host.close()

@@ -15,8 +15,17 @@ from pytest_llmperf.shard import SPEC
 from pytest_llmperf.sharing import MOCK_URL
 from pytest_llmperf.splitting import SHARD
 
-#: Options of the leading session that are not for its parts: they would write the same files.
-_NOT_HERE = ("llm_report", "llm_save_baseline", "llm_append_baseline", "xmlpath", "llm_processes")
+#: What a part is given instead of the leading session's: it would write the same files, or send the same.
+#: These win over the environment and the ini file as well.
+_INSTEAD: dict[str, object] = {
+    "llm_report": [],
+    "llm_save_baseline": False,
+    "llm_append_baseline": False,
+    "llm_otel": False,
+    "llm_processes": 1,
+    "llm_cluster": "",
+    "xmlpath": None,
+}
 
 
 class _Part:
@@ -35,9 +44,9 @@ class _Part:
 def pytest_configure(config: pytest.Config) -> None:
     """Take the part that the leading session gives."""
     spec, result = pickle.loads(Path(os.environ[SPEC]).read_bytes())  # noqa: S301 - our own process wrote it
-    for name in _NOT_HERE:
+    for name, value in _INSTEAD.items():
         if hasattr(config.option, name):
-            setattr(config.option, name, None)
+            setattr(config.option, name, value)
     config.stash[SHARD] = spec, Path(result)
     if spec.mock_url is not None:
         config.stash[MOCK_URL] = spec.mock_url

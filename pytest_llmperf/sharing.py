@@ -98,11 +98,29 @@ def rig_for(item: pytest.Item) -> Rig:
 def prepare(config: pytest.Config, scenarios: Sequence[pytest.Item]) -> None:
     """Make sure that what the scenarios need is there. Raises LlmPerfUsageError."""
     rig = rig_of(config)
+    mocked = False
     for setup in dict.fromkeys(setup_of(item) for item in scenarios if asks_backend(item)):
         rig.aimed(setup).connect()
+        mocked = mocked or rig.aimed(setup).uses_mock
+    if rig.options.cluster is not None:
+        rig.join_cluster(
+            _deciding(config, scenarios),
+            [str(argument) for argument in config.invocation_params.args],
+            mock_url=rig.mock.url if mocked else None,
+        )
     # A project that always runs under xdist would make the other process a controller.
     alone = ["-n0"] if config.pluginmanager.hasplugin("xdist") else []
     rig.check_out(list(dict.fromkeys(item.path for item in scenarios)), alone)
+
+
+def _deciding(config: pytest.Config, scenarios: Sequence[pytest.Item]) -> list[Path]:
+    """The files that decide what *scenarios* measure."""
+    tests = dict.fromkeys(item.path for item in scenarios)
+    beside = [folder / "conftest.py" for path in tests for folder in path.parents]
+    known = [config.stash[OPTIONS].slo_file or config.rootpath / "slo.yaml", config.inipath]
+    return list(
+        dict.fromkeys(path for path in [*tests, *beside, *known] if path is not None and path.is_file())
+    )
 
 
 def ledger_of(config: pytest.Config) -> Ledger:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from pytest_llmperf.core.shards import Part, put_together
 from pytest_llmperf.loading import Member
 from pytest_llmperf.markers import node_id
 from pytest_llmperf.repetition import Repetition
-from pytest_llmperf.shard import Host, ShardResult, Spec, local_executor, run_all
+from pytest_llmperf.shard import Crew, LocalCrew, ShardResult, Spec, run_all
 
 #: Set in a process that runs a part: which one, and the file for its result.
 SHARD = pytest.StashKey[tuple[Spec, Path]]()
@@ -48,56 +50,67 @@ class Whole:
         return self._measurement.iterations
 
 
-def processes_for(taking_part: Sequence[tuple[pytest.Function, Repetition]]) -> int:
-    """How many processes share the load of these tests; where fewer than asked for, a warning says why."""
+def processes_for(taking_part: Sequence[tuple[pytest.Function, Repetition]]) -> int | None:
+    """How many processes share the load of these tests, here or on a cluster; None: this one carries it out.
+
+    Where another number was asked for, a warning says why.
+    """
     item, first = taking_part[0]
-    asked = first.rig.options.processes
-    if asked == 1 or SHARD in item.config.stash:
-        return 1
+    options, cluster = first.rig.options, first.rig.cluster
+    if SHARD in item.config.stash or (options.cluster is None and options.processes in {None, 1}):
+        return None
     own = [name for item, _ in taking_part for name in _OWN if name in item.fixturenames]
     if own:
         why = f"its {own[0]} belongs to one process"
     elif any(repetition.base is not None for _, repetition in taking_part):
         why = "two arms are compared in one process"
+    elif cluster is not None:
+        return options.processes or len(cluster.workers)
     else:
-        return asked
+        return options.processes
+    flag = "--llm-processes" if options.cluster is None else "--llm-cluster"
     for _, repetition in taking_part:
-        repetition.remarks.append(f"--llm-processes: one process carried out the load, since {why}")
-    return 1
+        repetition.remarks.append(f"{flag}: one process carried out the load, since {why}")
+    return None
 
 
 def in_processes(taking_part: Sequence[tuple[pytest.Function, Repetition]], processes: int) -> None:
     """Have *processes* run the bodies of these tests, each its part of the load."""
     __tracebackhide__ = True
     repetitions = [repetition for _, repetition in taking_part]
-    host = Host(processes)
+    cluster = repetitions[0].rig.cluster
+    crew: Crew = LocalCrew(processes) if cluster is None else cluster.crew(processes)
     results: list[ShardResult] = []
     for repetition in repetitions:
         repetition.watch.begin()
         repetition.sample()
     try:
-        with local_executor(processes) as executor:
+        with crew.executor:
             try:
-                for result in run_all(_specs(taking_part, host, processes), executor):
+                for result in run_all(_specs(taking_part, crew, processes), crew.executor):
                     results.append(result)
                     if result.text is None:
-                        host.one_less()
+                        crew.lost(result.index)
             finally:
-                host.close()  # before the executor waits for the others
+                crew.close()  # before the executor waits for the others
     finally:
         for repetition in repetitions:
             repetition.watch.end()
+            repetition.remarks += crew.remarks
         if results:
             _take_in(taking_part, results, processes)
 
 
 def _specs(
-    taking_part: Sequence[tuple[pytest.Function, Repetition]], host: Host, processes: int
+    taking_part: Sequence[tuple[pytest.Function, Repetition]], crew: Crew, processes: int
 ) -> list[Spec]:
     item, repetition = taking_part[0]
     rig, config = repetition.rig, item.config
+    elsewhere = rig.options.cluster is not None  # where this environment is not inherited
     arguments = [
+        *(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")) if elsewhere else ()),
         *config.invocation_params.args,
+        *(rig.options.from_environment if elsewhere else ()),
         "-p",
         "pytest_llmperf.shard_worker",
         "-p",
@@ -113,7 +126,7 @@ def _specs(
             directory=str(config.invocation_params.dir),
             index=index,
             of=processes,
-            meeting=host.meeting,
+            meeting=crew.meeting,
             mock_url=rig.mock.url if rig.uses_mock else None,
         )
         for index in range(processes)

@@ -1,0 +1,179 @@
+"""``--llm-cluster``: the workers of a Dask cluster share one profile, and what they measure is one scenario.
+
+A scheduler and three workers, each a process of its own, on loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+distributed = pytest.importorskip("distributed")
+
+HEAD = """
+import os
+from pytest_llmperf import llm_load
+
+"""
+
+#: Wall clocks disagree by days.
+CONFTEST = """
+import os
+import time
+
+read, ahead_s = time.time, float(os.environ.get("CLOCK_AHEAD_S", "0"))
+time.time = lambda: read() + ahead_s
+"""
+
+
+def clock_ahead(seconds: float) -> list[str]:
+    """What a command begins with for a monotonic clock of its own; nothing where the machine forbids it."""
+    words = ["unshare", "--time", f"--monotonic={seconds:.0f}", "--fork", "--kill-child", "--"]
+    try:
+        allowed = subprocess.run([*words, "true"], check=False, capture_output=True).returncode == 0
+    except OSError:
+        allowed = False
+    return words if seconds and allowed else []
+
+
+def dask(*words, ahead_s=0.0):
+    environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "CLOCK_AHEAD_S": str(ahead_s)}
+    return subprocess.Popen(
+        [
+            *clock_ahead(ahead_s),
+            sys.executable,
+            "-m",
+            "dask",
+            *words,
+            "--no-dashboard",
+            "--dashboard-address=127.0.0.1:0",
+        ],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@dataclass
+class Dask:
+    """A scheduler and its workers."""
+
+    folder: Path
+    scheduler: subprocess.Popen[bytes] | None = None
+    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        return json.loads(self._file.read_text())["address"]
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "scheduler.json"
+
+    def start(self) -> None:
+        self.scheduler = dask("scheduler", "--host=127.0.0.1", "--port=0", f"--scheduler-file={self._file}")
+        self.complete()
+
+    def complete(self) -> None:
+        """Start the workers that are missing, and wait for them."""
+        for number in range(3):
+            name = f"w{number}"
+            if name not in self.workers or self.workers[name].poll() is not None:
+                self.workers[name] = dask(
+                    "worker",
+                    f"--scheduler-file={self._file}",
+                    "--host=127.0.0.1",
+                    "--no-nanny",
+                    "--nthreads=1",
+                    f"--name={name}",
+                    f"--local-directory={self.folder / name}",
+                    ahead_s=number * 86_400.0,
+                )
+        with distributed.Client(scheduler_file=str(self._file), timeout=30, set_as_default=False) as client:
+            client.wait_for_workers(3, timeout=30)
+
+    def stop(self) -> None:
+        for process in [*self.workers.values(), self.scheduler]:
+            if process is not None:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    dask = Dask(tmp_path_factory.mktemp("dask"))
+    try:
+        dask.start()
+        yield dask
+    finally:
+        dask.stop()
+
+
+@pytest.fixture
+def project(project):
+    project.write(
+        "slo.yaml",
+        "version: 1\ndefaults: {warmup: 1}\nmock: {latency: {ttft: constant(20ms), itl: constant(1ms)}}\n",
+    )
+    return project
+
+
+def test_three_workers_whose_clocks_disagree_share_a_profile_exactly(project, cluster):
+    cluster.complete()
+    project.write("conftest.py", CONFTEST)
+    project.test(
+        f"{HEAD}@llm_load(rate=60, duration='0.5s', arrivals='poisson')\n"
+        "async def test_it(async_llm):\n    await async_llm.chat('merhaba')\n"
+    )
+    scenario = project.run(f"--llm-cluster={cluster.address}", "--llm-gate=off").scenario()
+    load = scenario["load"]
+    assert (load["processes"], load["lost"]) == (3, 0)
+    assert load["started"] == load["planned"] == scenario["iterations"] == scenario["requests"]["sent"]
+    assert len(load["timeline"]["finished"]) <= 3  # seconds, not days
+    assert max(scenario["series"]["latency_s"]) < 10
+
+
+def test_the_share_of_a_worker_that_is_killed_in_the_middle_is_lost(project, cluster):
+    cluster.complete()
+    project.test(
+        HEAD
+        + """
+@llm_slo(p95_ms=9000)
+@llm_load(users=6, iterations=5)
+async def test_it(async_llm):
+    await async_llm.chat("merhaba")
+    try:
+        os.mkdir("dying")  # only one process can
+    except FileExistsError:
+        return
+    os.kill(os.getppid(), 9)  # the Dask worker that started it
+"""
+    )
+    session = project.run(f"--llm-cluster={cluster.address}", "--llm-warmup=0")
+    assert session.scenario()["outcome"] == "inconclusive"
+    assert session.scenario()["load"]["lost"] == 1
+    assert "the share of 1 of 3 processes is lost" in session.scenario()["reason"]
+    assert session.scenario()["iterations"] == 20
+    assert " is gone (test_it)" in session.text
+
+
+def test_a_scheduler_that_does_not_answer_ends_the_session_in_one_line(project, monkeypatch):
+    monkeypatch.setattr("pytest_llmperf.cluster._PATIENCE_S", 0.2)
+    project.test(f"{HEAD}@llm_load(users=1, iterations=1)\ndef test_it(llm):\n    llm.chat('merhaba')\n")
+    session = project.run("--llm-cluster=tcp://127.0.0.1:9")
+    assert session.exit == pytest.ExitCode.INTERRUPTED
+    assert "--llm-cluster: no Dask scheduler at tcp://127.0.0.1:9" in session.line("Exit:")
+
+
+def test_a_key_among_the_arguments_does_not_go_to_the_workers(project):
+    project.test(f"{HEAD}@llm_load(users=1, iterations=1)\ndef test_it(llm):\n    llm.chat('merhaba')\n")
+    session = project.run("--llm-cluster=tcp://127.0.0.1:9", "--llm-model=sk-1234567890")
+    assert session.exit == pytest.ExitCode.INTERRUPTED
+    assert "a key or password is among pytest's arguments" in session.text
+    assert "sk-1234567890" not in session.line("Exit:")
