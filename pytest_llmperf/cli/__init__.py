@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
@@ -26,6 +27,9 @@ COMMANDS: dict[str, ModuleType] = {
     "record": record,
 }
 
+#: As a shell tells of a command that the closed pipe itself ended.
+_PIPE_CLOSED = 128 + 13
+
 _MOCK = "serve the mock model server; mock --help shows its options"
 
 
@@ -41,10 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _known(words, parser)
         parsed = parser.parse_args(words)
         command: Callable[[argparse.Namespace], int] = parsed.command
-        return command(parsed)
+        status = command(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads us has seen enough, as `head` does; Python would complain when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
     except (LlmPerfUsageError, OSError) as error:
         sys.stderr.write(f"llmperf: {error}\n")
         return 2
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def _label(text: str) -> str:
 
 
 def _init(parsed: argparse.Namespace) -> int:
-    project = Path.cwd()
+    project = top = Path.cwd()
     files = {project / target: _text(source) for source, target in _PROJECT.items()}
     if parsed.github and not parsed.force and (project / "slo.yaml").exists():
         files = {}  # a project that has its scenarios already
@@ -129,7 +130,9 @@ def _init(parsed: argparse.Namespace) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
         sys.stdout.write(f"{'replaced' if path in there else 'written'}: {_shown(path)}\n")
-    sys.stdout.write(_next(github=parsed.github))
+    sys.stdout.write(
+        _next(_shown(top / ".github") if parsed.github else None, anew=project / "slo.yaml" in files)
+    )
     return 0
 
 
@@ -149,14 +152,14 @@ def _top(directory: Path) -> Path:
 
 
 def _shown(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    """*path* from here, as it can be typed."""
+    return Path(os.path.relpath(path))
 
 
-def _next(*, github: bool) -> str:
-    commands = [
-        "pytest                          # measures tests/test_llm.py on the mock",
-        "pytest --save-baseline",
-    ]
-    if github:
-        commands.append("git add .github .llmperf slo.yaml tests   # the next pull request is gated")
+def _next(workflows: Path | None, *, anew: bool) -> str:
+    what = "measures tests/test_llm.py on the mock" if anew else "measures on the mock"
+    commands = [f"pytest                          # {what}", "pytest --save-baseline"]
+    if workflows is not None:
+        ours = " slo.yaml tests" if anew else ""
+        commands.append(f"git add {workflows} .llmperf{ours}   # the next pull request is gated")
     return "\nNext:\n" + "".join(f"  {command}\n" for command in commands)

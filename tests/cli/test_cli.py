@@ -231,3 +231,19 @@ def test_compare_hands_on_what_the_server_said_of_itself(run_json, tmp_path, cap
         (tmp_path / name).write_text(json.dumps(document), "utf-8")
     assert main(["compare", str(tmp_path / "base.json"), path]) == 1
     assert "queue 0 s then 100 ms now" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(run_json):
+    import subprocess
+    import sys
+
+    code = "import sys; from pytest_llmperf.cli import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "report", run_json("run.json", chat=times(0.1))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(), said) == (141, b"")

@@ -81,6 +81,24 @@ def test_github_is_added_to_a_project_that_has_its_scenarios(repository, capsys)
     assert not (repository / "tests").exists()
 
 
+def test_the_next_commands_work_from_a_directory_below_the_root(repository, monkeypatch, capsys):
+    (repository / "app").mkdir()
+    monkeypatch.chdir(repository / "app")
+    main(["init", "--github"])
+    (repository / "app" / ".llmperf").mkdir()
+    (repository / "app" / ".llmperf" / "one.json").touch()
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("git add"))
+    subprocess.run(line.partition("#")[0].split(), check=True)
+    added = subprocess.run(["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=True)
+    assert set(added.stdout.split()) == written(repository)
+
+
+def test_nothing_is_added_that_was_not_written(repository, capsys):
+    (repository / "slo.yaml").write_text("mine")
+    main(["init", "--github"])
+    assert "git add .github .llmperf   #" in capsys.readouterr().out
+
+
 def test_workflows_that_are_there_are_not_replaced_either(repository, capsys):
     main(["init", "--github"])
     gate = repository / ".github" / "workflows" / "llm-gate.yml"
