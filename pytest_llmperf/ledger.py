@@ -163,18 +163,20 @@ def finish(session: pytest.Session) -> None:
     ended = session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
     run = ledger.close(rig, interrupted=not ended or config.stash.get(CUT_SHORT, False))
     notes, problems = write_reports(run, rig.options.reports, directory=config.invocation_params.dir)
-    sent, unsent = _sent(run) if rig.options.otel else ([], [])
+    sent, unsent = _sent(run, rig) if rig.options.otel else ([], [])
     run = replace(run, saved=(*run.saved, *notes, *sent), problems=(*run.problems, *problems, *unsent))
     config.stash[RUN] = run
     session.exitstatus = exit_status(run, session.exitstatus, rig.options.fails)
 
 
-def _sent(run: Run) -> tuple[list[str], list[str]]:
+def _sent(run: Run, rig: Rig) -> tuple[list[str], list[str]]:
     """What ``--llm-otel`` sent, and what it could not."""
     from pytest_llmperf.reports import otel  # noqa: PLC0415 - an extra, where it is asked for
 
+    labels = [setup.label for setup in rig.options.setups] or [""]
+    urls = {label: url for label in labels if (url := rig.aimed(label).entry.url) is not None}
     try:
-        return [otel.export(run)], []
+        return [otel.export(run, urls)], []
     except LlmPerfUsageError as error:
         return [], [str(error)]
 

@@ -7,8 +7,10 @@ development). Only numbers and names leave the machine: no prompt, no reply, no 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from pytest_llmperf.client.redact import safe_url
 from pytest_llmperf.core.errors import LlmPerfUsageError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 #: Where the SDK is told to send metrics; the first that is set counts.
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _TIMEOUT_S = 5.0
+_NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
 
 _DURATIONS = tuple(0.01 * 2**power for power in range(14))
 _FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -65,8 +68,12 @@ def check() -> None:
         )
 
 
-def export(run: Run) -> str:
-    """Send the metrics of *run* once, and say so. Raises LlmPerfUsageError when they did not arrive."""
+def export(run: Run, servers: Mapping[str, str] = _NOWHERE) -> str:
+    """Send the metrics of *run* once, and say so. Raises LlmPerfUsageError when they did not arrive.
+
+    *servers*: the URL that each set-up asked, under "" where there is only one; of a URL nothing but host
+    and port is sent.
+    """
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import (  # noqa: PLC0415 - an extra
         OTLPMetricExporter,
     )
@@ -75,7 +82,7 @@ def export(run: Run) -> str:
     endpoint = safe_url(next(value for name in ENDPOINTS if (value := os.environ.get(name))))
     exporter = OTLPMetricExporter(timeout=_TIMEOUT_S)
     try:
-        result = exporter.export(collected(run))
+        result = exporter.export(collected(run, servers))
     finally:
         exporter.shutdown()
     if result is not MetricExportResult.SUCCESS:
@@ -83,7 +90,7 @@ def export(run: Run) -> str:
     return f"metrics sent to {endpoint}"
 
 
-def collected(run: Run) -> MetricsData:
+def collected(run: Run, servers: Mapping[str, str] = _NOWHERE) -> MetricsData:
     """The metrics of *run* as the SDK hands them to an exporter."""
     from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - an extra
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData  # noqa: PLC0415 - an extra
@@ -93,20 +100,22 @@ def collected(run: Run) -> MetricsData:
     # OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME win over these.
     resource = Resource.create({"service.name": "pytest-llmperf", **_revision(run)})
     provider = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
-    record(run, provider.get_meter("pytest_llmperf", VERSION))
+    record(run, provider.get_meter("pytest_llmperf", VERSION), servers)
     found = reader.get_metrics_data() or MetricsData(resource_metrics=[])
     provider.shutdown()
     return found
 
 
-def record(run: Run, meter: Meter) -> None:
+def record(run: Run, meter: Meter, servers: Mapping[str, str] = _NOWHERE) -> None:
     """Put every number of *run* into instruments of *meter*."""
     measured = [scenario.measurement for scenario in run.scenarios]
+    # Worked out once for each: there may be many values.
+    about = {id(one): {**_attributes(one), **_address(servers.get(one.setup))} for one in measured}
     for series, (name, unit, text, buckets) in _HISTOGRAMS.items():
         histogram = meter.create_histogram(name, unit, text, explicit_bucket_boundaries_advisory=buckets)
         for one in measured:
             for value in one.series.get(series, ()):
-                histogram.record(value, _attributes(one))
+                histogram.record(value, about[id(one)])
     usage = meter.create_histogram(
         "gen_ai.client.token.usage",
         "{token}",
@@ -115,7 +124,7 @@ def record(run: Run, meter: Meter) -> None:
     )
     for one, kind, values in _token_series(measured):
         for value in values:
-            usage.record(value, {**_attributes(one), "gen_ai.token.type": kind})
+            usage.record(value, {**about[id(one)], "gen_ai.token.type": kind})
     _requests(run, meter)
 
 
@@ -138,6 +147,14 @@ def _requests(run: Run, meter: Meter) -> None:
             requests.add(failure.count, {**_attributes(one), "error.type": failure.kind})
         severity = {**_attributes(one), "llmperf.outcome": scenario.verdict.outcome.value}
         outcome.set(scenario.verdict.outcome.severity, severity)
+
+
+def _address(url: str | None) -> dict[str, str | int]:
+    """Where the requests went, as far as the convention asks for it: never a user, password or path."""
+    parts = urlsplit(url or "")
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    known = {"server.address": plain(parts.hostname or ""), "server.port": port}
+    return {name: value for name, value in known.items() if value} if parts.hostname else {}
 
 
 def _attributes(one: Measurement) -> dict[str, str]:

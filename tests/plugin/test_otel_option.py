@@ -25,7 +25,7 @@ def test_metrics_that_nobody_took_are_a_problem_and_the_other_reports_are_there(
     from pytest_llmperf.core.errors import LlmPerfUsageError
     from pytest_llmperf.reports import otel
 
-    def refuse(run):
+    def refuse(run, servers):
         raise LlmPerfUsageError("--llm-otel: nobody took the metrics")
 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
@@ -34,3 +34,16 @@ def test_metrics_that_nobody_took_are_a_problem_and_the_other_reports_are_there(
     session = project.run("--llm-otel")
     assert "problem: --llm-otel: nobody took the metrics" in session.text
     assert session.report["scenarios"][0]["name"] == "test_router"
+
+
+def test_the_server_that_was_asked_is_told_and_nothing_else_of_its_url(project, monkeypatch):
+    from pytest_llmperf.mock.process import start_mock
+    from pytest_llmperf.reports import otel
+
+    told = {}
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(otel, "export", lambda _, servers: told.update(servers) or "sent")
+    project.test(TEST.replace("ask()", 'llm.chat("merhaba")').replace("(ask)", "(llm)"))
+    with start_mock({"latency": {"ttft": "constant(1ms)"}}) as server:
+        project.run("--llm-otel", "--llm-backend=openai", f"--llm-url={server.url}")
+    assert told == {"": server.url}

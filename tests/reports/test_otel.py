@@ -13,10 +13,10 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.reports import otel
 
 
-def points(run) -> dict[str, list]:
+def points(run, servers=otel._NOWHERE) -> dict[str, list]:
     """The data points that the SDK's in-memory reader gives, by metric."""
     found = {}
-    for resource in otel.collected(run).resource_metrics:
+    for resource in otel.collected(run, servers).resource_metrics:
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
                 found[metric.name] = list(metric.data.data_points)
@@ -56,6 +56,22 @@ def test_the_verdict_is_a_number_that_an_alert_can_watch(runs):
 def test_the_revision_is_an_attribute_of_the_resource(runs):
     (resource,) = otel.collected(runs.of("passed")).resource_metrics
     assert resource.resource.attributes["vcs.ref.head.revision"] == "9d4e11b"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://bob:sesame@10.0.0.7:8000/v1?key=sesame", ("10.0.0.7", 8000)),
+        ("https://api.example.org/v1", ("api.example.org", 443)),
+        ("http://[::1]:8000", ("::1", 8000)),
+        (None, (None, None)),
+    ],
+)
+def test_the_server_is_told_by_host_and_port_alone(runs, url, address):
+    (point,) = points(runs.of("passed"), {"": url} if url else {})["gen_ai.client.operation.duration"]
+    told = dict(point.attributes)
+    assert (told.get("server.address"), told.get("server.port")) == address
+    assert "sesame" not in str(told)
 
 
 def test_a_run_without_scenarios_has_no_metrics(runs):
