@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar, Token
+from typing import NamedTuple, Self
 
 from pytest_llmperf.core.exchange import Exchange
 from pytest_llmperf.core.iteration import NamedCheck, TimedStep
@@ -53,6 +52,18 @@ class OwnLog:
         self._steps: list[TimedStep] = []
         self._errors: list[BaseException] = []
         self._closed = False
+        self._token: Token[OwnLog | None] | None = None
+
+    def __enter__(self) -> Self:
+        """What the running context records inside goes here."""
+        with self._of.lock:
+            self._of.running.add(self)
+        self._token = _RUNNING.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _RUNNING.reset(self._token)
 
     @property
     def closed(self) -> bool:
@@ -154,21 +165,13 @@ class IterationLog:
         #: Conditions of measuring that the fixtures know, see `core.baseline`.
         self.facts: dict[str, str] = {}
 
-    @contextmanager
-    def iteration(self, *, late_s: float = 0.0) -> Iterator[OwnLog]:
-        """One iteration: what the running context records inside goes to the log that is given.
+    def iteration(self, *, late_s: float = 0.0) -> OwnLog:
+        """One iteration: what the running context records inside a ``with`` block goes to the log given.
 
         *late_s*: how long after its due time it begins, in an open loop. Take its contents with
         `OwnLog.close`. Threads that run a part of it do so in ``contextvars.copy_context().run``.
         """
-        own = OwnLog(self, late_s=late_s)
-        with self.lock:
-            self.running.add(own)
-        token = _RUNNING.set(own)
-        try:
-            yield own
-        finally:
-            _RUNNING.reset(token)
+        return OwnLog(self, late_s=late_s)
 
     def here(self) -> OwnLog:
         """The log of the iteration that the running context belongs to; else the item's own."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from pytest_llmperf.client.aio import AsyncClient
@@ -149,26 +148,27 @@ class AsyncLlm(_Backend[AsyncClient]):
         """Ask, and wait for the whole answer. Arguments and errors as in `Llm.chat`."""
         fields = self._params(role, params)
         sent, system = self._marked(prompt, system)
-        async with self._client() as client:
+        client = self._current()
+        try:
             reply = await client.chat(
                 sent, system=system, schema=schema, tools=tools, stream=stream, **fields
             )
+        finally:
+            await self._leave(client)
         return self._shown(prompt, reply)
 
     async def complete(
         self, prompt: str, *, stream: bool = True, role: str | None = None, **params: Any
     ) -> Reply:
         """Let the model continue *prompt*. Arguments and errors as in `Llm.chat`."""
-        async with self._client() as client:
-            reply = await client.complete(self._mark() + prompt, stream=stream, **self._params(role, params))
+        client, fields = self._current(), self._params(role, params)
+        try:
+            reply = await client.complete(self._mark() + prompt, stream=stream, **fields)
+        finally:
+            await self._leave(client)
         return self._shown(prompt, reply)
 
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[AsyncClient]:
-        client = self._current()
-        try:
-            yield client
-        finally:
-            if not self._keeps_connections:
-                client.close()
-                await asyncio.sleep(0)  # lets the transports close
+    async def _leave(self, client: AsyncClient) -> None:
+        if not self._keeps_connections:
+            client.close()
+            await asyncio.sleep(0)  # lets the transports close

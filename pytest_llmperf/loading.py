@@ -64,6 +64,7 @@ class Member:
     ) -> None:
         self.repetition = repetition
         self.body = body
+        self.is_coroutine = inspect.iscoroutinefunction(body)
         self._arguments = arguments
         self._lock = threading.Lock()
         self._steps = self._endless()
@@ -316,7 +317,7 @@ class LoadRun:
 
     async def _iterate(self, due_s: float | None) -> None:
         with self._iteration(due_s) as (member, step):
-            if inspect.iscoroutinefunction(member.body):
+            if member.is_coroutine:
                 await member.body(**step.arguments)
             else:
                 call = functools.partial(contextvars.copy_context().run, member.body, **step.arguments)

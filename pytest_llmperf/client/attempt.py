@@ -62,8 +62,8 @@ class Attempt:
         return self._status is not None and not 200 <= self._status < 300
 
     @property
-    def payloads(self) -> tuple[object, ...]:
-        """The JSON objects that came."""
+    def payloads(self) -> tuple[bytes, ...]:
+        """JSON text of the objects that came."""
         return () if self._reader is None else tuple(self._reader.payloads)
 
     def sending(self, at_s: float) -> None:
@@ -108,7 +108,7 @@ class Attempt:
         for event in self._reader.feed(data):
             self._progress_s = at_s
             self.answer.add(event)
-            if isinstance(event, Delta) and event.carries:
+            if isinstance(event, Delta):
                 self._stamp(event, at_s)
         if self._reader.failed:
             self._done_s = at_s
@@ -121,7 +121,7 @@ class Attempt:
         if self._reader is not None:
             for event in self._reader.close(complete=complete):
                 self.answer.add(event)
-                if isinstance(event, Delta) and event.carries and self._streamed:
+                if isinstance(event, Delta) and self._streamed:
                     self._stamp(event, at_s)
         elif self._status is None:
             self.answer.failure = Failure(
@@ -229,6 +229,8 @@ class Attempt:
         )
 
     def _stamp(self, delta: Delta, at_s: float) -> None:
+        if not delta.carries:
+            return
         self._chunk_s.append(at_s)
         if self._first_token_s is None:
             self._first_token_s = at_s

@@ -114,6 +114,9 @@ class Connection(asyncio.Protocol):
         self._received: list[tuple[float, bytes]] = []
         self._buffered = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._until_s = 0.0  # how long the waiter waits
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_s = 0.0  # when the timer does
         self._error: Exception | None = None
         self._ended = False
         self._paused = False
@@ -149,6 +152,7 @@ class Connection(asyncio.Protocol):
         """Closed; asyncio calls it."""
         self._ended = True
         self._error = exc
+        self._stop_timer()
         self._wake()
 
     def write(self, data: bytes) -> None:
@@ -184,25 +188,41 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._ended = True
+        self._stop_timer()
         if self._transport is not None:
             self._transport.abort()
 
     async def _wait(self, until_s: float) -> None:
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(max(until_s - time.perf_counter(), 0.0), self._expire)
+        self._until_s = until_s
+        if self._timer is None or self._rings_s > until_s:
+            self._set_timer()
         try:
             await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
+
+    def _set_timer(self) -> None:
+        """Ring when the waiter has waited enough. One timer serves many waits: most end long before it."""
+        self._stop_timer()
+        self._rings_s = self._until_s
+        self._timer = self._loop.call_later(max(self._until_s - time.perf_counter(), 0.0), self._expire)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _may_end(self, data: bytes) -> bool:
         self._tail = (self._tail + data)[-len(_LAST_CHUNK) :]
         return self._tail == _LAST_CHUNK or any(text in data for text in _ANNOUNCEMENTS)
 
     def _expire(self) -> None:
+        self._timer = None
         if self._waiter is not None and not self._waiter.done():
-            if self._received:
+            if self._rings_s < self._until_s:
+                self._set_timer()  # it was set for an earlier wait
+            elif self._received:
                 self._waiter.set_result(None)
             else:
                 self._waiter.set_exception(TimeoutError())

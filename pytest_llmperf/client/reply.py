@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pytest_llmperf.client.recorder import Recorder
@@ -58,12 +60,13 @@ def read_json(text: str, check: Check) -> JsonReading:
 class Reply:
     """One answer of a model, with its measurement."""
 
-    def __init__(self, answer: Answer, exchange: Exchange, raw: tuple[object, ...]) -> None:
+    def __init__(self, answer: Answer, exchange: Exchange, payloads: Sequence[bytes]) -> None:
+        """*payloads*: the JSON texts that came."""
         self.text = answer.text
         self.reasoning = answer.reasoning  #: what a reasoning parser kept apart
         self.tool_calls: tuple[ToolCall, ...] = answer.tool_calls
         self.exchange = exchange
-        self.raw = raw  #: the JSON objects as they came: one, or one for each chunk
+        self._payloads = payloads
         self._reading: JsonReading | None = None
         self._record: tuple[Recorder, int] | None = None
 
@@ -84,6 +87,11 @@ class Reply:
         if self._reading.reason is not None:
             raise InvalidJson(self._reading.reason, self)
         return self._reading.parsed
+
+    @cached_property
+    def raw(self) -> tuple[object, ...]:
+        """The JSON objects as they came: one, or one for each chunk."""
+        return tuple(map(loads, self._payloads))
 
     @property
     def tokens(self) -> Tokens:

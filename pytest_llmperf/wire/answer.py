@@ -55,9 +55,10 @@ class Answer:
 
     def add(self, event: Event) -> None:
         """Take one event in."""
+        if isinstance(event, Delta):  # nearly always: before the slower match
+            self._add_delta(event)
+            return
         match event:
-            case Delta():
-                self._add_delta(event)
             case Finish(reason=reason, choice=choice):
                 self.finish_reason = reason if choice == 0 else self.finish_reason
             case Usage(tokens=tokens):
@@ -70,11 +71,14 @@ class Answer:
                 pass
 
     def _add_delta(self, delta: Delta) -> None:
-        fragments = sum(len(call.arguments) for call in delta.tool_calls)
-        self.characters += len(delta.content) + len(delta.reasoning) + fragments
+        self.characters += len(delta.content) + len(delta.reasoning)
+        for fragment in delta.tool_calls:
+            self.characters += len(fragment.arguments)
         if delta.choice == 0:
-            self._content.append(delta.content)
-            self._reasoning.append(delta.reasoning)
+            if delta.content:
+                self._content.append(delta.content)
+            if delta.reasoning:
+                self._reasoning.append(delta.reasoning)
             for fragment in delta.tool_calls:
                 self._call_of(fragment).add(fragment)
 

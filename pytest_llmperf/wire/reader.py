@@ -39,7 +39,7 @@ class StreamReader:
         self._size = 0
         self._seen: set[int] = set()
         self._finished: set[int] = set()
-        self.payloads: list[JsonObject] = []  #: every object that came
+        self.payloads: list[bytes] = []  #: JSON text of every object that came
         self.done = False  #: whether the server announced the end
         self.failed = False
 
@@ -54,6 +54,8 @@ class StreamReader:
             frames = self._frames.feed(data)
         except LineTooLongError as error:
             return self._noted([Failed(failure=malformed(str(error)))])
+        if len(frames) == 1:
+            return self._noted(self._read(frames[0]))
         return [event for frame in frames for event in self._noted(self._read(frame))]
 
     def close(self, *, complete: bool) -> list[Event]:
@@ -102,25 +104,27 @@ class StreamReader:
         return malformed(f"this is not a stream of the dialect: {excerpt(text)}")
 
     def _read(self, frame: Frame) -> list[Event]:
-        payload = frame.payload.strip()
+        payload, name = frame
+        payload = payload.strip()
         if payload == b"[DONE]":
             return [Done()]
         if not payload:
             return []
-        if frame.event == "error":
+        if name == "error":
             return [Failed(failure=_announced(payload))]
         try:
             parsed = _parsed(payload)
-            self.payloads.append(parsed)
+            self.payloads.append(payload)  # the text: objects kept alive cost the garbage collector more
             return self._dialect.read_chunk(parsed)
         except MalformedAnswerError as error:
             return [Failed(failure=malformed(str(error)))]
 
     def _noted(self, events: list[Event]) -> list[Event]:
         for event in events:
+            if isinstance(event, Delta):  # nearly always: before the slower match
+                self._seen.add(event.choice)
+                continue
             match event:
-                case Delta(choice=choice):
-                    self._seen.add(choice)
                 case Finish(choice=choice):
                     self._finished.add(choice)
                 case Failed():
@@ -137,7 +141,7 @@ class PlainReader:
         self._dialect = dialect
         self._parts: list[bytes] = []
         self._size = 0
-        self.payloads: list[JsonObject] = []
+        self.payloads: list[bytes] = []  #: JSON text of the object that came
         self.done = False
         self.failed = False
 
@@ -161,7 +165,7 @@ class PlainReader:
             return self._fail(cut("status 200, and the answer is empty"))
         try:
             parsed = _parsed(body)
-            self.payloads.append(parsed)
+            self.payloads.append(body)
             events = self._dialect.read_answer(parsed)
         except MalformedAnswerError as error:
             return self._fail(malformed(str(error)))

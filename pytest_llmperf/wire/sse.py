@@ -20,19 +20,24 @@ class SseFrames:
         self._first = True
         self._fields: list[bytes] = []
         self._event = ""
+        self._between = True  # whether an event begins with the next byte
         self.stray = b""  #: the first line that is no field and yet looks like JSON
 
     def feed(self, data: bytes) -> list[Frame]:
         """The events that *data* completes. Raises LineTooLongError."""
-        if self._between and _is_one_event(data):
+        if (
+            # one event with one line, as nearly every piece of a stream is
+            self._between
+            and data.find(b"\n") == len(data) - 2
+            and data.startswith(b"data: ")
+            and data.endswith(b"\n\n")
+            and b"\r" not in data
+        ):
             self._first = False
             return [Frame(data[6:-2])]
-        return [frame for line in self._lines.feed(data) if (frame := self._take(line)) is not None]
-
-    @property
-    def _between(self) -> bool:
-        """Whether an event begins with the next byte."""
-        return not (self._fields or self._event) and self._lines.at_start
+        frames = [frame for line in self._lines.feed(data) if (frame := self._take(line)) is not None]
+        self._between = not (self._fields or self._event) and self._lines.at_start
+        return frames
 
     def close(self) -> list[Frame]:
         """An event that lacks its blank line; it may be cut in the middle."""
@@ -64,13 +69,3 @@ class SseFrames:
         fields, event = self._fields, self._event
         self._fields, self._event = [], ""
         return Frame(b"\n".join(fields), event) if fields else None
-
-
-def _is_one_event(data: bytes) -> bool:
-    """Whether *data* is one event with one line, as nearly every piece of a stream is."""
-    return (
-        data.startswith(b"data: ")
-        and data.endswith(b"\n\n")
-        and data.find(b"\n") == len(data) - 2
-        and b"\r" not in data
-    )

@@ -217,3 +217,31 @@ def test_tls_with_a_certificate_that_is_not_trusted(certificate, wire, client, s
     asker = client(server.url)
     with pytest.raises(Exception, match=r"tls: https://127\.0\.0\.1:\d+: TLS: .*(self.signed|issuer)"):
         asker.chat("hi")
+
+
+@pytest.mark.parametrize("before_s", [3600.0, 0.005], ids=["longer", "shorter"])
+def test_a_wait_ends_when_it_should_whatever_the_one_before_allowed(before_s):
+    async def run():
+        connection = Connection()
+        first = asyncio.ensure_future(connection.read(time.perf_counter() + before_s))
+        await asyncio.sleep(0)
+        connection.data_received(b"x")
+        assert [data for _, data in await first] == [b"x"]
+        until_s = time.perf_counter() + 0.02
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(connection.read(until_s), 10)
+        assert time.perf_counter() >= until_s
+
+    asyncio.run(run())
+
+
+def test_a_closed_connection_leaves_no_timer():
+    async def run():
+        connection = Connection()
+        first = asyncio.ensure_future(connection.read(time.perf_counter() + 3600))
+        await asyncio.sleep(0)
+        connection.connection_lost(None)
+        assert await first == []
+        return [handle for handle in asyncio.get_running_loop()._scheduled if not handle.cancelled()]
+
+    assert asyncio.run(run()) == []

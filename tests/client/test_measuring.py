@@ -207,3 +207,8 @@ def test_counts_from_two_sources_are_marked_by_the_less_certain_one(wire, client
     silent = say.sse + say.hello + say.stop + say.done + say.last
     asker = client(wire([silent]).url, count=lambda _: TokenCount(1, next(sources)))
     assert asker.chat("hi").tokens.source is TokenSource.ESTIMATE
+
+
+def test_the_raw_answer_is_what_came(wire, client, say):
+    raw = client(wire([say.whole]).url).chat("hi").raw
+    assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in raw[:3]) == "hello world"
