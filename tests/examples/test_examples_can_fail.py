@@ -165,25 +165,64 @@ WORSE = {
         "self.results[name] = None and coarsen",
         "test_console.py::test_materials_jobs --llm-iterations=2",
     ),
+    "a bot names the wrong currency": (
+        "bots/slo.yaml",
+        "amount: 48000, currency: EUR",
+        "amount: 48000, currency: USD",
+        "-k Treasury-BOT",
+    ),
+    "a bot's JSON is not by its schema": (
+        "bots/slo.yaml",
+        "{second_signature: false, rule: none}",
+        "{second_signature: maybe, rule: none}",
+        "-k Compliance-BOT",
+    ),
+    "a bot is slow": ("bots/slo.yaml", "lognormal(40ms, 0.1)", "constant(400ms)", "-k Support-BOT"),
+    "a bot's server takes more memory than it may": (
+        "bots/slo.yaml",
+        "rss_mb: 512, tokens_per_s",
+        "rss_mb: 5, tokens_per_s",
+        "-k Research-BOT",
+    ),
     "the persona is another": ("assistant/prompts/chat.txt", "efendim", "patron", "test_scores.py"),
 }
+
+
+def copied(example, folder):
+    return shutil.copytree(
+        EXAMPLES / example, folder / example, ignore=shutil.ignore_patterns("__pycache__", ".*")
+    )
+
+
+def replace(path, there, instead):
+    text = path.read_text("utf-8")
+    assert there in text
+    path.write_text(text.replace(there, instead), "utf-8")
+
+
+def run_in(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize("what", WORSE)
 def test_it_fails_when(what, tmp_path):
     path, there, instead, tests = WORSE[what]
     example, _, file = path.partition("/")
-    copy = tmp_path / example
-    shutil.copytree(EXAMPLES / example, copy, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    text = (copy / file).read_text("utf-8")
-    assert there in text
-    (copy / file).write_text(text.replace(there, instead), "utf-8")
+    copy = copied(example, tmp_path)
+    replace(copy / file, there, instead)
     few = ["--llm-warmup=0", "--llm-iterations=20", "--llm-max-iterations=20"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *few, *tests.split()],
-        cwd=copy,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_in(copy, *few, *tests.split())
     assert done.returncode == 1, done.stdout
+
+
+def test_a_bot_that_got_slower_within_its_targets_is_a_regression(tmp_path):
+    copy = copied("bots", tmp_path)
+    only = ["-k", "Support-BOT"]
+    saved = run_in(copy, *only, "--save-baseline", "--llm-iterations=40")
+    assert saved.returncode == 0, saved.stdout
+    replace(copy / "slo.yaml", "lognormal(40ms, 0.1)", "lognormal(100ms, 0.1)")
+    done = run_in(copy, *only)
+    assert done.returncode == 1, done.stdout
+    assert "regressed" in done.stdout
