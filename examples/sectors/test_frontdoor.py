@@ -15,8 +15,8 @@ CASES = yaml.safe_load(Path(__file__).with_name("cases.yaml").read_text(encoding
 OF_A_SECTOR = [case for case in CASES if case["sector"] != GENERAL]
 OF_NONE = [case for case in CASES if case["sector"] == GENERAL]
 
-#: Three messages of a sector for each of none.
-MIX = [*OF_A_SECTOR, *(OF_NONE * len(OF_A_SECTOR))[: len(OF_A_SECTOR) // 3]]
+#: Twenty users, ten more every second, who read for a tenth of a second.
+LOAD = {"users": 20, "spawn_rate": 10, "duration": "5s", "think_time": "100ms", "mix": "frontdoor"}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,13 @@ async def test_every_sector(async_llm, llm_case, frontdoor):
     await ask(async_llm, frontdoor, llm_case)
 
 
-@llm_slo(cases=MIX)
-@llm_load(users=20, spawn_rate=10, duration="5s", think_time="100ms")
-async def test_frontdoor_under_load(async_llm, llm_case, frontdoor):
+@llm_slo(cases=OF_A_SECTOR)
+@llm_load(weight=75, **LOAD)
+async def test_sector_queries(async_llm, llm_case, frontdoor):
+    await ask(async_llm, frontdoor, llm_case)
+
+
+@llm_slo(cases=OF_NONE)
+@llm_load(weight=25, **LOAD)
+async def test_general_queries(async_llm, llm_case, frontdoor):
     await ask(async_llm, frontdoor, llm_case)
