@@ -1,4 +1,7 @@
-"""Whether something between the server and us gathers a stream and hands it over at once."""
+"""Whether a stream was gathered and handed over at once: by a proxy, or by a server that is short of CPU.
+
+vLLM does the latter on two cores, where its engine and its worker leave none to the process that sends.
+"""
 
 from __future__ import annotations
 
@@ -21,5 +24,6 @@ def buffering(measurement: Measurement) -> str | None:
         return None
     return (
         f"{show(share, '')} of the chunks arrived in the same read as the one before, and the first after "
-        f"{show(first_s, 's')}, nearly with the last: a proxy that buffers the stream spoils TTFT and ITL"
+        f"{show(first_s, 's')}, nearly with the last: a proxy that buffers the stream, or a server that "
+        "has no core free to send it, spoils TTFT and ITL"
     )
