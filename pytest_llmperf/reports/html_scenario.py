@@ -38,6 +38,8 @@ def details(row: Summary, index: int, *, unfolded: bool) -> Iterable[str]:
     if row.scenario.explanation is not None:
         yield f"<p><b>Why:</b> {escape(plain(row.scenario.explanation))}</p>"
     yield f'<p class="quiet">{escape(_where(row.scenario.measurement))}</p>'
+    warnings = dict.fromkeys((*verdict.warnings, *row.scenario.measurement.warnings))
+    yield from (f'<p class="quiet">warning: {escape(plain(text))}</p>' for text in warnings)
     yield from _plots(row, index)
     yield '<div class="tables">'
     for section in SECTIONS:

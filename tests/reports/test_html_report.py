@@ -112,6 +112,13 @@ def test_the_verdict_of_every_scenario_is_text_and_not_only_colour(everything):
     assert len(re.findall(r'<span class="verdict [a-z_]+">[a-z ]+</span>', everything)) == 1 + 2 * 11
 
 
+def test_a_warning_stands_in_its_scenario(runs):
+    scenario = runs.judged(runs.measured(warnings=("first failing iteration: <b>AssertionError</b>",)))
+    page = render(runs.run_of(scenario))
+    section = page[page.index('<details class="scenario"') : page.index("</details>")]
+    assert "warning: first failing iteration: &lt;b&gt;AssertionError&lt;/b&gt;" in section
+
+
 def test_every_plot_says_in_words_what_it_shows(everything):
     plots = [attributes for _, attributes in Page(everything).elements if "data-plot" in attributes]
     assert plots
