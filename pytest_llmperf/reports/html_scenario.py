@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.metric import METRICS, QUANTILES, STEP, Metric, Shape, metric_of
-from pytest_llmperf.core.quantity import show, show_range, show_ratio
+from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.steps import names_in
-from pytest_llmperf.core.verdict import Check, CheckKind
+from pytest_llmperf.core.verdict import CheckKind
 from pytest_llmperf.reports import cache_section, cost_section, server_section
+from pytest_llmperf.reports.check_cells import cells
 from pytest_llmperf.reports.html_resources import resources_table
 from pytest_llmperf.reports.load import sentence as load_sentence
 from pytest_llmperf.reports.plain import plain
@@ -125,29 +125,10 @@ def _place(name: str, kind: str, caption: str, description: str) -> Iterable[str
 
 def _checks(row: Summary) -> Iterable[Sequence[str]]:
     for check in row.scenario.verdict.checks:
-        against = check.kind is CheckKind.REGRESSION
-        interval = f" ({_interval(check)})" if check.low is not None else ""
-        ratio = "-" if check.ratio is None else show_ratio(check.ratio)
-        yield (
-            f"{check.label} {'against the baseline' if against else 'limit'}",
-            show(check.observed, check.unit) + ("" if against else interval),
-            "-"
-            if check.limit is None
-            else show_ratio(check.limit)
-            if against
-            else show(check.limit, check.unit),
-            show(check.baseline, check.unit),
-            ratio + (interval if against else ""),
-            str(check.n),
-            words(check.outcome),
-        )
-
-
-def _interval(check: Check) -> str:
-    high = math.inf if check.high is None else check.high
-    if check.kind is CheckKind.LIMIT:
-        return show_range(check.low, high, check.unit)
-    return f"{check.low:.2f}-{high:.2f}"
+        what = "against the baseline" if check.kind is CheckKind.REGRESSION else "limit"
+        told = cells(check)
+        numbers = (told.now, told.limit, told.baseline, told.ratio, str(check.n))
+        yield f"{check.label} {what}", *numbers, words(check.outcome)
 
 
 def _distribution_heading(row: Summary) -> tuple[str, ...]:
@@ -162,12 +143,12 @@ def _distribution(row: Summary) -> Iterable[Sequence[str]]:
         values = row.scenario.measurement.series.get(f"{name}_s", ())
         if metric.shape is not Shape.TIME or not values:
             continue
-        cells = [name, str(len(values)), show(sum(values) / len(values), "s")]
-        cells += [show(percentile(values, QUANTILES[quantile]), "s") for quantile in _SHOWN_QUANTILES]
-        cells.append(show(max(values), "s"))
+        shown = [name, str(len(values)), show(sum(values) / len(values), "s")]
+        shown += [show(percentile(values, QUANTILES[quantile]), "s") for quantile in _SHOWN_QUANTILES]
+        shown.append(show(max(values), "s"))
         if compares:
-            cells.append(show(percentile(earlier(row.scenario, f"{name}_s")[1], 0.95), "s"))
-        yield cells
+            shown.append(show(percentile(earlier(row.scenario, f"{name}_s")[1], 0.95), "s"))
+        yield shown
 
 
 def _steps(about: Measurement) -> dict[str, Metric]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from pytest_llmperf.core.outcome import BROKEN, Outcome
-from pytest_llmperf.core.quantity import show, show_range, show_ratio
+from pytest_llmperf.core.quantity import show, show_ratio
 from pytest_llmperf.core.run import Run
-from pytest_llmperf.core.verdict import Check, CheckKind
+from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.reports import (
     cache_section,
     cost_section,
@@ -20,6 +19,7 @@ from pytest_llmperf.reports import (
     side_by_side,
     steps,
 )
+from pytest_llmperf.reports.check_cells import cells
 from pytest_llmperf.reports.columns import Column, used
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
@@ -135,30 +135,13 @@ def _untold(rows: Sequence[Summary]) -> list[Summary]:
 
 
 def _check(row: Summary, check: Check) -> list[str]:
-    against = check.kind is CheckKind.REGRESSION
-    now = show(check.observed, check.unit)
-    ratio = "-" if check.ratio is None else show_ratio(check.ratio)
-    interval = "" if check.low is None else f" ({_interval(check)})"
-    limit = (
-        "-" if check.limit is None else show_ratio(check.limit) if against else show(check.limit, check.unit)
-    )
+    told = cells(check)
     return [
         f"{_sign(check.outcome)} {words(check.outcome)}",
         code(row.name),
-        escaped(check.label),
-        now if against else now + interval,
-        limit,
-        show(check.baseline, check.unit),
-        ratio + interval if against else ratio,
+        *map(escaped, (check.label, told.now, told.limit, told.baseline, told.ratio)),
         str(check.n),
     ]
-
-
-def _interval(check: Check) -> str:
-    high = math.inf if check.high is None else check.high
-    if check.kind is CheckKind.LIMIT:
-        return show_range(check.low, high, check.unit)
-    return f"{check.low:.2f}-{high:.2f}"
 
 
 def _compared(run: Run) -> list[str]:
@@ -188,7 +171,7 @@ def _compared(run: Run) -> list[str]:
 def _everything(rows: Sequence[Summary]) -> list[str]:
     shown = used(rows)
     heading = ["scenario", *(column.heading for column in shown), "verdict"]
-    cells = (
+    table = (
         [
             code(row.name),
             *(_cell(column, row) for column in shown),
@@ -196,7 +179,7 @@ def _everything(rows: Sequence[Summary]) -> list[str]:
         ]
         for row in rows
     )
-    return _table(heading, "l" + "r" * len(shown) + "l", cells, _ALL)
+    return _table(heading, "l" + "r" * len(shown) + "l", table, _ALL)
 
 
 def _cell(column: Column, row: Summary) -> str:

@@ -16,8 +16,8 @@ Piece = tuple[str, dict[str, bool]]
 def lines(grid: Grid, *, width: int) -> list[list[Piece]]:
     """The title, the heading and the rows; where space is short names are shortened, and then columns go.
 
-    The best of a column is bold, green and marked with a star. A name that is that of the row above
-    is not repeated.
+    What is left out is said beside the title. The best of a column is bold, green and marked with a star.
+    A name that is that of the row above is not repeated.
     """
     shown = len(grid.heading)
     while (room := _room(grid, shown, width)) < _LEAST_NAME and shown > grid.names + 1:
@@ -28,7 +28,10 @@ def lines(grid: Grid, *, width: int) -> list[list[Piece]]:
         (_padded(text, widths[index], right=index >= grid.names), {"bold": True})
         for index, text in enumerate(grid.heading[:shown])
     ]
-    drawn: list[list[Piece]] = [[(grid.title, {"bold": True})], _spaced(heading)]
+    left = ", ".join(grid.heading[shown:])
+    title: list[Piece] = [(grid.title, {"bold": True})]
+    title += [(f" (too narrow for {left})", {})] if left else []
+    drawn: list[list[Piece]] = [title, _spaced(heading)]
     above = ""
     for row in grid.rows:
         first = row[0].text if row[0].text != above else ""

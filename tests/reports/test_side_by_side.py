@@ -87,12 +87,11 @@ def test_the_word_on_the_size_of_each_model(two):
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
 def test_no_row_of_the_comparison_is_wider_than_the_terminal(two, width):
     lines = shown(two, width)
-    tables = [
-        line
-        for title in ("model comparison", "against published figures")
-        for line in lines[lines.index(title) : lines.index(title) + 6]
+    titles = [
+        at for at, line in enumerate(lines) if line.startswith(("model comparison", "against published"))
     ]
-    assert max(map(len, tables)) <= width
+    assert len(titles) == 2
+    assert max(len(line) for at in titles for line in lines[at + 1 : at + 6]) <= width
 
 
 def test_a_hostile_name_of_a_reference_stays_text(two):
@@ -153,6 +152,13 @@ def test_a_run_written_before_there_were_comparisons_is_still_read(two):
 def test_csv_names_the_set_up(two):
     rows = list(csv.DictReader(io.StringIO(csv_report.render(two))))
     assert [row["setup"] for row in rows] == ["single", "split"] * 2
+
+
+def test_what_a_narrow_terminal_leaves_out_is_said(two):
+    wide, narrow = shown(two, width=120), shown(two, width=50)
+    assert "model comparison" in wide
+    (title,) = (line for line in narrow if line.startswith("model comparison"))
+    assert title == "model comparison (too narrow for tokens/s, JSON, passed)"
 
 
 def test_a_page_of_one_model_has_no_verdict_about_models(runs):
