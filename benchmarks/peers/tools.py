@@ -17,6 +17,7 @@ Told = list[tuple[float, float]]
 
 LOCUST_USER = """
 import itertools, json, os, time
+import gevent
 from locust import FastHttpUser, task, events
 
 TOLD, NUMBERS = [], itertools.count()
@@ -30,19 +31,24 @@ class Asker(FastHttpUser):
 
     @task
     def ask(self):
-        if next(NUMBERS) >= REQUESTS:
+        number = next(NUMBERS)
+        if number == REQUESTS:
             self.environment.runner.quit()
-            return
+        if number >= REQUESTS:
+            gevent.sleep(60)  # until it is stopped
         began, first = time.perf_counter(), 0.0
         if not STREAM:
             self.client.post("/v1/chat/completions", json=BODY).json()
             return
         response = self.client.post("/v1/chat/completions", json={{**BODY, "stream": True}}, stream=True)
-        while line := response.readline():
+        line = b""
+        while b"[DONE]" not in line:
+            line = response.readline()
             if line.startswith(b"data: {{"):
                 choices = json.loads(line[6:])["choices"]
                 if not first and choices and choices[0]["delta"].get("content"):
                     first = time.perf_counter()
+        response.content  # to the end, so that the connection can be used again
         TOLD.append((began, first - began))
 
 
@@ -70,7 +76,7 @@ def locust(command: str, work: Work, folder: Path, core: int) -> tuple[Told, Use
         "-r",
         str(rate),
     ]
-    used = run([*asked, "--stop-timeout", "10"], core=core, TOLD=str(told), LOG=str(folder / "log"))
+    used = run([*asked, "--stop-timeout", "2"], core=core, TOLD=str(told), LOG=str(folder / "log"))
     return [(began, ttft) for began, ttft in json.loads(told.read_text())], used
 
 
@@ -147,5 +153,7 @@ TOOLS: Mapping[str, tuple[Callable[..., tuple[Told, Used]], bool]] = {
 def biases(told: Told, server: Sequence[tuple[float, float]]) -> list[float]:
     """Reported minus real, in the order of sending; *server* has arrivals and real times, warm-ups first."""
     real = sorted(server)[-len(told) :]
+    if any(ttft <= 0 for _, ttft in told):
+        raise ValueError("it reports times to the first token that are none")
     pairs = zip(sorted(told), real, strict=True)
     return [ttft - true for (_, ttft), (_, true) in pairs]
