@@ -43,7 +43,7 @@ class Asker(FastHttpUser):
         response = self.client.post("/v1/chat/completions", json={{**BODY, "stream": True}}, stream=True)
         line = b""
         while b"[DONE]" not in line:
-            line = response.readline()
+            line = response._response.readline(b"\\n")  # its own looks for the ends of header lines
             if line.startswith(b"data: {{"):
                 choices = json.loads(line[6:])["choices"]
                 if not first and choices and choices[0]["delta"].get("content"):
