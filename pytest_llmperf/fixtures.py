@@ -40,7 +40,8 @@ def _llm(item: pytest.Item) -> Iterator[Llm]:
     with _usage_errors():
         rig = rig_for(item)
         log, count = log_of(item), rig.counter
-        clients = {arm: Client(backend, log, count=count) for arm, backend in rig.arms.items()}
+        opened = log.connections.add
+        clients = {arm: Client(backend, log, count=count, opened=opened) for arm, backend in rig.arms.items()}
         shared = _shared(item, rig)
     switch = switch_of(item)
     yield Llm(lambda: clients.get(switch.arm, clients[Arm.CANDIDATE]), **shared)
@@ -65,7 +66,10 @@ def _async_llm(item: pytest.Item) -> Iterator[AsyncLlm]:
     with _usage_errors():
         rig = rig_for(item)
         log, count = log_of(item), rig.counter
-        clients = {arm: AsyncClient(backend, log, count=count) for arm, backend in rig.arms.items()}
+        opened = log.connections.add
+        clients = {
+            arm: AsyncClient(backend, log, count=count, opened=opened) for arm, backend in rig.arms.items()
+        }
         shared = _shared(item, rig)
     item.stash.setdefault(ASYNC_CLOSERS, []).extend(client.close for client in clients.values())
     switch = switch_of(item)

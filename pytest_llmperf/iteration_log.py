@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from typing import NamedTuple, Self
 
+from pytest_llmperf.core.connections import ConnectionLog
 from pytest_llmperf.core.exchange import Exchange
 from pytest_llmperf.core.iteration import NamedCheck, TimedStep
 
@@ -162,6 +163,8 @@ class IterationLog:
         self.settlers: list[Callable[[OwnLog], None]] = []
         #: Each gives what the report should say about how requests were recorded.
         self.remarks: list[Callable[[], Sequence[str]]] = []
+        #: What the clients had to open.
+        self.connections = ConnectionLog()
         #: Conditions of measuring that the fixtures know, see `core.baseline`.
         self.facts: dict[str, str] = {}
 

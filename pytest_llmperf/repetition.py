@@ -186,6 +186,7 @@ class Repetition:
 
     def sample(self) -> None:
         """Resources are sampled from now on: what comes is measured."""
+        self.log.connections.measuring()
         if self.sampler is not None:
             self.sampler.begin()
 
@@ -351,6 +352,7 @@ class Repetition:
         return replace(
             measured,
             warmup_latency_s=tuple(self.warmups[-WARMUP_KEPT:]),
+            connections=measured.connections + self.log.connections.so_far,
             resources=used,
             spent_usd=spent_usd,
             over_budget=self.over_budget,

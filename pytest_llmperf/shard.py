@@ -18,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -116,16 +116,14 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
 
 
-def run_all(specs: Sequence[Spec], executor: Executor) -> Iterator[ShardResult]:
-    """The result of every part as it comes; one whose worker is gone is lost."""
-    futures = {executor.submit(run_shard, spec): spec for spec in specs}
-    for future in as_completed(futures):
-        try:
-            yield future.result()
-        except Exception as error:  # noqa: BLE001 - whatever an executor raises, the part is lost
-            yield ShardResult(
-                index=futures[future].index, text=None, words=f"{type(error).__name__}: {error}"
-            )
+def result_of(future: Future[ShardResult], spec: Spec) -> ShardResult:
+    """What became of a part that was given to an executor; one whose worker is gone is lost."""
+    if not future.done():
+        return ShardResult(index=spec.index, text=None, words="it was not waited for")
+    try:
+        return future.result()
+    except Exception as error:  # noqa: BLE001 - whatever an executor raises, the part is lost
+        return ShardResult(index=spec.index, text=None, words=f"{type(error).__name__}: {error}")
 
 
 def meet(spec: Spec, stop: Callable[[], object]) -> None:

@@ -8,6 +8,7 @@ import os
 import shlex
 import traceback
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pytest_llmperf.core.shards import Part, put_together
 from pytest_llmperf.loading import Member
 from pytest_llmperf.markers import node_id
 from pytest_llmperf.repetition import Repetition
-from pytest_llmperf.shard import Crew, LocalCrew, ShardResult, Spec, run_all
+from pytest_llmperf.shard import Crew, LocalCrew, ShardResult, Spec, result_of, run_shard
 
 #: Set in a process that runs a part: which one, and the file for its result.
 SHARD = pytest.StashKey[tuple[Spec, Path]]()
@@ -80,16 +81,17 @@ def in_processes(taking_part: Sequence[tuple[pytest.Function, Repetition]], proc
     repetitions = [repetition for _, repetition in taking_part]
     cluster = repetitions[0].rig.cluster
     crew: Crew = LocalCrew(processes) if cluster is None else cluster.crew(processes)
-    results: list[ShardResult] = []
+    futures: dict[Future[ShardResult], Spec] = {}
     for repetition in repetitions:
         repetition.watch.begin()
         repetition.sample()
     try:
         with crew.executor:
             try:
-                for result in run_all(_specs(taking_part, crew, processes), crew.executor):
-                    results.append(result)
-                    if result.text is None:
+                for spec in _specs(taking_part, crew, processes):
+                    futures[crew.executor.submit(run_shard, spec)] = spec
+                for future in as_completed(futures):
+                    if (result := result_of(future, futures[future])).text is None:
                         crew.lost(result.index)
             finally:
                 crew.close()  # before the executor waits for the others
@@ -97,8 +99,12 @@ def in_processes(taking_part: Sequence[tuple[pytest.Function, Repetition]], proc
         for repetition in repetitions:
             repetition.watch.end()
             repetition.remarks += crew.remarks
-        if results:
-            _take_in(taking_part, results, processes)
+        # Also what came after Ctrl-C, which ends the parts and loses nothing of them.
+        results = [result_of(future, spec) for future, spec in futures.items()]
+        came = _take_in(taking_part, results, processes)
+    if not came:
+        words = "; ".join(dict.fromkeys(result.words for result in results))
+        pytest.fail(f"every process that shared the load is lost: {words}", pytrace=False)
 
 
 def _specs(
@@ -135,8 +141,8 @@ def _specs(
 
 def _take_in(
     taking_part: Sequence[tuple[pytest.Function, Repetition]], results: list[ShardResult], processes: int
-) -> None:
-    """Put together what came; what did not come is lost, and said."""
+) -> bool:
+    """Put together what came, if anything did; what did not come is lost, and said."""
     parts: dict[str, list[Part]] = {node_id(item): [] for item, _ in taking_part}
     for result in sorted(results, key=lambda one: one.index):
         told = {} if result.text is None else json.loads(result.text)
@@ -148,11 +154,11 @@ def _take_in(
             else:
                 parts[node_id(item)].append(_part(told[node_id(item)], repetition))
     if not any(parts.values()):
-        words = "; ".join(dict.fromkeys(result.words for result in results))
-        pytest.fail(f"every process that shared the load is lost: {words}", pytrace=False)
+        return False
     for item, repetition in taking_part:
         whole = put_together(parts[node_id(item)], about=repetition.about, processes=processes)
         repetition.loaded = Whole(whole)
+    return True
 
 
 def _part(told: Mapping[str, Any], repetition: Repetition) -> Part:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +26,7 @@ from pytest_llmperf.client.reply import Reply
 from pytest_llmperf.client.schema import Check
 from pytest_llmperf.client.transfer import transfer
 from pytest_llmperf.core.backend import Backend
+from pytest_llmperf.core.connections import SetUp
 from pytest_llmperf.core.exchange import FailureKind, Tokens
 from pytest_llmperf.wire.dialect import Call, Message, Request
 from pytest_llmperf.wire.json_value import JsonObject
@@ -40,13 +41,14 @@ class AsyncClient:
         recorder: Recorder,
         *,
         count: Counter = estimate,
+        opened: Callable[[SetUp], None] | None = None,
     ) -> None:
-        """*count*: counts what the server's usage leaves out."""
+        """*count*: counts what the server's usage leaves out; *opened* is told of each new connection."""
         self._count = count
         self.backend = backend
         self._calls = Calls(backend, recorder)
         self._model = backend.model
-        self._pool = _pool(backend)
+        self._pool = _pool(backend, opened)
         proxy = proxy_for(backend.url)
         self._proxied = None if proxy is None else Proxied(backend, self._calls.headers, proxy)
         self._closing: asyncio.Task[None] | None = None
@@ -183,7 +185,7 @@ def _is_dead(attempt: Attempt) -> bool:
     return failure is not None and failure.kind is FailureKind.CUT
 
 
-def _pool(backend: Backend) -> Pool:
+def _pool(backend: Backend, opened: Callable[[SetUp], None] | None) -> Pool:
     parts = urlsplit(backend.url)
     secure = parts.scheme == "https"
     return Pool(
@@ -191,4 +193,5 @@ def _pool(backend: Backend) -> Pool:
         parts.port or (443 if secure else 80),
         httpx.create_ssl_context() if secure else None,
         connect_s=backend.timeouts.connect_s,
+        opened=opened,
     )

@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING
 
 import httptools
 
+from pytest_llmperf.client.dial import dial, look_up
+from pytest_llmperf.core.connections import SetUp
+
 if TYPE_CHECKING:
+    import socket
     import ssl
+    from collections.abc import Callable
 
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
@@ -235,22 +240,48 @@ class Connection(asyncio.Protocol):
 class Pool:
     """Connections to one server. One event loop at a time; another one starts with none."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext | None, *, connect_s: float) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        context: ssl.SSLContext | None,
+        *,
+        connect_s: float,
+        opened: Callable[[SetUp], None] | None = None,
+    ) -> None:
+        """*opened* is told how long each connection took to set up."""
         self._host = host
         self._port = port
         self._context = context
         self._connect_s = connect_s
+        self._opened = opened
         self._idle: list[Connection] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def connect(self) -> Connection:
         """A new connection. Raises TimeoutError and OSError."""
-        loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._connect_s):
-            _, connection = await loop.create_connection(
-                Connection, self._host, self._port, ssl=self._context, happy_eyeballs_delay=0.25
-            )
+            addresses, dns_s = await look_up(self._host, self._port)
+            began_s = time.perf_counter()
+            dialled = await dial(addresses)
+            tcp_s = time.perf_counter() - began_s
+            connection, tls_s = await self._secured(dialled)
+        if self._opened is not None:
+            self._opened(SetUp(dns_s=dns_s, tcp_s=tcp_s, tls_s=tls_s))
         return connection
+
+    async def _secured(self, dialled: socket.socket) -> tuple[Connection, float | None]:
+        """A connection on a socket, and the seconds that TLS took, if it is used."""
+        began_s = time.perf_counter()
+        name = None if self._context is None else self._host
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                Connection, sock=dialled, ssl=self._context, server_hostname=name
+            )
+        except BaseException:
+            dialled.close()
+            raise
+        return connection, None if self._context is None else time.perf_counter() - began_s
 
     def take(self) -> Connection | None:
         """The idle connection used last, None if there is none."""

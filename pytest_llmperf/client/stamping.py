@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpcore
 import httpx
 
 from pytest_llmperf.client.attempt import Attempt
+from pytest_llmperf.core.connections import SetUp
 
 
 @dataclass(slots=True)
@@ -47,20 +48,22 @@ METER: ContextVar[Meter | None] = ContextVar("pytest_llmperf_meter", default=Non
 class StampingTransport(httpx.HTTPTransport):
     """httpx's own transport on the stamping network."""
 
-    def __init__(self, context: ssl.SSLContext | None) -> None:
+    def __init__(self, context: ssl.SSLContext | None, opened: Callable[[SetUp], None] | None = None) -> None:
+        """*opened* is told how long each connection took to set up."""
         super().__init__(verify=context or False, trust_env=False)
         # HTTPTransport does not take a network backend, its pool does. If a later httpx renames
         # the attribute, the clients fall back to stamping what httpx hands out.
         self._pool = httpcore.ConnectionPool(
-            ssl_context=context, max_connections=None, network_backend=StampingBackend()
+            ssl_context=context, max_connections=None, network_backend=StampingBackend(opened)
         )
 
 
 class StampingBackend(httpcore.NetworkBackend):
     """Opens stamping connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, opened: Callable[[SetUp], None] | None = None) -> None:
         self._plain = httpcore.SyncBackend()
+        self._opened = opened or (lambda _: None)
 
     def connect_tcp(
         self,
@@ -74,15 +77,21 @@ class StampingBackend(httpcore.NetworkBackend):
         meter = METER.get()
         if meter is not None:
             meter.opened = True
+        began_s = time.perf_counter()
         stream = self._plain.connect_tcp(host, port, timeout, local_address, socket_options)
-        return StampingStream(stream)
+        set_up = SetUp(tcp_s=time.perf_counter() - began_s)
+        return StampingStream(stream, set_up, self._opened)
 
 
 class StampingStream(httpcore.NetworkStream):
     """A connection that stamps what arrives."""
 
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
+    def __init__(
+        self, stream: httpcore.NetworkStream, set_up: SetUp, opened: Callable[[SetUp], None]
+    ) -> None:
         self._stream = stream
+        self._set_up: SetUp | None = set_up  #: until it is told, with the first bytes that are sent
+        self._opened = opened
         self._head = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -100,6 +109,9 @@ class StampingStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send. The head waits for the body, so that a request is one packet with one stamp."""
+        if self._set_up is not None:
+            self._opened(self._set_up)
+            self._set_up = None
         meter = METER.get()
         if meter is not None and not meter.writing:
             meter.writing = True
@@ -119,7 +131,11 @@ class StampingStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         """The same connection, encrypted."""
-        return StampingStream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+        assert self._set_up is not None
+        began_s = time.perf_counter()
+        secured = self._stream.start_tls(ssl_context, server_hostname, timeout)
+        set_up = replace(self._set_up, tls_s=time.perf_counter() - began_s)
+        return StampingStream(secured, set_up, self._opened)
 
     def get_extra_info(self, info: str) -> Any:  # Any: as httpcore declares it
         """What httpcore asks, such as whether an idle connection was closed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from pytest_llmperf.client.reply import Reply
 from pytest_llmperf.client.schema import Check
 from pytest_llmperf.client.stamping import METER, Meter, StaleConnectionError, StampingTransport
 from pytest_llmperf.core.backend import Backend
+from pytest_llmperf.core.connections import SetUp
 from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.wire.dialect import Call, Message, Request
 from pytest_llmperf.wire.json_value import JsonObject
@@ -37,12 +38,13 @@ class Client:
         recorder: Recorder,
         *,
         count: Counter = estimate,
+        opened: Callable[[SetUp], None] | None = None,
     ) -> None:
-        """*count*: counts what the server's usage leaves out."""
+        """*count*: counts what the server's usage leaves out; *opened* is told of each new connection."""
         self._count = count
         self.backend = backend
         self._calls = Calls(backend, recorder)
-        self._transport = _transport(backend.url)
+        self._transport = _transport(backend.url, opened)
         self._headers = _raw_headers(backend.url, self._calls.headers)
         limits = backend.timeouts
         # the meter's deadline rules; these serve only a transport that is not ours
@@ -172,11 +174,11 @@ class Client:
         attempt.end(meter.read_s or time.perf_counter(), complete=True)
 
 
-def _transport(url: str) -> httpx.HTTPTransport:
+def _transport(url: str, opened: Callable[[SetUp], None] | None) -> httpx.HTTPTransport:
     proxy = proxy_for(url)
     if proxy is not None:
         return httpx.HTTPTransport(proxy=proxy, trust_env=False)
-    return StampingTransport(_ssl_context(url))
+    return StampingTransport(_ssl_context(url), opened)
 
 
 def _raw_headers(url: str, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from pytest_llmperf.core.cache import CacheUse, cache_use
+from pytest_llmperf.core.connections import Connections
 from pytest_llmperf.core.exchange import Exchange, TokenSource
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.load_report import LoadReport, pool_loads
@@ -118,6 +119,7 @@ class Measurement:
     #: Chunks that arrived in the same read as the one before, of all that follow another one.
     same_read: Count = field(default_factory=Count)
     cache: CacheUse = field(default_factory=CacheUse)
+    connections: Connections = field(default_factory=Connections)
     server: ServerView | None = None  #: what the server says; None when it says nothing
     busy_s: float = 0.0  #: time during which at least one request was in flight
     wall_s: float = 0.0  #: time from the first iteration's start to the last one's end
@@ -247,6 +249,7 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         characters=sum(part.characters for part in parts),
         same_read=sum((part.same_read for part in parts), Count()),
         cache=sum((part.cache for part in parts), CacheUse()),
+        connections=sum((part.connections for part in parts), Connections()),
         server=reduce(pooled, (part.server for part in parts)),
         busy_s=sum(part.busy_s for part in parts),
         wall_s=sum(part.wall_s for part in parts),

@@ -20,7 +20,7 @@ from pytest_llmperf.core.steps import names_in
 from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.core.versus import versus
 from pytest_llmperf.core.yardsticks import Yardsticks
-from pytest_llmperf.reports import cost_section, load
+from pytest_llmperf.reports import connection_notes, cost_section, load
 from pytest_llmperf.reports.plain import UNSAFE
 from pytest_llmperf.reports.summary import compared_facts, compared_with
 
@@ -132,6 +132,7 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
         },
         "cost": cost_section.values(measured),
         "cache": {**asdict(measured.cache), "savings": [asdict(saving) for saving in scenario.savings]},
+        "connections": connection_notes.as_object(measured.connections),
         "server": to_plain(measured.server),
         **_measured(measured),
         "resources": _resources(measured.resources),

@@ -9,7 +9,7 @@ from pytest_llmperf.core.measurement import CheckCount, Count
 from pytest_llmperf.core.outcome import BROKEN, FINE, Outcome
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Run, drift
-from pytest_llmperf.reports import cost_section, load
+from pytest_llmperf.reports import connection_notes, cost_section, load
 from pytest_llmperf.reports.excess import excess
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
@@ -133,6 +133,7 @@ def facts(rows: Sequence[Summary]) -> list[str]:
     lines += cost_section.session(rows)
     stopped = [(row.name, row.scenario.measurement.stopped) for row in rows]
     lines += load.sentences(rows)
+    lines += connection_notes.sentences(rows)
     return [*lines, *(f"{plain(name)}: stopped, {plain(why)}" for name, why in stopped if why)]
 
 

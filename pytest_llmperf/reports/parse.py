@@ -23,7 +23,7 @@ from pytest_llmperf.core.server_plain import from_plain
 from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.core.verdict import Check, CheckKind, Verdict
 from pytest_llmperf.core.yardsticks import Reference, Yardsticks
-from pytest_llmperf.reports import load
+from pytest_llmperf.reports import connection_notes, load
 from pytest_llmperf.reports.json import SCHEMA
 
 #: As the JSON reader gives it, checked against the schema.
@@ -130,6 +130,7 @@ def _stored(scenario: str, run: _Object) -> StoredRun:
         label=run["origin"],
         facts=run.get("facts", {}),
         series=series,
+        connections=connection_notes.from_object(scenario.get("connections", {})),
         server=from_plain(run.get("server")),
     )
 

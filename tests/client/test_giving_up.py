@@ -43,9 +43,9 @@ def test_a_task_cancelled_while_connecting_is_recorded(monkeypatch):
         async def never(*_args, **_how):
             await loop.create_future()
 
-        monkeypatch.setattr(loop, "create_connection", never)
+        monkeypatch.setattr(loop, "sock_connect", never)
         async with AsyncClient(
-            Backend(name="b", kind="openai", url="http://h", model="m"), recording
+            Backend(name="b", kind="openai", url="http://127.0.0.1:9", model="m"), recording
         ) as client:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(client.chat("hi"), 0.02)

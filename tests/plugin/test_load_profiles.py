@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -347,3 +348,89 @@ def test_a_load_run_can_be_read_back_from_its_report(project):
 
     text = json.dumps(session.report)
     assert json.loads(render(parse(text, where="run.json")))["scenarios"][0]["load"] == load(session)
+
+
+def test_connections_are_opened_before_measuring_and_told_apart(project, one_mock):
+    project.test(f"{HEAD}@llm_load(users=3, iterations=4)\n{BODIES['event loop']}")
+    session = project.run("--llm-gate=off")
+    told = session.scenario()["connections"]
+    assert (told["opened"], told["while_measuring"], told["tcp"]["count"]) == (3, 0, 3)
+    assert "test_it  connections: 3 opened, none while measuring; set-up" in session.text
+
+
+def test_connections_that_requests_waited_for_are_counted(project, one_mock):
+    project.test(f"{HEAD}@llm_load(users=3, iterations=4)\n{BODIES['threads']}")
+    session = project.run("--llm-gate=off", "--llm-warmup=0")
+    assert session.scenario()["connections"]["while_measuring"] == 3
+    assert "3 opened, 3 while measuring, which their requests waited for" in session.text
+
+
+def test_a_server_that_stops_for_a_second_is_in_the_latency_of_all_who_were_due_meanwhile(project):
+    """The yardstick is the server's own journal: between two requests that it saw is the stall."""
+    project.write("slo.yaml", "version: 1\n" + FAST)
+    project.test(
+        HEAD
+        + """
+import json, os, signal
+
+@pytest.fixture
+def journal(llm_mock):
+    yield llm_mock
+    with open("seen.json", "w") as file:
+        json.dump(sorted(request.arrived_s for request in llm_mock.requests), file)
+
+@llm_load(rate=40, duration="2s")
+async def test_it(async_llm, llm_mock, journal):
+    if not stops:
+        stops.append(threading.Timer(0.4, os.kill, (llm_mock.pid, signal.SIGSTOP)))
+        stops.append(threading.Timer(1.4, os.kill, (llm_mock.pid, signal.SIGCONT)))
+        for timer in stops:
+            timer.start()
+    await async_llm.chat("merhaba")
+
+stops = []
+"""
+    )
+    session = project.run("--llm-gate=off", "--llm-warmup=0")
+    seen = json.loads((project.path / "seen.json").read_text())
+    stall_s = max(after - before for before, after in itertools.pairwise(seen))
+    assert stall_s > 0.9
+    waited = sorted(session.scenario()["series"]["latency_s"])
+    for longer_s in (0.2, 0.5, 0.8):
+        due_meanwhile = 40 * (stall_s - longer_s)
+        assert sum(latency_s > longer_s for latency_s in waited) >= due_meanwhile - 2
+    assert load(session)["planned"] == len(waited) == 80
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_under_load_keeps_what_was_measured(project, processes):
+    project.test(
+        HEAD
+        + """
+import os, signal
+
+@llm_load(users=2, duration="60s", graceful_stop="1s")
+async def test_it(async_llm):
+    await async_llm.chat("merhaba")
+    with open("count", "a") as file:
+        file.write("x")
+
+@pytest.fixture(scope="session", autouse=True)
+def impatient():
+    leader = os.getpid()
+
+    def watch():
+        while not (os.path.exists("count") and os.path.getsize("count") > 12):
+            time.sleep(0.02)
+        os.kill(leader, signal.SIGINT)
+
+    if os.environ.get("LLMPERF_SHARD") is None:
+        threading.Thread(target=watch, daemon=True).start()
+"""
+    )
+    session = project.run_apart(f"--llm-processes={processes}", "--llm-warmup=0")
+    assert session.exit == 2
+    scenario = session.scenario()
+    assert scenario["load"]["processes"] == processes
+    assert scenario["iterations"] >= 10
+    assert "interrupted in iteration" in scenario["reason"]
