@@ -22,7 +22,6 @@ class Timeline:
     p95_s: tuple[float | None, ...] = ()  #: latency of the successful requests that ended
     in_flight: tuple[int, ...] = ()  #: requests under way at the end of the step
     users: tuple[int, ...] = ()  #: iterations under way at the end of the step
-    queued: tuple[float | None, ...] = ()  #: requests that wait in the server, where its metrics say
 
 
 def timeline(

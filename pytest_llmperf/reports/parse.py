@@ -130,7 +130,6 @@ def _stored(scenario: str, run: _Object) -> StoredRun:
         label=run["origin"],
         facts=run.get("facts", {}),
         series=series,
-        connections=connection_notes.from_object(scenario.get("connections", {})),
         server=from_plain(run.get("server")),
     )
 
@@ -196,6 +195,7 @@ def _measurement(scenario: _Object) -> Measurement:
         characters=scenario.get("text", {}).get("characters", 0),
         same_read=_count(scenario.get("text", {}).get("same_read", {"successes": 0, "trials": 0})),
         cache=_cache(scenario.get("cache", {})),
+        connections=connection_notes.from_object(scenario.get("connections", {})),
         server=from_plain(scenario.get("server")),
         busy_s=scenario.get("busy_s", 0.0),
         wall_s=scenario.get("wall_s", 0.0),
