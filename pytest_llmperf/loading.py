@@ -415,6 +415,7 @@ class LoadRun:
         control, probe = self.control, self.probe
         return LoadReport(
             profile=self._rhythm.fact,
+            mixed=len(self._members) > 1,
             planned=len(self.plan.due_s) if isinstance(self.plan, Arrivals) else None,
             started=member.begun,
             dropped=control.dropped,

@@ -14,6 +14,7 @@ class LoadReport:
     """How a profile was carried out."""
 
     profile: str  #: in words, as in the baseline's facts
+    mixed: bool = False  #: with other scenarios at the same time, see ``mix=``
     processes: int = 1
     planned: int | None = None  #: arrivals of the schedule; None in a closed loop
     started: int = 0  #: iterations, measured ones
@@ -48,6 +49,7 @@ def merge(parts: Sequence[LoadReport], *, processes: int) -> LoadReport:
     planned = [part.planned for part in parts if part.planned is not None]
     return LoadReport(
         profile=parts[0].profile,
+        mixed=parts[0].mixed,
         processes=processes,
         planned=sum(planned) if planned else None,
         started=sum(part.started for part in parts),

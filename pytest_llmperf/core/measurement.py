@@ -215,6 +215,11 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
     checks: dict[tuple[str, str | None], Count] = {}
     kinds: dict[str, FailureCount] = {}
     facts: dict[str, list[str]] = {}
+    busy_s, wall_s = sum(part.busy_s for part in parts), sum(part.wall_s for part in parts)
+    if all(part.load is not None and part.load.mixed for part in parts):
+        # They ran at the same time; how much their times in flight overlap is not known any more.
+        wall_s = max(part.wall_s for part in parts)
+        busy_s = min(busy_s, wall_s)
     for part in parts:
         for name, word in part.facts.items():
             facts.setdefault(name, []).append(word)
@@ -251,8 +256,8 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         cache=sum((part.cache for part in parts), CacheUse()),
         connections=sum((part.connections for part in parts), Connections()),
         server=reduce(pooled, (part.server for part in parts)),
-        busy_s=sum(part.busy_s for part in parts),
-        wall_s=sum(part.wall_s for part in parts),
+        busy_s=busy_s,
+        wall_s=wall_s,
         resources=pool_resources([part.resources for part in parts]),
         load=pool_loads([part.load for part in parts if part.load is not None]),
         spent_usd=_sum_known([part.spent_usd for part in parts]),

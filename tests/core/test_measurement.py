@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_llmperf.core.exchange import Failure, FailureKind, Tokens, TokenSource
 from pytest_llmperf.core.iteration import NamedCheck
+from pytest_llmperf.core.load_report import LoadReport
 from pytest_llmperf.core.measurement import (
     CheckCount,
     Count,
@@ -255,6 +256,25 @@ def test_a_pool_knows_which_items_it_is_made_of(items, same):
 
     assert (pooled(items).facts["items"] == pooled("ab").facts["items"]) is same
     assert pooled(items).facts["items"].startswith(f"{len(items)} (")
+
+
+@pytest.mark.parametrize(
+    ("mixed", "busy_s", "wall_s"), [(False, 5.0, 9.0), (True, 5.0, 5.0)], ids=["one after another", "at once"]
+)
+def test_the_times_of_parts_add_up_unless_they_ran_at_once(mixed, busy_s, wall_s):
+    load = LoadReport(profile="4 users", mixed=mixed)
+    parts = [
+        Measurement(scenario="a", name="a", busy_s=3.0, wall_s=4.0, load=load),
+        Measurement(scenario="a", name="a", busy_s=2.0, wall_s=5.0, load=load),
+    ]
+    one = pool(parts)
+    assert (one.busy_s, one.wall_s) == (busy_s, wall_s)
+
+
+def test_parts_that_ran_at_once_are_no_longer_in_flight_than_they_ran():
+    load = LoadReport(profile="4 users", mixed=True)
+    part = Measurement(scenario="a", name="a", busy_s=3.0, wall_s=4.0, load=load)
+    assert pool([part, part]).busy_s == 4.0
 
 
 def test_a_pool_of_one_is_that_one(request_of, iteration_of):

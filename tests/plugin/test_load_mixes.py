@@ -56,6 +56,39 @@ def test_every_member_gets_its_share_of_one_run_and_its_own_samples(project):
         assert sum(scenario["load"]["timeline"]["finished"]) == count
 
 
+POOLED = (
+    HEAD
+    + """
+import time
+from pathlib import Path
+
+began_s = []
+
+@llm_slo(scenario="frontdoor")
+@llm_load(mix="frontdoor", users=4, shared_iterations=40)
+async def test_sector(async_llm):
+    began_s.append(time.perf_counter())
+    await async_llm.chat("sector")
+
+@llm_slo(scenario="frontdoor")
+@llm_load(mix="frontdoor")
+async def test_general(async_llm):
+    began_s.append(time.perf_counter())
+    await async_llm.chat("general")
+
+def test_how_long():
+    Path("seconds").write_text(str(time.perf_counter() - began_s[0]))
+"""
+)
+
+
+def test_the_times_of_pooled_members_do_not_add_up(project):
+    project.test(POOLED)
+    session = project.run("--llm-gate=off")
+    assert session.n("frontdoor") == 40
+    assert 0 < session.scenario()["wall_s"] < float((project.path / "seconds").read_text("utf-8"))
+
+
 @pytest.mark.parametrize("late", ["test_sector", "test_general"])
 def test_every_member_is_judged_by_its_own_limits_and_in_its_own_name(project, late):
     two = TWO.replace("def test_how_often", "def no_test")
