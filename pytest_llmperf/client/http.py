@@ -179,16 +179,18 @@ class Connection(asyncio.Protocol):
         """
         if not self._received and not self._ended:
             await self._wait(until_s)
-        if self._received:
-            received, self._received = self._received, []
-            self._buffered = 0
-            if self._paused and self._transport is not None:
-                self._paused = False
-                self._transport.resume_reading()
-            return received
-        if self._error is not None:
+        if not self._received and self._error is not None:
             raise self._error
-        return []
+        return self.take()
+
+    def take(self) -> list[tuple[float, bytes]]:
+        """The pieces that arrived and were not read yet, also those held back."""
+        received, self._received = self._received, []
+        self._buffered = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return received
 
     def abort(self) -> None:
         """Close at once."""

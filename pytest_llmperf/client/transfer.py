@@ -18,8 +18,14 @@ async def transfer(connection: Connection, request: bytes, attempt: Attempt) -> 
     connection.hold_back(holding=False)
     attempt.sending(time.perf_counter())
     connection.write(request)
-    while not (attempt.finished or parser.complete):
-        await _step(connection, parser, attempt)
+    try:
+        while not (attempt.finished or parser.complete):
+            await _step(connection, parser, attempt)
+    except BaseException:
+        for at_s, data in connection.take():
+            if not attempt.finished:
+                _take_in(data, at_s, connection, parser, attempt)
+        raise
     return parser.complete and parser.reusable and connection.idle_and_open
 
 
@@ -39,7 +45,6 @@ async def _step(connection: Connection, parser: ResponseParser, attempt: Attempt
             if attempt.expires(at_s):
                 return
             horizon_s = attempt.horizon_s(at_s)
-        attempt.arrived(at_s)
         _take_in(data, at_s, connection, parser, attempt)
         if attempt.finished or parser.complete:
             return
@@ -52,6 +57,7 @@ def _take_in(
     data: bytes, at_s: float, connection: Connection, parser: ResponseParser, attempt: Attempt
 ) -> None:
     """One piece that arrived at *at_s*."""
+    attempt.arrived(at_s)
     try:
         pieces = parser.feed(data)
     except HttpError as error:

@@ -25,13 +25,29 @@ def test_a_cancelled_task_is_recorded_and_hangs_up(wire, say):
     async def run():
         async with AsyncClient(backend(server), recording) as client:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.chat("hi"), 0.1)
+                await asyncio.wait_for(client.chat("hi"), 0.5)
 
     asyncio.run(run())
     (seen,) = recording.exchanges
     assert seen.failure.kind is FailureKind.CANCELLED
     assert seen.first_token_s is not None
     assert server.gone.wait(5)
+
+
+def test_pieces_held_back_until_a_task_was_cancelled_are_told(wire, say):
+    head, rest = say.sse, say.hello
+    server = wire([head, 0.05, rest, 0.05, rest, say.HOLD])
+    recording = Recording()
+
+    async def run():
+        async with AsyncClient(backend(server), recording) as client:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.chat("hi"), 1)
+
+    asyncio.run(run())
+    (seen,) = recording.exchanges
+    assert seen.failure.kind is FailureKind.CANCELLED
+    assert len(seen.chunk_s) == 2
 
 
 def test_a_task_cancelled_while_connecting_is_recorded(monkeypatch):

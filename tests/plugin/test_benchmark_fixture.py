@@ -43,7 +43,7 @@ def test_a_broken_limit_fails_it(project):
 def test_a_regression_against_the_stored_rounds_fails_it(project):
     write(project, "iterations=30", function="lambda: sum(range(2000))")
     assert project.run("--save-baseline", plugins=WITH_BENCHMARK).exit == 0
-    write(project, "iterations=30", function="lambda: sum(range(60000))")
+    write(project, "iterations=30", function="lambda: sum(range(200_000))")
     session = project.run(plugins=WITH_BENCHMARK)
     assert session.exit == 1
     assert session.scenario()["outcome"] == "regressed"

@@ -408,6 +408,8 @@ def test_ctrl_c_under_load_keeps_what_was_measured(project, processes):
         HEAD
         + """
 import os, signal
+# A shell starts what runs in its background with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @llm_load(users=2, duration="60s", graceful_stop="1s")
 async def test_it(async_llm):
