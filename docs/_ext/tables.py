@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +197,20 @@ def slo_file() -> str:
     )
 
 
+def run_json() -> str:
+    """What stands in a run.json: of the run, of each scenario, of each check."""
+    schema = json.loads(files("pytest_llmperf").joinpath("schemas/run.schema.json").read_text("utf-8"))
+    parts = {"The run": schema, **{f"Each {name}": schema["$defs"][name] for name in ("scenario", "check")}}
+    rows = {
+        title: (
+            (f"`{name}`", _type(value, schema), _help(value, schema))
+            for name, value in part["properties"].items()
+        )
+        for title, part in parts.items()
+    }
+    return "\n\n".join(f"**{title}**\n\n{_table(('key', 'is', ''), of)}" for title, of in rows.items())
+
+
 def _section(section: dict[str, Any], schema: dict[str, Any]) -> str:
     section = _resolved(section, schema)
     text = section.get("description", "")
@@ -288,6 +304,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fixtures": fixture_table,
     "slo-file": slo_file,
     "reports": reports,
+    "run-json": run_json,
     "commands": commands,
     "modules": modules,
 }

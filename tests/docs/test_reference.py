@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -63,6 +64,13 @@ def test_every_outcome_has_its_meaning(tables):
 
 def test_every_section_of_slo_yaml_is_in_the_reference(tables):
     assert set(build()["properties"]) == set(re.findall(r"^## `(\w+)`", tables["slo-file"](), re.MULTILINE))
+
+
+def test_every_field_of_a_run_is_in_the_reference(tables):
+    schema = json.loads((DOCS.parent / "pytest_llmperf" / "schemas" / "run.schema.json").read_text("utf-8"))
+    parts = [schema["properties"], *(schema["$defs"][name]["properties"] for name in ("scenario", "check"))]
+    listed = re.findall(r"^\| `(\w+)` \|", tables["run-json"](), re.MULTILINE)
+    assert sorted(listed) == sorted(name for part in parts for name in part)
 
 
 def test_every_fixture_that_pytest_offers_is_in_the_table(tables, pytester):
