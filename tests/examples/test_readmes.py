@@ -36,8 +36,9 @@ SHOWN = [shown for readme in READMES for shown in shown_in(readme)]
 
 
 def looks_like(line):
-    """A pattern for a line of a README: numbers and spaces may differ, "..." is anything."""
+    """A pattern for a line of a README: numbers, units of time and spaces may differ, "..." is anything."""
     pattern = re.sub(r"\d+(\\\.\d+)?", r"[\\d.]+", re.escape(re.sub(r"=+", "=", line).strip()))
+    pattern = re.sub(r"(?<=\[\\d\.\]\+\\ )(µs|ms|s)\b", "(µs|ms|s)", pattern)
     return re.sub(r"(\\ )+", r"\\s+", pattern).replace(r"\.\.\.", ".*").replace("=", "=+")
 
 
