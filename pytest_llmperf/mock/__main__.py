@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.mock.child import listen, serve
 from pytest_llmperf.mock.config import MockConfig, parse_config
+from pytest_llmperf.mock.service import listen, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

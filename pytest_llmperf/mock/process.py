@@ -5,34 +5,21 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import secrets
-import selectors
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
+from pytest_llmperf.child_process.parent import start, stop
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.config import MockConfig, parse_config
 from pytest_llmperf.mock.empirical import resolve_empirical
 from pytest_llmperf.mock.faults import parse_fault
 from pytest_llmperf.mock.include import expand
 from pytest_llmperf.mock.rules import parse_rule
-
-_START_S = 20.0
-_STOP_S = 2.0
-_PACKAGE = Path(__file__).resolve().parents[1]
-# The package's own __init__ brings pytest along, which the server has no use for: a bare package stands in.
-_PROGRAM = (
-    "import sys, types; package = types.ModuleType('pytest_llmperf'); "
-    f"package.__path__ = [{str(_PACKAGE)!r}]; sys.modules['pytest_llmperf'] = package; "
-    "from pytest_llmperf.mock.child import run_child; run_child()"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +148,7 @@ class MockServer:
         """End the process; harmless when it has ended."""
         self._stopped = True
         self._connection.close()
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()  # the child ends by itself when its input does
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        stop(self._process)
 
     def _remember(self, function: Callable[[dict[str, Any]], Any]) -> int:
         self._functions.append(function)
@@ -237,53 +217,8 @@ def start_mock(
         section["seed"] = seed
     token = secrets.token_urlsafe(24)
     order = {"section": section, "where": "mock", "port": port, "token": token}
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-P", "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=os.name == "posix",  # Ctrl-C reaches the parent, which then stops it in order
-        )
-        try:
-            line = _first_line(process, json.dumps(order).encode() + b"\n")
-            said = json.loads(line) if line else {}
-        except BaseException:
-            _end(process)
-            raise
-        if "port" not in said:
-            _end(process)
-            errors.seek(0)
-            reason = said.get("error") or errors.read().decode("utf-8", "replace").strip()[-2000:]
-            raise LlmPerfUsageError(f"the mock server did not start: {reason or 'no reason was given'}")
+    process, said = start("pytest_llmperf.mock.child", order, what="the mock server")
     return MockServer(process, port=said["port"], control=said["control"], token=token)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-    if process.stdin is not None:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-
-
-def _first_line(process: subprocess.Popen[bytes], order: bytes) -> bytes:
-    """What the child says first; empty when it ended or took too long."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(order)
-        process.stdin.flush()
-    with process.stdout as stdout:
-        return stdout.readline() if _readable(stdout) else b""
-
-
-def _readable(stdout: IO[bytes]) -> bool:
-    if os.name != "posix":
-        return True  # select does not take pipes there
-    with selectors.DefaultSelector() as selector:
-        selector.register(stdout, selectors.EVENT_READ)
-        return bool(selector.select(_START_S))
 
 
 def _received(entry: Mapping[str, Any]) -> ReceivedRequest:

@@ -8,15 +8,13 @@ measures reads it when an iteration is over.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
-import signal
-import sys
 from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Any
 
+from pytest_llmperf.child_process.child import say, spare_pauses, take_order, until_the_parent_ends
 from pytest_llmperf.client.observation import Observation
 from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.relay.record import pack
@@ -26,7 +24,6 @@ from pytest_llmperf.relay.watch import RelayedRequest, Watch
 from pytest_llmperf.wire.dialects import kind_of
 
 PROBE = "probe"  #: the upstream, and the first word of the path, that measure the relay itself
-_PARENT_CHECK_S = 1.0
 _SETTLE_S = 1.0
 
 
@@ -36,38 +33,17 @@ def run_child() -> None:
     The answer is one line of JSON on standard output: ``{"port": ..., "control": ...}``.
     """
     parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    order: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
-    asyncio.run(_serve(order, parent))
+    asyncio.run(_serve(take_order(), parent))
 
 
 async def _serve(order: Mapping[str, Any], parent: int) -> None:
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def read_stdin() -> None:
-        if not os.read(0, 4096):
-            ended.set()
-
-    def check_parent() -> None:
-        if os.getppid() != parent:  # a fork of the parent may keep the pipe open after it
-            ended.set()
-        else:
-            loop.call_later(_PARENT_CHECK_S, check_parent)
-
     recorder = Recorder(order)
     port = await recorder.relay.open()
+    loop = asyncio.get_running_loop()
     control = await loop.create_server(lambda: Control(recorder), "127.0.0.1", 0)
-    try:
-        loop.add_reader(0, read_stdin)
-    except NotImplementedError:  # Windows: a thread reads instead
-        loop.run_in_executor(None, _wait_for_end, loop, ended)
-    check_parent()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)  # a full collection in the middle of a stream is a pause
-    _say({"port": port, "control": control.sockets[0].getsockname()[1]})
-    await ended.wait()
+    spare_pauses()
+    say({"port": port, "control": control.sockets[0].getsockname()[1]})
+    await until_the_parent_ends(parent)
     recorder.relay.close()
 
 
@@ -183,17 +159,3 @@ class Control(asyncio.Protocol):
 
     def _answer(self, number: int) -> None:
         self.transport.write(json.dumps({"answer": number}).encode() + b"\n")
-
-
-def _wait_for_end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-    while sys.stdin.buffer.read(1):
-        pass
-    loop.call_soon_threadsafe(ended.set)
-
-
-def _say(line: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)  # nobody reads it any more
-    os.close(quiet)

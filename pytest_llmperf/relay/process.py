@@ -5,19 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import secrets
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from pytest_llmperf.child_process.parent import start, stop
 from pytest_llmperf.client.observation import Observation
-from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.relay.child import PROBE
 from pytest_llmperf.relay.cost import Cost, Echo, measure_cost
 from pytest_llmperf.relay.record import unpack
@@ -25,13 +20,6 @@ from pytest_llmperf.relay.upstream import Upstream
 
 _STOP_S = 2.0
 _ANSWER_S = 10.0
-_PACKAGE = Path(__file__).resolve().parents[1]
-# The package's own __init__ brings pytest along, which the relay has no use for: a bare package stands in.
-_PROGRAM = (
-    "import sys, types; package = types.ModuleType('pytest_llmperf'); "
-    f"package.__path__ = [{str(_PACKAGE)!r}]; sys.modules['pytest_llmperf'] = package; "
-    "from pytest_llmperf.relay.child import run_child; run_child()"
-)
 
 
 class RelayProcess:
@@ -61,7 +49,7 @@ class RelayProcess:
                 "upstream": first,
                 "upstreams": {**told, PROBE: {"url": echo.url}},
             }
-            self._process, said = _start(order)
+            self._process, said = start("pytest_llmperf.relay.child", order, what="the relay of llm_client")
             self._port: int = said["port"]
             self._control = socket.create_connection(("127.0.0.1", said["control"]))
             self._control.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -106,15 +94,9 @@ class RelayProcess:
 
     def stop(self) -> None:
         """End the process; harmless when it has ended."""
-        for sock_or_pipe in (self._control, self._process.stdin):
-            if sock_or_pipe is not None:
-                with contextlib.suppress(OSError):
-                    sock_or_pipe.close()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with contextlib.suppress(OSError):
+            self._control.close()
+        stop(self._process)
         self._reader.join(_STOP_S)
 
     def _ask(self, order: dict[str, Any]) -> None:
@@ -142,38 +124,3 @@ class RelayProcess:
                     taker(seen)
         for answered in list(self._answered.values()):
             answered.set()  # nobody will answer any more
-
-
-def _start(order: Mapping[str, Any]) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
-    """The process, and what it says first. Raises LlmPerfUsageError."""
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-P", "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=os.name == "posix",  # Ctrl-C reaches the parent, which then stops it in order
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(order).encode() + b"\n")
-                process.stdin.flush()
-            with process.stdout as stdout:
-                line = stdout.readline()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        if not line:
-            process.wait()
-            with contextlib.suppress(OSError):
-                process.stdin.close()
-            errors.seek(0)
-            reason = errors.read().decode("utf-8", "replace").strip()[-2000:]
-            raise LlmPerfUsageError(
-                f"the relay of llm_client did not start: {reason or 'no reason was given'}"
-            )
-    said: dict[str, Any] = json.loads(line)
-    return process, said

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_llmperf.child_process.parent import _PROGRAM
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.process import start_mock
 
@@ -72,9 +73,9 @@ def test_it_dies_with_its_parent_though_a_fork_holds_the_pipe():
 
 
 def test_it_imports_little():
-    from pytest_llmperf.mock.process import _PROGRAM
-
-    program = _PROGRAM.replace("run_child()", "print(*sys.modules)")
+    program = _PROGRAM.replace("{module}", "pytest_llmperf.mock.child").replace(
+        "run_child()", "print(*sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
@@ -97,7 +98,7 @@ def test_a_port_that_is_taken_is_named():
 
 
 def test_a_child_that_cannot_run_tells_why(monkeypatch):
-    monkeypatch.setattr("pytest_llmperf.mock.process._PROGRAM", "raise SystemExit('no luck today')")
+    monkeypatch.setattr("pytest_llmperf.child_process.parent._PROGRAM", "raise SystemExit('no luck today')")
     with pytest.raises(LlmPerfUsageError, match="no luck today"):
         start_mock()
 

@@ -1,0 +1,80 @@
+"""A mock and the sockets that it listens on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+from pytest_llmperf.child_process.child import spare_pauses
+from pytest_llmperf.mock.config import MockConfig
+from pytest_llmperf.mock.server import Mock
+
+_BACKLOG = 4096
+
+
+class Service:
+    """A mock and the sockets it listens on."""
+
+    def __init__(self, config: MockConfig, listener: socket.socket, *, token: str | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener: socket.socket | None = listener
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port: int = listener.getsockname()[1]
+        self.mock = Mock(config, loop=self._loop, token=token, refuse=self.refuse)
+
+    async def open(self) -> None:
+        """Take connections of clients."""
+        listener = self._listener or listen(self.port)
+        self._listener = None
+        self._servers.append(
+            await self._loop.create_server(self.mock.connection, sock=listener, backlog=_BACKLOG)
+        )
+
+    async def open_control(self) -> int:
+        """Take control from another port, which stays open while the first one refuses; which it is."""
+        listener = listen(0)
+        self._control = await self._loop.create_server(self.mock.control_connection, sock=listener)
+        return int(listener.getsockname()[1])
+
+    def refuse(self, for_s: float) -> None:
+        """Take no connections, and reset those there are, for *for_s* seconds."""
+        while self._servers:
+            self._servers.pop().close()
+        self.mock.cut_clients()
+        self._loop.call_later(for_s, self._reopen)
+
+    def close(self) -> None:
+        """Stop everything."""
+        for server in self._servers:
+            server.close()
+        self.mock.close()
+
+    def _reopen(self) -> None:
+        if not self._servers:
+            task = self._loop.create_task(self.open())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
+async def serve(config: MockConfig, listener: socket.socket, *, token: str | None) -> Service:
+    """The mock, listening."""
+    service = Service(config, listener, token=token)
+    await service.open()
+    spare_pauses()
+    return service
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on loopback; port 0 takes a free one."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise OSError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
+    return listener

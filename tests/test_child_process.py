@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_llmperf.child_process import parent
+from pytest_llmperf.core.errors import LlmPerfUsageError
+
+
+def start(program, monkeypatch, order=None):
+    monkeypatch.setattr(parent, "_PROGRAM", program)
+    return parent.start("module", order or {}, what="the helper")
+
+
+def test_what_a_child_writes_before_it_ends_is_the_reason(monkeypatch):
+    with pytest.raises(LlmPerfUsageError, match=r"the helper did not start: out of luck"):
+        start("raise SystemExit('out of luck')", monkeypatch)
+
+
+def test_an_error_that_a_child_says_is_the_reason(monkeypatch):
+    with pytest.raises(LlmPerfUsageError, match=r"the helper did not start: port 80 is taken"):
+        start("""print('{"error": "port 80 is taken"}', flush=True); input()""", monkeypatch)
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="select takes no pipes there")
+def test_a_child_that_says_nothing_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(parent, "_START_S", 0.1)
+    with pytest.raises(LlmPerfUsageError, match=r"the helper did not start: no reason was given"):
+        start("import time; time.sleep(60)", monkeypatch)
+
+
+def test_a_child_is_given_its_order_and_ends_with_its_input(monkeypatch):
+    program = "print(input(), flush=True); input()"
+    process, said = start(program, monkeypatch, {"port": 1})
+    assert said == {"port": 1}
+    parent.stop(process)
+    assert process.returncode == 1  # the end of its input, not a signal
+
+
+def test_a_child_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr(parent, "_STOP_S", 0.1)
+    process, _ = start("print(input(), flush=True); import time; time.sleep(60)", monkeypatch)
+    parent.stop(process)
+    assert process.returncode != 0
