@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf import markers, options, sharing
+from pytest_llmperf import command_line, markers, sharing
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.fixtures import (
     async_llm,
@@ -34,14 +34,14 @@ __all__ = [
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options and ini keys."""
-    options.add_options(parser)
+    command_line.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The marker, and the options resolved once."""
     config.addinivalue_line("markers", markers.HELP)
     config.addinivalue_line("markers", markers.LOAD_HELP)
-    sharing.start(config, options.resolve(config))
+    sharing.start(config, command_line.resolve(config))
     if not sharing.is_worker(config):
         config.pluginmanager.register(Controller(config), "llmperf-controller")
 

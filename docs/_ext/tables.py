@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmperf import cli, fixtures, slo_schema
+from pytest_llmperf.command_line import SPECS
 from pytest_llmperf.core.load import KINDS, LOAD_ARGUMENTS
 from pytest_llmperf.core.metric import METRICS, QUANTILES, STATISTICS, TIME_UNITS, Metric, Shape
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.slo import ARGUMENTS, DEFAULT_GATE
-from pytest_llmperf.options import SPECS
 from pytest_llmperf.reports.write import REPORTS, SUFFIXES
 
 

@@ -108,7 +108,7 @@ def test_fixtures_explain_the_fixtures(plain):
 
 
 def test_help_explains_every_option_and_ini_key(plain):
-    from pytest_llmperf.options import SPECS
+    from pytest_llmperf.command_line import SPECS
 
     text = " ".join(plain.run("--help").text.split())
     assert "performance gating of LLM systems (pytest-llmperf):" in text

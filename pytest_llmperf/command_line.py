@@ -1,0 +1,346 @@
+"""Every option of the command line, environment and ini file, declared and resolved once into Options."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_llmperf.client.redact import redact, safe_url
+from pytest_llmperf.core.duration import parse_duration
+from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.share import parse_regression
+from pytest_llmperf.core.slo import parse_cache, parse_usd
+from pytest_llmperf.options import BASELINE_ITERATIONS, STRICT, GateMode, Options, Setup, strict_outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spec:
+    """One option: ``--llm-NAME``, ini key ``llm_NAME``, environment variable ``LLMPERF_NAME``."""
+
+    help: str
+    metavar: str | None = None  #: None: a flag
+    parse: Callable[[str], Any] = str
+    ini: str = "string"
+    repeats: bool = False
+    flag: str | None = None  #: the option's own spelling, where it is not --llm-NAME
+    slo: bool = False  #: an argument of llm_slo
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.strip().isdecimal() or int(text) < least:
+            raise ValueError(f"expected a whole number from {least}")
+        return int(text)
+
+    return parse
+
+
+def _gate(text: str) -> GateMode:
+    if text not in set(GateMode):
+        raise ValueError(f"expected one of {', '.join(GateMode)}")
+    return GateMode(text)
+
+
+def _regression(text: str) -> float:
+    return parse_regression(text if "%" in text else float(text))
+
+
+SPECS: dict[str, _Spec] = {
+    "backend": _Spec(
+        metavar="NAME",
+        repeats=True,
+        ini="linelist",
+        help="mock (default), vllm, ollama, openai, or a name under backends: in slo.yaml; "
+        "given several times, every scenario runs on each and the report compares them",
+    ),
+    "url": _Spec(
+        metavar="URL", help="base URL of the model server, with or without /v1 (default: the backend's)"
+    ),
+    "model": _Spec(
+        metavar="NAME",
+        repeats=True,
+        ini="linelist",
+        help="the model to ask (default: the backend's, else the first one it lists); given several times, "
+        "every scenario runs with each and the report compares them",
+    ),
+    "iterations": _Spec(
+        metavar="N",
+        parse=_whole(1),
+        ini="int",
+        slo=True,
+        help="measured runs of a scenario's first look (default: 30)",
+    ),
+    "max_iterations": _Spec(
+        metavar="N",
+        parse=_whole(1),
+        ini="int",
+        slo=True,
+        help="where an undecided scenario stops (default: 480)",
+    ),
+    "warmup": _Spec(
+        metavar="N", parse=_whole(0), ini="int", slo=True, help="unmeasured runs before (default: 5)"
+    ),
+    "processes": _Spec(
+        metavar="N",
+        parse=_whole(1),
+        ini="int",
+        help="worker processes that share a load profile (default: 1, or one for each worker of the cluster)",
+    ),
+    "cluster": _Spec(
+        metavar="ADDRESS",
+        help="Dask scheduler, such as tcp://10.0.0.5:8786, whose workers carry out load profiles "
+        "(needs the extra cluster)",
+    ),
+    "quick": _Spec(ini="bool", help="one warm-up, three iterations, asserts only, no verdict on percentiles"),
+    "max_time": _Spec(
+        metavar="DURATION",
+        parse=parse_duration,
+        help="budget of the session, such as 10m: no further look after it",
+    ),
+    "max_cost_usd": _Spec(
+        metavar="USD",
+        parse=lambda text: parse_usd(float(text)),
+        help="budget of the session: it stops before its requests cost more, by prices: in slo.yaml",
+    ),
+    "save_baseline": _Spec(
+        ini="bool",
+        flag="--save-baseline",
+        help=f"store this session as the baseline ({BASELINE_ITERATIONS} samples per scenario)",
+    ),
+    "append_baseline": _Spec(ini="bool", help="store this session as one more run of the baseline"),
+    "baseline": _Spec(metavar="PATH", help="where baselines are kept (default: .llmperf/baselines)"),
+    "ab": _Spec(
+        metavar="BASE",
+        help="compare with BASE instead of the stored baseline, iteration by iteration in random order: "
+        "a backend, a URL, or git:REV for a revision of this project",
+    ),
+    "max_regression": _Spec(
+        metavar="SHARE",
+        parse=_regression,
+        slo=True,
+        help="how much worse than the baseline is allowed (default: 10%%)",
+    ),
+    "gate": _Spec(
+        metavar="MODE",
+        parse=_gate,
+        help="fail (default): proven regressions fail; plain: the point estimate past the limit fails; "
+        "warn: nothing fails; off: nothing is judged",
+    ),
+    "strict": _Spec(
+        metavar="LIST",
+        parse=strict_outcomes,
+        help=f"outcomes that fail too: a comma-separated list of {', '.join(STRICT)}, or all",
+    ),
+    "cache": _Spec(
+        metavar="MODE",
+        parse=parse_cache,
+        slo=True,
+        help="as-is (default), cold: every prompt begins with a number of its own, warm: every prompt was "
+        "served before, or both: judge warm prompts, and report what they save against cold ones",
+    ),
+    "report": _Spec(
+        metavar="PATH",
+        repeats=True,
+        ini="linelist",
+        help="write a report, by suffix (.json, .html, .md, .csv, .ndjson, .prom) or as FORMAT=PATH; "
+        "may be given several times",
+    ),
+    "otel": _Spec(
+        ini="bool",
+        help="send the session's metrics to the OpenTelemetry receiver of OTEL_EXPORTER_OTLP_ENDPOINT",
+    ),
+    "slo_file": _Spec(metavar="PATH", help="slo.yaml to use (default: slo.yaml in the root directory)"),
+    "show_replies": _Spec(ini="bool", help="print prompts and replies"),
+    "histogram": _Spec(ini="bool", help="print a small histogram of every scenario's latency"),
+    "seed": _Spec(
+        metavar="N", parse=_whole(0), ini="int", help="the mock's and the cases' randomness (default: 0)"
+    ),
+}
+
+
+#: Options that change nothing about what is measured.
+_ASIDE = frozenset({"report", "show_replies", "histogram", "save_baseline", "append_baseline"})
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every option and ini key."""
+    group = parser.getgroup("llm performance", "performance gating of LLM systems (pytest-llmperf)")
+    for name, spec in SPECS.items():
+        flag = spec.flag or f"--llm-{name.replace('_', '-')}"
+        words: dict[str, Any] = {"dest": f"llm_{name}", "default": None, "help": spec.help}
+        if spec.metavar is None:
+            group.addoption(flag, action="store_true", **words)
+        else:
+            action = "append" if spec.repeats else "store"
+            group.addoption(flag, action=action, metavar=spec.metavar, **words)
+        # argparse reads % signs, ini files do not
+        parser.addini(f"llm_{name}", spec.help.replace("%%", "%"), type=spec.ini, default=None)  # type: ignore[arg-type]  # a literal
+
+
+def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) -> Options:
+    """Options from command line, environment and ini file, in this order.
+
+    Raises pytest.UsageError that says which of them is wrong and what was expected.
+    """
+    given: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    asked: list[str] = []
+    from_environment: list[str] = []
+    for name, spec in SPECS.items():
+        source, raw = _raw(config, name, spec, environment)
+        if raw is None:
+            continue
+        value = _parsed(source, raw, spec)
+        if not source.startswith("llm_") and name not in _ASIDE and value is not False:
+            asked += _as_option(name, raw, spec)
+            if source.startswith("LLMPERF_"):
+                from_environment += _as_option(name, raw, spec)
+        if not spec.slo:
+            given[name] = value
+        elif source.startswith("llm_"):
+            defaults[name] = value
+        else:
+            overrides[name] = value
+    backends, models = given.get("backend") or ["mock"], given.get("model") or [None]
+    options = Options(
+        backend=backends[0],
+        url=given.get("url"),
+        model=models[0],
+        setups=_setups(backends, models),
+        processes=given.get("processes"),
+        cluster=given.get("cluster") or None,
+        quick=given.get("quick", False),
+        max_cost_usd=given.get("max_cost_usd"),
+        max_time_s=given.get("max_time", math.inf),
+        save_baseline=given.get("save_baseline", False),
+        append_baseline=given.get("append_baseline", False),
+        ab=given.get("ab") or None,
+        baseline=_path(config, given.get("baseline")),
+        gate=given.get("gate", GateMode.FAIL),
+        strict=given.get("strict", frozenset()),
+        reports=tuple(given.get("report", ())),
+        slo_file=_path(config, given.get("slo_file")),
+        otel=given.get("otel", False),
+        show_replies=given.get("show_replies", False),
+        histogram=given.get("histogram", False),
+        seed=given.get("seed"),
+        asked=tuple(asked),
+        from_environment=tuple(from_environment),
+        overrides=overrides,
+        defaults=defaults,
+    )
+    return _agreeing(options)
+
+
+def _setups(backends: Sequence[str], models: Sequence[str | None]) -> tuple[Setup, ...]:
+    """Every backend with every model, named by what differs; none where there is only one."""
+    if len(backends) * len(models) == 1:
+        return ()
+    for flag, names in (("--llm-backend", backends), ("--llm-model", models)):
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise pytest.UsageError(f"{flag}: {twice} is given twice")
+    setups = []
+    for backend in backends:
+        for model in models:
+            parts = [backend] * (len(backends) > 1) + [model or ""] * (len(models) > 1)
+            # As pytest writes it in a node id.
+            label = "-".join(parts).encode("unicode_escape").decode("ascii")
+            setups.append(Setup(label=label, backend=backend, model=model))
+    return tuple(setups)
+
+
+def _as_option(name: str, raw: Any, spec: _Spec) -> list[str]:
+    """The option as it would be typed; a URL without its user, password and query."""
+    flag = spec.flag or f"--llm-{name.replace('_', '-')}"
+    if spec.metavar is None:
+        return [flag]
+    values = [str(value) for value in (raw if isinstance(raw, list) else [raw])]
+    return [f"{flag}={safe_url(value) if '://' in value else redact(value)}" for value in values]
+
+
+def _agreeing(options: Options) -> Options:
+    """*options* unless two of them contradict each other."""
+    if options.save_baseline and options.append_baseline:
+        raise pytest.UsageError("--save-baseline and --llm-append-baseline: one or the other")
+    if options.url is not None and len({setup.backend for setup in options.setups}) > 1:
+        raise pytest.UsageError(
+            "--llm-url is the URL of one backend, and several are compared: give each its url under "
+            "backends: in slo.yaml"
+        )
+    if options.saves and options.gate is GateMode.OFF:
+        raise pytest.UsageError(
+            "--llm-gate=off judges nothing, and only what was judged is stored: use --llm-gate=warn"
+        )
+    if options.saves and (options.ab is not None or options.quick):
+        other = "--llm-ab" if options.ab is not None else "--llm-quick"
+        raise pytest.UsageError(f"{other} measures nothing that could be stored as a baseline")
+    try:
+        _check_extras(options)
+    except LlmPerfUsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    return options
+
+
+def _check_extras(options: Options) -> None:
+    """Raise LlmPerfUsageError where something that is asked for cannot be had; imported only where it is."""
+    if options.reports:
+        from pytest_llmperf.reports.write import check  # noqa: PLC0415 - see above
+
+        check(options.reports)
+    if options.otel:
+        from pytest_llmperf.reports import otel  # noqa: PLC0415 - see above
+
+        otel.check()
+    if options.cluster is not None:
+        from pytest_llmperf import cluster  # noqa: PLC0415 - see above
+
+        cluster.check()
+
+
+def _raw(config: pytest.Config, name: str, spec: _Spec, environment: Mapping[str, str]) -> tuple[str, Any]:
+    """Where the option's value comes from, and the value as it stands there."""
+    flag = spec.flag or f"--llm-{name.replace('_', '-')}"
+    if (value := config.getoption(f"llm_{name}")) is not None:
+        return flag, value
+    if value := environment.get(f"LLMPERF_{name.upper()}"):
+        return f"LLMPERF_{name.upper()}", value
+    return f"llm_{name}", config.getini(f"llm_{name}")
+
+
+def _parsed(source: str, raw: Any, spec: _Spec) -> Any:
+    try:
+        if spec.metavar is None:
+            return raw if isinstance(raw, bool) else _truth(raw)
+        if spec.repeats:
+            return [raw] if isinstance(raw, str) else list(raw)
+        return spec.parse(str(raw))
+    except ValueError as error:
+        raise pytest.UsageError(f"{source}: {raw!r}: {error}") from None
+
+
+def _truth(text: str) -> bool:
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    if text.lower() not in words:
+        raise ValueError("expected 1 or 0")
+    return words[text.lower()]
+
+
+def _path(config: pytest.Config, text: str | None) -> Path | None:
+    """*text* as a path, from the directory in which pytest was started."""
+    return None if text is None else config.invocation_params.dir / text
