@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import pytest
 
 from pytest_llmperf.load.rhythm import Rhythm
-from pytest_llmperf.loading import LoadRun, Member
+from pytest_llmperf.loading.member import Member
+from pytest_llmperf.loading.run import LoadRun
 from pytest_llmperf.repetition import Repetition
 from pytest_llmperf.splitting import SHARD, handing_over, in_processes, processes_for
 

@@ -19,7 +19,7 @@ from pytest_llmperf.core import codec
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.shards import Part, put_together
-from pytest_llmperf.loading import Member
+from pytest_llmperf.loading.member import Member
 from pytest_llmperf.markers import node_id
 from pytest_llmperf.repetition import Repetition
 from pytest_llmperf.shard import Crew, LocalCrew, ShardResult, Spec, result_of, run_shard

@@ -6,9 +6,12 @@ interpreter's lock, reads bytes after they came.
 
 from __future__ import annotations
 
+import bisect
+import math
 import threading
 import time
 from array import array
+from collections.abc import Sequence
 
 from pytest_llmperf.load.timer import Timer
 
@@ -32,6 +35,17 @@ class Probe:
         if lag_s > LATE_S:
             # What piled up is read right after the delay, and takes about as long as it took to pile up.
             self.spans.append((expected_s, at_s + lag_s))
+
+    def late_among(self, at_s: Sequence[float]) -> int:
+        """How many of *at_s*, which ascend, may have been read late."""
+        spans = self.spans
+        if not spans or not at_s or at_s[-1] < spans[0][0]:
+            return 0
+        count = 0
+        for moment in at_s:
+            index = bisect.bisect_right(spans, (moment, math.inf)) - 1
+            count += index >= 0 and moment <= spans[index][1]
+        return count
 
     async def watch_loop(self) -> None:
         """Look at the running event loop until cancelled."""

@@ -1,0 +1,169 @@
+"""One load profile, carried out: from the warm-up to the report of how it went."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import math
+import threading
+import time
+from array import array
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from pytest_llmperf.core.health import Health
+from pytest_llmperf.core.load_report import LoadReport
+from pytest_llmperf.core.tally import Tally
+from pytest_llmperf.load import tasks, threads
+from pytest_llmperf.load.control import Control
+from pytest_llmperf.load.plan import Arrivals, Plan, Users
+from pytest_llmperf.load.probe import Probe
+from pytest_llmperf.load.rhythm import Rhythm
+from pytest_llmperf.load.warming import warm_up
+from pytest_llmperf.loading.iterating import Iterations
+from pytest_llmperf.loading.member import Member
+from pytest_llmperf.loading.watching import Watch
+from pytest_llmperf.shard import Spec, meet
+
+
+class LoadRun:
+    """One load profile, carried out for one scenario or a mix of them."""
+
+    def __init__(
+        self, rhythm: Rhythm, members: Sequence[Member], *, seed: str, part: Spec | None = None
+    ) -> None:
+        """*part*: which share of the profile this process carries out; None: all of it."""
+        self._part = part
+        self._rhythm = rhythm
+        self._members = members
+        self._rng = Random(f"{seed} load")  # noqa: S311 - a schedule, no secret
+        order = Random(f"{seed} order {part.index if part is not None else 0}")  # noqa: S311 - as above
+        self._probe = Probe()
+        self._iterations = Iterations(members, order=order, probe=self._probe)
+        plan = self._limited(rhythm.profile.plan(self._rng))
+        self._plan = plan if part is None else plan.shard(part.index, part.of)
+        self._watch = Watch(members, self._plan)
+        self._cpu_s = self._wall_s = 0.0
+
+    def _limited(self, plan: Plan) -> Plan:
+        """*plan* for as many iterations as the command line says, if it says so."""
+        options = self._members[0].repetition.rig.options
+        if options.quick:
+            return plan.limited(3)
+        asked = options.overrides.get("iterations")
+        return plan if asked is None else plan.limited(asked)
+
+    def sync_body(self) -> None:
+        """Carry it out on threads."""
+        for plan in self._warm_up():
+            self._on_threads(plan, _control(plan))
+        if self._part is not None:
+            meet(self._part, self._called_off)
+        with self._measured() as control:
+            looks = threading.Thread(target=self._probe.watch_threads, args=(control.stopped,), daemon=True)
+            looks.start()
+            self._watch.on_a_thread(control)
+            self._on_threads(self._plan, control)
+
+    def _on_threads(self, plan: Plan, control: Control) -> None:
+        self._iterations.control = control
+        think, grace_s = self._rhythm.think, self._rhythm.load.graceful_stop
+        threads.run(plan, self._iterations.here, control, think=think, grace_s=grace_s, rng=self._rng)
+        if control.error is not None:
+            raise control.error
+
+    async def async_body(self) -> None:
+        """Carry it out in the running event loop."""
+        for plan in self._warm_up():
+            await self._in_loop(plan, _control(plan))
+        if self._part is not None:
+            call = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._called_off)
+            await asyncio.to_thread(meet, self._part, call)
+        with self._measured() as control:
+            watchers = [
+                asyncio.create_task(self._probe.watch_loop()),
+                asyncio.create_task(self._watch.in_loop(control)),
+            ]
+            try:
+                await self._in_loop(self._plan, control)
+            finally:
+                for watcher in watchers:
+                    watcher.cancel()
+                await asyncio.gather(*watchers, return_exceptions=True)
+                self._iterations.close()
+
+    async def _in_loop(self, plan: Plan, control: Control) -> None:
+        self._iterations.control = control
+        think, grace_s = self._rhythm.think, self._rhythm.load.graceful_stop
+        await tasks.run(plan, self._iterations.in_loop, control, think=think, grace_s=grace_s, rng=self._rng)
+        if control.error is not None:
+            raise control.error
+
+    def _called_off(self) -> None:
+        self._iterations.control.stop("the leading session ended")
+
+    def _warm_up(self) -> Iterator[Plan]:
+        return warm_up(self._plan, max(member.repetition.slo.warmup for member in self._members))
+
+    @contextlib.contextmanager
+    def _measured(self) -> Iterator[Control]:
+        """What runs in the block is measured."""
+        for member in self._members:
+            member.repetition.log.loose.take()
+            member.repetition.watch.begin()
+            member.repetition.sample()
+        self._iterations.measure()
+        control = self._iterations.control = _control(self._plan)
+        gc.collect()
+        gc.freeze()  # a full collection walks all that pytest and the test have made, which takes long
+        cpu_s, began_s = time.process_time(), time.perf_counter()
+        try:
+            yield control
+        finally:
+            self._cpu_s, self._wall_s = time.process_time() - cpu_s, time.perf_counter() - began_s
+            gc.unfreeze()
+            control.stop("")
+            requests = sum(member.requests for member in self._members)
+            for member in self._members:
+                member.repetition.watch.end()
+                member.repetition.watch.aside += requests - member.requests
+                member.repetition.stopped = control.reason
+                in_columns = self._part is not None
+                member.finish(self._report, began_s=control.began_s, in_columns=in_columns)
+
+    def _report(self, member: Member, tally: Tally) -> LoadReport:
+        """How it went, for *member* with its samples."""
+        control, probe = self._iterations.control, self._probe
+        return LoadReport(
+            profile=self._rhythm.fact,
+            mixed=len(self._members) > 1,
+            planned=len(self._plan.due_s) if isinstance(self._plan, Arrivals) else None,
+            started=member.begun,
+            dropped=control.dropped,
+            interrupted=member.begun - member.ended,
+            peak=control.peak,
+            loose=member.loose,
+            aborted=control.reason.startswith("abort_on"),
+            health=Health(
+                lag_p95_s=_p95(probe.lag_s),
+                lag_max_s=max(probe.lag_s, default=0.0),
+                schedule_lag_p95_s=_p95(control.late_s),
+                schedule_lag_max_s=max(control.late_s, default=0.0),
+                cpu_share=self._cpu_s / self._wall_s if self._wall_s else 0.0,
+                late_chunks=member.late_chunks,
+                chunks=member.chunks,
+            ),
+            timeline=tally.timeline(control.began_s),
+        )
+
+
+def _control(plan: Plan) -> Control:
+    if isinstance(plan, Users):
+        return Control(until_s=plan.until_s, shared=plan.shared)
+    return Control()
+
+
+def _p95(values: array[float]) -> float:
+    return sorted(values)[math.ceil(0.95 * len(values)) - 1] if values else 0.0

@@ -1,0 +1,62 @@
+"""What a load run is watched for while it goes on: the time, ``abort_on``, and who looks at the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+
+from pytest_llmperf.load.control import Control
+from pytest_llmperf.load.plan import Arrivals, Plan
+from pytest_llmperf.loading.member import Member
+
+#: Seconds between two looks.
+EVERY_S = 0.25
+
+
+class Watch:
+    """Looks at one run, and stops it for a reason."""
+
+    def __init__(self, members: Sequence[Member], plan: Plan) -> None:
+        self._members = members
+        self._plan = plan
+
+    def on_a_thread(self, control: Control) -> None:
+        """Look until the run is stopped."""
+
+        def watch() -> None:
+            while not control.stopped.wait(EVERY_S):
+                self._look(control)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    async def in_loop(self, control: Control) -> None:
+        """Look from the event loop until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self._look(control)
+
+    def _look(self, control: Control) -> None:
+        first = self._members[0].repetition
+        now_s = time.perf_counter()
+        if first.rig.out_of_time:
+            control.stop("--llm-max-time is spent")
+        for member in self._members:
+            if (reason := member.lately.reason(member.load.abort_on, now_s)) is not None:
+                control.stop(f"abort_on: {reason}")
+        if first.progress is not None:
+            done = sum(member.count for member in self._members)
+            passed_s = now_s - control.began_s
+            left_s = self._left_s(passed_s, done)
+            first.progress.show_load(done, passed_s=passed_s, running=control.running, left_s=left_s)
+
+    def _left_s(self, passed_s: float, done: int) -> float | None:
+        plan = self._plan
+        if plan.until_s is not None:
+            return max(0.0, plan.until_s - passed_s)
+        if isinstance(plan, Arrivals):
+            return max(0.0, plan.due_s[-1] - passed_s) if len(plan.due_s) else None
+        each = None if plan.each is None else plan.each * len(plan.starts_s)
+        planned = plan.shared or each
+        return None if planned is None or not done else passed_s / done * (planned - done)
