@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_llmperf.client.redact import redact
 from pytest_llmperf.cluster_worker import END, PROJECT, ClusterMeeting, Names, digests, look
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.shard import Meeting, Spec
@@ -35,6 +36,16 @@ def check() -> None:
     """Raise LlmPerfUsageError where the extra is missing."""
     if importlib.util.find_spec("distributed") is None:
         raise LlmPerfUsageError(f"--llm-cluster needs Dask distributed: pip install '{_PACKAGE}[cluster]'")
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raise LlmPerfUsageError where one of pytest's *arguments* holds a secret."""
+    if any(redact(argument) != argument for argument in arguments):
+        raise LlmPerfUsageError(
+            "--llm-cluster: a key or password is among pytest's arguments, which go to every worker as "
+            "they are: give it by an environment variable that the workers have too (api_key_env in "
+            "slo.yaml)."
+        )
 
 
 class WorkerGoneError(Exception):

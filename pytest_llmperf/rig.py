@@ -5,30 +5,28 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-from filelock import FileLock
 
 from pytest_llmperf.ab import GIT, Arm, label_of
 from pytest_llmperf.backends import connect, entry_of
 from pytest_llmperf.cases import load_cases, shuffled
-from pytest_llmperf.client.redact import redact
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.budget import Budget
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.core.load import Load, build_load, merge_load, parse_load
-from pytest_llmperf.core.measurement import without_setup
+from pytest_llmperf.core.load import Load
 from pytest_llmperf.core.metric import nearest
-from pytest_llmperf.core.slo import Slo, build, merged, parse_arguments
+from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.terms import Rule, Terms
-from pytest_llmperf.options import BASELINE_ITERATIONS, GateMode, Options
-from pytest_llmperf.slo_file import BackendEntry, Role, SloFile, load, matches
+from pytest_llmperf.options import GateMode, Options
+from pytest_llmperf.promised import promised, strangers
+from pytest_llmperf.slo_file import BackendEntry, Role, SloFile, load
 from pytest_llmperf.stores.directory import DirectoryStore
+from pytest_llmperf.turns import turn
 
 if TYPE_CHECKING:
     from pytest_llmperf.cluster import Cluster
@@ -113,74 +111,18 @@ class Rig:
         marks: Sequence[tuple[Mapping[str, Any], str]],
         loads: Sequence[tuple[Mapping[str, Any], str]] = (),
     ) -> Slo:
-        """What a test promises: *marks* (arguments and where they stand, outermost first) and slo.yaml.
+        """What a test promises, see `promised.promised`. Raises LlmPerfUsageError."""
+        return promised(node_id, marks, loads, file=self.slo_file, options=self.options, entry=self.entry)
 
-        *loads*: the same of ``llm_load``.
-
-        Raises LlmPerfUsageError that names the place of a bad argument.
-        """
-        file, options = self.slo_file, self.options
-        node_id = without_setup(node_id, options.setup)  # patterns are about the test
-        layers = [file.defaults, options.defaults]
-        own = [
-            *file.patterns(node_id),
-            *(parse_arguments(arguments, where=where) for arguments, where in marks),
-        ]
-        role = _last("role", [*layers, *own])
-        if role is not None and role not in file.roles:
-            where = marks[-1][1] if marks else node_id
-            raise LlmPerfUsageError(
-                f"{where}  role: {role!r} is not under roles: in slo.yaml{nearest(role, tuple(file.roles))}"
-            )
-        if role is not None:
-            layers.append(file.roles[role].slo)
-        layers += own
-        pooled = _last("scenario", layers)
-        layers += [
-            layer
-            for target, layer in self.entry.slo.items()
-            if target in {role, pooled} or matches(node_id, target)
-        ]
-        rhythm = [layer["load"] for layer in layers if "load" in layer]
-        rhythm += [parse_load(arguments, where=where) for arguments, where in loads]
-        arguments = merged(layers)
-        arguments.pop("load", None)
-        for pattern, accepted in file.accept.items():
-            if matches(node_id, pattern):  # it allows more, and never less than a mark does already
-                allowed = arguments.get("max_regression", Slo().max_regression)
-                arguments["max_regression"] = max(allowed, accepted.max_regression)
-        slo = self._sized(arguments)
-        if not rhythm:
-            return slo
-        load = build_load(reduce(merge_load, rhythm), where=loads[-1][1] if loads else f"{node_id}  load")
-        return replace(slo, load=load, notes=())  # the profile decides how many samples there are
+    def strangers(self, scenarios: Collection[str]) -> list[str]:
+        """See `promised.strangers`."""
+        return strangers(scenarios, file=self.slo_file, options=self.options, entry=self.entry)
 
     def rhythm(self, load: Load, *, directory: Path) -> Rhythm:
         """What *load* comes to, with its files beside the test. Raises LlmPerfUsageError."""
         from pytest_llmperf.load.rhythm import Rhythm  # noqa: PLC0415 - only under a load profile
 
         return Rhythm.of(load, find=lambda name: self._beside(directory, name))
-
-    def strangers(self, scenarios: Collection[str]) -> list[str]:
-        """A warning for each name under the backend's ``slo`` that is no role and none of *scenarios*."""
-        known = {*self.slo_file.roles, *scenarios}
-        return [
-            f"slo.yaml  backends.{self.options.backend}.slo.{target}: no role, and no scenario of this "
-            f"session, has this name, so its limits held nothing{nearest(target, tuple(known))}"
-            for target in self.entry.slo
-            if target not in known and not {"*", "?", "[", ":", "/"}.intersection(target)
-        ]
-
-    def _sized(self, arguments: dict[str, Any]) -> Slo:
-        """The promise, with the number of iterations that this session asks for."""
-        options = self.options
-        if options.quick:
-            return replace(build(arguments), iterations=3, max_iterations=3, warmup=1, notes=())
-        if options.saves:
-            arguments["iterations"] = max(arguments.get("iterations", 0), BASELINE_ITERATIONS)
-        slo = build({**arguments, **options.overrides}, cap=options.overrides.get("max_iterations"))
-        once = options.gate is GateMode.OFF or options.saves
-        return replace(slo, max_iterations=slo.iterations) if once else slo
 
     def role(self, name: str | None) -> Role:
         """The role called *name*; an empty one for None. Raises LlmPerfUsageError when there is none.
@@ -280,22 +222,13 @@ class Rig:
 
     def check_out(self, files: Sequence[Path], arguments: Sequence[str]) -> None:
         """Start the base arm's process, under ``--llm-ab git:REV``. Raises LlmPerfUsageError."""
-        name, options = self.options.ab, self.options
-        if name is None or not name.startswith(GIT) or options.quick:
+        name = self.options.ab
+        if name is None or not name.startswith(GIT) or self.options.quick:
             return
         from pytest_llmperf.revision import Revision  # noqa: PLC0415 - only when it is used
 
-        selected = [
-            *(("backend", name) for name in options.backends),
-            ("url", options.url),
-            *(("model", name) for name in options.models),
-            ("seed", options.seed),
-            ("cache", options.overrides.get("cache")),
-        ]
-        own = [f"--llm-{key}={value}" for key, value in selected if value is not None]
-        fixed = ["-p", "pytest_llmperf.peer", "-p", "no:cacheprovider", "--llm-ab=", "--llm-gate=off"]
         self._revision = Revision.start(
-            name, root=self.root, files=files, arguments=[*fixed, *own, *arguments]
+            name, root=self.root, files=files, arguments=[*_for_revision(self.options), *arguments]
         )
 
     @property
@@ -312,14 +245,12 @@ class Rig:
         """
         if self.options.cluster is None:
             return
-        from pytest_llmperf.cluster import Cluster  # noqa: PLC0415 - an extra, only when it is used
+        from pytest_llmperf.cluster import (  # noqa: PLC0415 - an extra, only when it is used
+            Cluster,
+            check_arguments,
+        )
 
-        if any(redact(argument) != argument for argument in arguments):
-            raise LlmPerfUsageError(
-                "--llm-cluster: a key or password is among pytest's arguments, which go to every worker as "
-                "they are: give it by an environment variable that the workers have too (api_key_env in "
-                "slo.yaml)."
-            )
+        check_arguments(arguments)
         self._cluster = Cluster.connect(self.options.cluster)
         self._cluster.examine(root=self.root, files=files, mock_url=mock_url, parts=self.options.processes)
 
@@ -454,28 +385,9 @@ class Rig:
         """Whether the session's budget is spent."""
         return time.monotonic() - self.started_s > self.options.max_time_s
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self) -> AbstractContextManager[None]:
         """Hold the turn: two scenarios measured at once would disturb each other."""
-        if self.turn_lock is None:
-            yield
-            return
-        with FileLock(self.turn_lock), self._shared_budget(self.turn_lock.with_name("spent")):
-            yield
-
-    @contextmanager
-    def _shared_budget(self, path: Path) -> Iterator[None]:
-        """What the workers of xdist have spent goes from one to the next, in the file *path*."""
-        budget = self.budget
-        if budget is None:
-            yield
-            return
-        if path.exists():
-            budget.spent_usd, budget.dearest_usd = map(float, path.read_text("ascii").split())
-        try:
-            yield
-        finally:
-            path.write_text(f"{budget.spent_usd!r} {budget.dearest_usd!r}", "ascii")
+        return turn(self.turn_lock, self.budget)
 
     def close(self) -> None:
         """Stop what was started."""
@@ -493,5 +405,14 @@ class Rig:
             self._mock.stop()
 
 
-def _last(name: str, layers: Sequence[Mapping[str, Any]]) -> Any:
-    return next((layer[name] for layer in reversed(layers) if name in layer), None)
+def _for_revision(options: Options) -> list[str]:
+    """What makes a session of another revision measure as this one does, told by the other's orders."""
+    selected = [
+        *(("backend", name) for name in options.backends),
+        ("url", options.url),
+        *(("model", name) for name in options.models),
+        ("seed", options.seed),
+        ("cache", options.overrides.get("cache")),
+    ]
+    own = [f"--llm-{key}={value}" for key, value in selected if value is not None]
+    return ["-p", "pytest_llmperf.peer", "-p", "no:cacheprovider", "--llm-ab=", "--llm-gate=off", *own]
