@@ -14,7 +14,7 @@ import pytest
 from pytest_llmperf.load.rhythm import Rhythm
 from pytest_llmperf.loading.member import Member
 from pytest_llmperf.loading.run import LoadRun
-from pytest_llmperf.repetition import Repetition
+from pytest_llmperf.measuring import Measuring
 from pytest_llmperf.splitting import SHARD, handing_over, in_processes, processes_for
 
 
@@ -39,7 +39,7 @@ class TakingPart:
     """A test in a load run."""
 
     item: pytest.Function
-    repetition: Repetition
+    measuring: Measuring
     arguments: Mapping[str, Any] = field(default_factory=dict)  #: of its body; pytest gives the leader's
     failure: BaseException | None = None  #: what fails the test, once it is judged
 
@@ -56,7 +56,7 @@ class Together:
         self._rhythm = rhythm
         self._name = name
         self.judged = False  #: whether every test has its verdict
-        self.processes = processes_for([(part.item, part.repetition) for part in parts])
+        self.processes = processes_for([(part.item, part.measuring) for part in parts])
 
     def on_threads(self, body: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
         """See `Conductor`. A mix with a coroutine function in it runs in an event loop."""
@@ -76,7 +76,7 @@ class Together:
             await self._run(body, arguments).async_body()
         finally:
             for part in self._parts:
-                part.repetition.close_clients()
+                part.measuring.close_clients()
             await asyncio.sleep(0)  # lets the transports close
         self.judge()
 
@@ -84,7 +84,7 @@ class Together:
         """Have other processes run it, each a part."""
         __tracebackhide__ = True
         assert self.processes is not None
-        in_processes([(part.item, part.repetition) for part in self._parts], self.processes)
+        in_processes([(part.item, part.measuring) for part in self._parts], self.processes)
         self.judge()
 
     def _run(self, body: Callable[..., Any], arguments: Mapping[str, Any]) -> LoadRun:
@@ -93,18 +93,18 @@ class Together:
         for part in self._parts:
             own = part.item is self._leader
             member = Member(
-                part.repetition, body if own else part.item.obj, arguments if own else part.arguments
+                part.measuring, body if own else part.item.obj, arguments if own else part.arguments
             )
-            part.repetition.loaded = member
+            part.measuring.loaded = member
             members.append(member)
         spec, _ = self._leader.config.stash.get(SHARD, (None, None))
-        seed = f"{self._parts[0].repetition.rig.seed} {self._name}"
+        seed = f"{self._parts[0].measuring.rig.seed} {self._name}"
         return LoadRun(self._rhythm, members, seed=seed, part=spec)
 
     def end_early(self, error: BaseException) -> None:
         """Skip, xfail, Ctrl-C or exit in an iteration of one test ends all of them."""
         for part in self._parts:
-            part.repetition.end_early(error)
+            part.measuring.end_early(error)
             kind = (
                 pytest.xfail.Exception if isinstance(error, pytest.xfail.Exception) else pytest.skip.Exception
             )
@@ -115,14 +115,14 @@ class Together:
         """One look at each test, when the profile is over; a process that ran a part hands that over."""
         __tracebackhide__ = True
         if SHARD in self._leader.config.stash:
-            handing_over([(part.item, part.repetition) for part in self._parts])
+            handing_over([(part.item, part.measuring) for part in self._parts])
             self.judged = True
             return
         failure = None
         for part in self._parts:
-            repetition = part.repetition
-            repetition.verdict = repetition.judge(0, (repetition.count,) if repetition.count else ())
-            part.failure = repetition.failure()
+            measuring = part.measuring
+            measuring.verdict = measuring.judge(0, (measuring.count,) if measuring.count else ())
+            part.failure = measuring.failure()
             failure = part.failure if part.item is self._leader else failure
         self.judged = True
         if failure is not None:

@@ -103,13 +103,13 @@ def _led(item: pytest.Function, rig: Rig, mix: Mix, left: Left) -> Iterator[None
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
             together.end_early(error)
             # pytest makes no report of it, or one with this same text.
-            kept = [codec.dumps(part.repetition.result) for part in parts]
+            kept = [codec.dumps(part.measuring.result) for part in parts]
             item.config.stash.setdefault(INTERRUPTED, []).extend(kept)
             raise
         finally:
             for part in parts:
-                part.repetition.put_away()
-                text = codec.dumps(part.repetition.result)
+                part.measuring.put_away()
+                text = codec.dumps(part.measuring.result)
                 if part.item is item:
                     _report(item, text)
                 elif together.judged:
@@ -135,17 +135,17 @@ def _parts(item: pytest.Function, rig: Rig, mix: Mix, stack: ExitStack) -> tuple
     parts = [
         TakingPart(
             item=member,
-            repetition=scenario.repetition_of(member, rig, profile=rhythm.fact),
+            measuring=scenario.measuring_of(member, rig, profile=rhythm.fact),
             arguments=arguments[member],
         )
         for member in arguments
     ]
-    shared = next((part.repetition.sampler for part in parts if asks_backend(part.item)), None)
+    shared = next((part.measuring.sampler for part in parts if asks_backend(part.item)), None)
     for part in parts:
-        part.repetition.remarks += absent
-        if shared is not None and part.repetition.sampler not in {None, shared}:
-            part.repetition.sampler.end()
-            part.repetition.sampler = shared  # one is enough to see the server and this machine
+        part.measuring.remarks += absent
+        if shared is not None and part.measuring.sampler not in {None, shared}:
+            part.measuring.sampler.end()
+            part.measuring.sampler = shared  # one is enough to see the server and this machine
     return parts, rhythm
 
 

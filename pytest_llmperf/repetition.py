@@ -6,53 +6,24 @@ import asyncio
 import functools
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
-import pytest
-
-from pytest_llmperf.ab import Arm, Base, Lead, Switch, as_history, in_turns, paired
+from pytest_llmperf.ab import Arm, Lead, in_turns
 from pytest_llmperf.client.reply import RequestFailed
-from pytest_llmperf.core import gate, server_story
-from pytest_llmperf.core.baseline import History
-from pytest_llmperf.core.breakdown import explanation
-from pytest_llmperf.core.budget import Budget, cost_at_most, not_passed
-from pytest_llmperf.core.buffering import buffering
-from pytest_llmperf.core.cache import CacheMode, cache_remark
-from pytest_llmperf.core.cache_saving import savings
-from pytest_llmperf.core.explain import failure_text
+from pytest_llmperf.core import gate
+from pytest_llmperf.core.cache import CacheMode
 from pytest_llmperf.core.iteration import Iteration
-from pytest_llmperf.core.judge import judge, quick
-from pytest_llmperf.core.measurement import WARMUP_KEPT, Measurement, measure
-from pytest_llmperf.core.metric import STEP, series_name
 from pytest_llmperf.core.outcome import Outcome
-from pytest_llmperf.core.resources import Resources
-from pytest_llmperf.core.run import Scenario
-from pytest_llmperf.core.server_view import joined
-from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Verdict
-from pytest_llmperf.display import Progress
-from pytest_llmperf.ending import (
-    UNREACHABLE,
-    cause_of,
-    ends_quietly,
-    failed_by_json,
-    is_result,
-    one_line,
-    request_behind,
-)
-from pytest_llmperf.iteration_log import IterationLog
+from pytest_llmperf.ending import UNREACHABLE, cause_of, is_result, request_behind
+from pytest_llmperf.measuring import GONE_AFTER, Measuring
 from pytest_llmperf.options import GateMode
-from pytest_llmperf.probes.sampler import Sampler
-from pytest_llmperf.rig import Rig
 from pytest_llmperf.rounds import SWITCHED_OFF, rounds_of
-from pytest_llmperf.server_watch import ServerWatch
 
-#: Iterations in a row, ended by a server that cannot be reached, after which it counts as gone.
-GONE_AFTER = 5
 WARMED = {CacheMode.WARM, CacheMode.BOTH}
 
 
@@ -65,49 +36,13 @@ class _Step:
     arguments: Mapping[str, Any]
 
 
-class Loaded(Protocol):
-    """The samples of many iterations at once, see `loading`."""
-
-    def measured(self, arm: Arm) -> Measurement:
-        """What was measured of *arm* so far."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """How many iterations ended."""
-        ...
-
-
 @dataclass(kw_only=True)
 class Repetition:
-    """The repetition of one item's body, and what came of it."""
+    """The repetition of one item's body until there is a verdict."""
 
-    rig: Rig
-    slo: Slo
-    log: IterationLog
-    switch: Switch
-    about: Measurement
-    history: History
-    watch: ServerWatch
-    base: Base | None = None  #: the other arm, under ``--llm-ab``
+    measuring: Measuring
     lead: Lead | None = None  #: set where this process is the base arm of another one
-    cases: Iterator[Any] | None = None
-    stop_at_once: bool = False  #: --pdb: the debugger is wanted where the first iteration fails
-    benchmark: Any | None = None  #: pytest-benchmark's fixture, which repeats by itself
-    progress: Progress | None = None
-    sampler: Sampler | None = None  #: of what server and machine use meanwhile
-    closers: list[Callable[[], object]] = field(default_factory=list)  #: of what was opened in the event loop
-    iterations: list[Iteration] = field(default_factory=list)
-    warmups: list[float] = field(default_factory=list)  #: latencies of the warm-up
-    first_error: BaseException | None = None
-    verdict: Verdict | None = None
-    stopped: str = ""
-    budgets: Sequence[Budget] = ()
-    spent_usd: float = 0.0
-    over_budget: bool = False
     _warm: set[str] = field(default_factory=set)  #: cases whose prompts the server has seen
-    remarks: list[str] = field(default_factory=list)  #: warnings about how it was measured
-    loaded: Loaded | None = None  #: where the samples are, under a load profile
     _gone: int = 0  #: iterations in a row that an unreachable server ended
 
     def body(self, original: Callable[..., Any], *, claimed: bool) -> Callable[..., Any]:
@@ -139,8 +74,8 @@ class Repetition:
                         original(**{**arguments, **step.arguments})
             finally:
                 # Where pytest-asyncio made the body synchronous, its loop runs once more.
-                self.close_clients()
-            self.conclude()
+                self.measuring.close_clients()
+            self.measuring.conclude()
 
         return repeating
 
@@ -153,87 +88,70 @@ class Repetition:
                     with _Running(self, step):
                         await original(**{**arguments, **step.arguments})
             finally:
-                self.close_clients()
-                for close in filter(inspect.iscoroutinefunction, self.closers):
+                self.measuring.close_clients()
+                for close in filter(inspect.iscoroutinefunction, self.measuring.closers):
                     await close()
                 await asyncio.sleep(0)  # lets the transports close
-            self.conclude()
+            self.measuring.conclude()
 
         return repeating
-
-    def close_clients(self) -> None:
-        """Close what fixtures opened in the running event loop."""
-        for close in self.closers:
-            if not inspect.iscoroutinefunction(close):
-                close()
 
     def _steps(self) -> Iterator[_Step]:
         if self.lead is not None:
             return self._led(self.lead)
-        if self.benchmark is not None:
+        if self.measuring.benchmark is not None:
             return self._only_step()
         return self._own_steps()
 
     def _only_step(self) -> Iterator[_Step]:
         """The body once: the rounds of pytest-benchmark are what is judged."""
-        self.sample()
+        measuring = self.measuring
+        measuring.sample()
         yield self._step(measured=True)
-        rounds = rounds_of(self.benchmark)
-        if rounds or self.first_error is not None:
-            self.verdict = self.judge(0, (len(rounds),))
+        rounds = rounds_of(measuring.benchmark)
+        if rounds or measuring.first_error is not None:
+            measuring.verdict = measuring.judge(0, (len(rounds),))
         else:
-            self.verdict = Verdict(outcome=Outcome.FAILED, reason=SWITCHED_OFF)
-
-    def sample(self) -> None:
-        """Resources are sampled from now on: what comes is measured."""
-        self.log.connections.measuring()
-        if self.sampler is not None:
-            self.sampler.begin()
+            measuring.verdict = Verdict(outcome=Outcome.FAILED, reason=SWITCHED_OFF)
 
     def _led(self, lead: Lead) -> Iterator[_Step]:
         for measured in lead.orders():
             yield self._step(measured=measured)
-        self.abandon("the base arm of another session")
+        self.measuring.abandon("the base arm of another session")
 
     def _own_steps(self) -> Iterator[_Step]:
-        rng = Random(f"{self.rig.seed} {self.about.scenario} arms")  # noqa: S311 - an order, no secret
-        for _ in range(self.slo.warmup):
+        measuring = self.measuring
+        rng = Random(f"{measuring.rig.seed} {measuring.about.scenario} arms")  # noqa: S311 - an order, no secret
+        for _ in range(measuring.slo.warmup):
             if not self._may_spend():
                 break
             yield from self._pair(rng, measured=False)
         self._gone = 0
-        self.watch.begin()
-        self.sample()
+        measuring.watch.begin()
+        measuring.sample()
         looks = self._looks()
         for look, size in enumerate(looks):
-            while len(self.iterations) < size and not self.stopped and self._may_spend():
+            while len(measuring.iterations) < size and not measuring.stopped and self._may_spend():
                 yield from self._pair(rng, measured=True)
                 self._watch(size)
-            if self.rig.out_of_time and look < len(looks) - 1 and not self.stopped:
-                self.stopped = "--llm-max-time is spent"
-            self.verdict = self.judge(look, (*looks[:look], size) if self.stopped else looks)
-            if self.verdict.settled:
+            if measuring.rig.out_of_time and look < len(looks) - 1 and not measuring.stopped:
+                measuring.stopped = "--llm-max-time is spent"
+            measuring.verdict = measuring.judge(look, (*looks[:look], size) if measuring.stopped else looks)
+            if measuring.verdict.settled:
                 break
-        self.watch.end()
+        measuring.watch.end()
 
     def _may_spend(self) -> bool:
         """Whether one more iteration, of both arms and with what warms it up, is within every budget."""
-        bodies = (1 if self.base is None else 2) * (2 if self.slo.cache in WARMED else 1)
-        if (refusal := self.refusal(bodies)) is not None:
-            self.stopped = refusal
+        bodies = (1 if self.measuring.base is None else 2) * (2 if self.measuring.slo.cache in WARMED else 1)
+        if (refusal := self.measuring.refusal(bodies)) is not None:
+            self.measuring.stopped = refusal
         return refusal is None
-
-    def refusal(self, iterations: int) -> str | None:
-        """Why that many iterations more are within no budget; None when they may run."""
-        refusals = (budget.refusal(iterations) for budget in self.budgets)
-        refusal = next(filter(None, refusals), None)
-        self.over_budget = refusal is not None
-        return refusal
 
     def _pair(self, rng: Random, *, measured: bool) -> Iterator[_Step]:
         """One iteration: of both arms in random order and with the same case, where there are two."""
         step = self._step(measured=measured)
-        if self.slo.cache in WARMED:
+        if self.measuring.slo.cache in WARMED:
             yield from self._primed(step, rng)
         yield from self._both(step, rng)
 
@@ -247,7 +165,7 @@ class Repetition:
 
     def _both(self, step: _Step, rng: Random) -> Iterator[_Step]:
         measured = step.measured
-        base = self.base
+        base = self.measuring.base
         if base is None or base.missing is not None:
             yield step
             return
@@ -259,228 +177,57 @@ class Repetition:
             elif (iteration := base.remote(measured)) is None:
                 return  # the other process is gone, which base.missing now says
             else:
-                self.spend(iteration)
+                self.measuring.spend(iteration)
                 if measured:
                     base.iterations.append(iteration)
 
     def _step(self, *, measured: bool) -> _Step:
-        arguments = {} if self.cases is None else {"llm_case": next(self.cases)}
+        arguments = {} if self.measuring.cases is None else {"llm_case": next(self.measuring.cases)}
         return _Step(measured=measured, arm=Arm.CANDIDATE, arguments=arguments)
 
     def _looks(self) -> tuple[int, ...]:
-        if self.slo.scenario is not None or self.rig.options.gate is GateMode.PLAIN:
-            return (self.slo.iterations,)  # pooled scenarios are judged once, at the end of the session
-        return gate.looks(self.slo.iterations, self.slo.max_iterations)
+        measuring = self.measuring
+        if measuring.slo.scenario is not None or measuring.rig.options.gate is GateMode.PLAIN:
+            return (measuring.slo.iterations,)  # pooled scenarios are judged once, at the end of the session
+        return gate.looks(measuring.slo.iterations, measuring.slo.max_iterations)
 
     def _watch(self, size: int) -> None:
-        success = self.slo.limit("success_rate", "rate")
+        measuring = self.measuring
+        success = measuring.slo.limit("success_rate", "rate")
         # A limit below 1 expects failures: then it takes a whole first look of them.
-        enough = GONE_AFTER if success is None or success.bound == 1 else max(GONE_AFTER, self.slo.iterations)
+        enough = (
+            GONE_AFTER if success is None or success.bound == 1 else max(GONE_AFTER, measuring.slo.iterations)
+        )
         if self._gone >= enough:
-            self.stopped = f"{self._gone} iterations in a row found no server"
-        if self.progress is not None:
-            self.progress.update(len(self.iterations), size)
+            measuring.stopped = f"{self._gone} iterations in a row found no server"
+        if measuring.progress is not None:
+            measuring.progress.update(len(measuring.iterations), size)
 
     def end(self, iteration: Iteration, error: BaseException | None, step: _Step) -> None:
         """Take in one run of the body, which *error* ended if it is not None."""
-        self.spend(iteration)
+        measuring = self.measuring
+        measuring.spend(iteration)
         if self.lead is not None:
             self.lead.report(iteration)
         if step.arm is Arm.BASE:
-            if self.base is not None and step.measured:
-                self.base.iterations.append(iteration)
+            if measuring.base is not None and step.measured:
+                measuring.base.iterations.append(iteration)
             return
         cause = None if error is None else cause_of(error)
         failure = cause.failure if isinstance(cause, RequestFailed) else None
-        if error is not None and self.own_client:
+        if error is not None and measuring.own_client:
             behind = request_behind(error, iteration.exchanges)
             failure = failure if behind is None else behind.failure
         unreachable = failure is not None and failure.kind in UNREACHABLE
         self._gone = self._gone + 1 if unreachable else 0
         if not step.measured:
-            self.watch.aside += len(iteration.exchanges)
-            self.warmups += [one.latency_s for one in iteration.exchanges if one.failure is None]
+            measuring.watch.aside += len(iteration.exchanges)
+            measuring.warmups += [one.latency_s for one in iteration.exchanges if one.failure is None]
             return
-        self.iterations.append(iteration)
+        measuring.iterations.append(iteration)
         own = iteration.passed is False or (error is not None and cause is None)  # its own, or a step's
-        if own and self.first_error is None:
-            self.first_error = error
-
-    @property
-    def count(self) -> int:
-        """How many measured iterations ended."""
-        return len(self.iterations) if self.loaded is None else self.loaded.count
-
-    def spend(self, iteration: Iteration) -> None:
-        """Count what *iteration* cost, in every budget."""
-        usd = cost_at_most(iteration.exchanges, self.rig.slo_file.prices, self.about.model)
-        self.spent_usd += usd
-        for budget in self.budgets:
-            budget.spend(usd)
-
-    @property
-    def own_client(self) -> bool:
-        """Whether requests come from the test's own client, see `ending.request_behind`."""
-        return "client" in self.log.facts
-
-    @property
-    def measurement(self) -> Measurement:
-        """What was measured so far."""
-        base = (
-            [] if self._held_against is None or self._held_against.missing else self._held_against.iterations
-        )
-        if self.loaded is None:
-            measured = self._measured(self.iterations, in_pairs_with=base)
-        else:
-            measured = self.loaded.measured(Arm.CANDIDATE)
-        if rounds := () if self.benchmark is None else rounds_of(self.benchmark):
-            measured = replace(
-                measured, iterations=len(rounds), series={**measured.series, series_name("latency"): rounds}
-            )
-        measured = self._with_view(measured, Arm.CANDIDATE)
-        warnings = [
-            *measured.warnings,
-            *self.remarks,
-            *self._remarks(measured),
-            *server_story.remarks(measured, aside=self.watch.aside),
-            *(text for told in self.log.remarks for text in told()),
-        ]
-        if self.first_error is not None:
-            warnings.append(f"first failing iteration: {one_line(self.first_error)}")
-        used = Resources() if self.sampler is None else self.sampler.taken
-        spent_usd = self.spent_usd if self.spent_usd or "cost_usd" in measured.series else None
-        return replace(
-            measured,
-            warmup_latency_s=tuple(self.warmups[-WARMUP_KEPT:]),
-            connections=measured.connections + self.log.connections.so_far,
-            resources=used,
-            spent_usd=spent_usd,
-            over_budget=self.over_budget,
-            stopped=self.stopped,
-            warnings=tuple(warnings),
-        )
-
-    def _measured(
-        self, iterations: Sequence[Iteration], *, in_pairs_with: Sequence[Iteration] = ()
-    ) -> Measurement:
-        """All of *iterations*; under ``--llm-ab`` the series hold whole pairs only."""
-        prices = self.rig.slo_file.prices
-        about = replace(self.about, facts={**self.about.facts, **self.log.facts})
-        measured = measure(iterations, about=about, slo=self.slo, prices=prices)
-        if not in_pairs_with:
-            return measured
-        whole, _ = paired(iterations, in_pairs_with)
-        return replace(measured, series=measure(whole, about=self.about, slo=self.slo, prices=prices).series)
-
-    def _remarks(self, measured: Measurement) -> Iterator[str]:
-        if remark := buffering(measured):
-            yield remark
-        if remark := cache_remark(measured, self.slo.cache):
-            yield remark
-        if self._cold is not None and (remark := cache_remark(self._cold, CacheMode.COLD)):
-            yield remark
-
-    @property
-    def _held_against(self) -> Base | None:
-        """The other arm, where it is what this one is compared with."""
-        return self.base if self.base is not None and self.base.compared else None
-
-    @property
-    def base_measurement(self) -> Measurement | None:
-        """What was measured of the other arm so far."""
-        if self.base is not None and self.base.missing is None and self.loaded is not None:
-            return replace(self.loaded.measured(Arm.BASE), backend=self.base.label)
-        if self.base is None or not self.base.iterations:
-            return None
-        measured = self._measured(self.base.iterations, in_pairs_with=self.iterations)
-        return replace(self._with_view(measured, Arm.BASE), backend=self.base.label)
-
-    def _with_view(self, measured: Measurement, arm: Arm) -> Measurement:
-        return replace(measured, server=joined(self.watch.views.get(arm), measured.server))
-
-    def judge(self, look: int, looks: tuple[int, ...]) -> Verdict:
-        """The verdict at one *look* of *looks*."""
-        options, measurement = self.rig.options, self.measurement
-        if self.slo.scenario is not None:
-            # Judged when every item of it has been measured, at the end of the session.
-            return Verdict(outcome=Outcome.SKIPPED, reason=f"part of {self.slo.scenario}", settled=False)
-        if options.gate is GateMode.OFF:
-            return Verdict(outcome=Outcome.SKIPPED, reason="the gate is off")
-        if self.over_budget and not self.iterations:
-            return not_passed(Verdict(outcome=Outcome.SKIPPED, reason=""), measurement)
-        if options.quick:
-            return not_passed(quick(measurement, self.slo), measurement)
-        base = self._held_against
-        history = self.history if base is None else as_history(base, self.base_measurement)
-        verdict = judge(measurement, self.slo, history, self.rig.terms(look, looks))
-        return not_passed(verdict, measurement)
-
-    def end_early(self, error: BaseException) -> None:
-        """Skip, xfail, Ctrl-C or exit ended an iteration, and with it the test."""
-        at = f"in iteration {self.count + 1}"
-        if isinstance(error, (KeyboardInterrupt, pytest.exit.Exception)):
-            self.abandon(f"interrupted {at}")
-        else:
-            word = "xfailed" if isinstance(error, pytest.xfail.Exception) else "skipped"
-            self.abandon(f"{word} {at}: {error}")
-
-    def put_away(self) -> None:
-        """Nothing more is measured."""
-        if self.sampler is not None:
-            self.sampler.end()
-        if self.progress is not None:
-            self.progress.clear()
-
-    def abandon(self, reason: str) -> None:
-        """End without a verdict: what was measured is reported, not judged."""
-        self.verdict = Verdict(outcome=Outcome.SKIPPED, reason=reason)
-
-    @property
-    def result(self) -> Scenario:
-        """What is known of the scenario; one that ended without a verdict has failed."""
-        verdict = self.verdict or Verdict(outcome=Outcome.FAILED, reason="measuring ended before a verdict")
-        return Scenario(
-            measurement=self.measurement,
-            slo=replace(self.slo, cases=None, load=None),
-            verdict=verdict,
-            base=None if self._cold is not None else self.base_measurement,
-            cold=self._cold,
-            savings=() if self._cold is None else savings(self._warm_pairs, self._cold),
-        )
-
-    @property
-    def _cold(self) -> Measurement | None:
-        """What was measured of cold prompts, under ``--llm-cache=both``."""
-        return self.base_measurement if self._held_against is None else None
-
-    @property
-    def _warm_pairs(self) -> Measurement:
-        """The warm prompts that have a cold one beside them."""
-        return self._measured(
-            self.iterations, in_pairs_with=[] if self.base is None else self.base.iterations
-        )
-
-    def conclude(self) -> None:
-        """Fail the test when its verdict says so."""
-        __tracebackhide__ = True
-        if (failure := self.failure()) is not None:
-            raise failure
-
-    def failure(self) -> BaseException | None:
-        """What fails the test: its first failing iteration's error, or the verdict in words; else None."""
-        result = self.result
-        if not self.rig.options.fails(result.verdict.outcome):
-            return None
-        compared = replace(result, stored=self.history.comparable(result.measurement))
-        result = replace(compared, explanation=explanation(compared))
-        text = failure_text(result, self.rig.options.strict)
-        broken = {check.metric for check in result.verdict.broken}
-        told = {"pass_rate", *(metric for metric in broken if metric.startswith(STEP))}
-        told |= {"success_rate"} if result.measurement.timed else set()
-        if self.first_error is not None and told & broken:
-            self.first_error.add_note(text)
-            return self.first_error
-        return pytest.fail.Exception(text, pytrace=False)
+        if own and measuring.first_error is None:
+            measuring.first_error = error
 
 
 class _Running:
@@ -488,14 +235,15 @@ class _Running:
 
     def __init__(self, repetition: Repetition, step: _Step) -> None:
         self._repetition = repetition
+        self._measuring = repetition.measuring
         self._step = step
-        self._scope = repetition.log.iteration()
-        self._own = repetition.log.loose
+        self._scope = self._measuring.log.iteration()
+        self._own = self._measuring.log.loose
         self._started_s = 0.0
 
     def __enter__(self) -> None:
-        self._repetition.log.loose.take()
-        self._repetition.switch.turn(self._step.arm)
+        self._measuring.log.loose.take()
+        self._measuring.switch.turn(self._step.arm)
         self._own = self._scope.__enter__()
         self._started_s = time.perf_counter()
 
@@ -503,26 +251,13 @@ class _Running:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         done_s = time.perf_counter()
-        repetition = self._repetition
+        measuring = self._measuring
         self._scope.__exit__(None, None, None)
         own = self._own.close()
         if error is not None and not is_result(error):
             return False
-        loose = repetition.log.loose.take()  # no other iteration runs: what no context tells is this one's
+        loose = measuring.log.loose.take()  # no other iteration runs: what no context tells is this one's
         taken = own.and_also(loose)
-        quietly = error is not None and ends_quietly(
-            error, taken, expected_json=repetition.slo.expected_json, own_client=repetition.own_client
-        )
-        iteration = Iteration(
-            started_s=self._started_s,
-            done_s=done_s,
-            exchanges=taken.exchanges,
-            checks=taken.checks,
-            steps=taken.steps,
-            passed=None if quietly else error is None,
-            json_failed=error is not None
-            and not quietly
-            and failed_by_json(error, taken, own_client=repetition.own_client),
-        )
-        repetition.end(iteration, error, self._step)
-        return quietly or not repetition.stop_at_once
+        iteration = measuring.iteration(taken, error, started_s=self._started_s, done_s=done_s)
+        self._repetition.end(iteration, error, self._step)
+        return iteration.passed is None or not measuring.stop_at_once

@@ -26,6 +26,7 @@ from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.display import progress_of
 from pytest_llmperf.iteration_log import IterationLog
 from pytest_llmperf.markers import LOAD, asks_backend, check_cases, is_scenario, marks_of, node_id
+from pytest_llmperf.measuring import Measuring
 from pytest_llmperf.repetition import Repetition
 from pytest_llmperf.reports.junit import properties
 from pytest_llmperf.rig import Rig
@@ -97,29 +98,30 @@ def marks_for(item: pytest.Item, rig: Rig) -> Callable[[], str]:
 def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
     """Replace the item's body by its repetition, and leave the result in the item's stash."""
     try:
-        repetition = repetition_of(item, rig)
+        measuring = measuring_of(item, rig)
     except LlmPerfUsageError as error:
         pytest.fail(str(error), pytrace=False)
     body = item.obj
-    if repetition.slo.load is None:
+    if measuring.slo.load is None:
+        repetition = Repetition(measuring=measuring, lead=item.config.stash.get(LEAD, None))
         item.obj = repetition.body(body, claimed=is_claimed(item))
     else:
-        item.obj = _loaded(item, repetition, repetition.slo.load)
+        item.obj = _loaded(item, measuring, measuring.slo.load)
     interrupted = False
     try:
         with rig.turn():
             yield
     except (pytest.skip.Exception, unittest.SkipTest, pytest.xfail.Exception) as error:
-        repetition.end_early(error)
+        measuring.end_early(error)
         raise
     except (KeyboardInterrupt, pytest.exit.Exception) as error:
-        repetition.end_early(error)
+        measuring.end_early(error)
         interrupted = True
         raise
     finally:
         item.obj = body
-        repetition.put_away()
-        result = repetition.result
+        measuring.put_away()
+        result = measuring.result
         item.stash[RESULT] = codec.dumps(result)
         if interrupted:  # pytest makes no report of it, or one with this same text
             item.config.stash.setdefault(INTERRUPTED, []).append(item.stash[RESULT])
@@ -161,21 +163,21 @@ def is_claimed(item: pytest.Function) -> bool:
     return any(item.get_closest_marker(name) for name in _CLAIMED)
 
 
-def _loaded(item: pytest.Function, repetition: Repetition, load: Load) -> Callable[..., Any]:
+def _loaded(item: pytest.Function, measuring: Measuring, load: Load) -> Callable[..., Any]:
     """What runs the item's body under the load profile."""
     from pytest_llmperf.conducting import TakingPart, Together, conducted  # noqa: PLC0415 - only under a load
 
     alone = Together(
-        [TakingPart(item=item, repetition=repetition)],
+        [TakingPart(item=item, measuring=measuring)],
         leader=item,
-        rhythm=repetition.rig.rhythm(load, directory=item.path.parent),
-        name=repetition.about.scenario,
+        rhythm=measuring.rig.rhythm(load, directory=item.path.parent),
+        name=measuring.about.scenario,
     )
     return conducted(item, alone, claimed=is_claimed(item))
 
 
-def repetition_of(item: pytest.Function, rig: Rig, *, profile: str | None = None) -> Repetition:
-    """The repetition of *item*, about to begin; *profile* is its mix's. Raises LlmPerfUsageError."""
+def measuring_of(item: pytest.Function, rig: Rig, *, profile: str | None = None) -> Measuring:
+    """The measuring of *item*, about to begin; *profile* is its mix's. Raises LlmPerfUsageError."""
     slo, benchmark = slo_of(item, rig), fixture_of(item.funcargs)
     if benchmark is not None:
         slo = replace(slo, warmup=0, notes=())  # it takes as many rounds as it needs
@@ -202,7 +204,7 @@ def repetition_of(item: pytest.Function, rig: Rig, *, profile: str | None = None
         warnings=_out_of_reach(item, slo),
     )
     base = _base(item, rig)
-    return Repetition(
+    return Measuring(
         rig=rig,
         slo=slo,
         log=log_of(item),
@@ -212,7 +214,6 @@ def repetition_of(item: pytest.Function, rig: Rig, *, profile: str | None = None
         base=base,
         watch=ServerWatch(scrape=rig.scrape, arms=_arms(rig, base) if asks else ()),
         budgets=_budgets(rig, slo, about.model if asks else None),
-        lead=item.config.stash.get(LEAD, None),
         cases=cases_of(item, rig),
         benchmark=benchmark,
         stop_at_once=bool(item.config.getoption("usepdb", default=False)),

@@ -21,7 +21,7 @@ from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.shards import Part, put_together
 from pytest_llmperf.loading.member import Member
 from pytest_llmperf.markers import node_id
-from pytest_llmperf.repetition import Repetition
+from pytest_llmperf.measuring import Measuring
 from pytest_llmperf.shard import Crew, LocalCrew, ShardResult, Spec, result_of, run_shard
 
 #: Set in a process that runs a part: which one, and the file for its result.
@@ -36,7 +36,7 @@ class ElsewhereError(Exception):
 
 
 class Whole:
-    """The samples of all parts, as `repetition.Loaded`."""
+    """The samples of all parts, as `measuring.Loaded`."""
 
     def __init__(self, measurement: Measurement) -> None:
         self._measurement = measurement
@@ -51,7 +51,7 @@ class Whole:
         return self._measurement.iterations
 
 
-def processes_for(taking_part: Sequence[tuple[pytest.Function, Repetition]]) -> int | None:
+def processes_for(taking_part: Sequence[tuple[pytest.Function, Measuring]]) -> int | None:
     """How many processes share the load of these tests, here or on a cluster; None: this one carries it out.
 
     Where another number was asked for, a warning says why.
@@ -63,28 +63,28 @@ def processes_for(taking_part: Sequence[tuple[pytest.Function, Repetition]]) -> 
     own = [name for item, _ in taking_part for name in _OWN if name in item.fixturenames]
     if own:
         why = f"its {own[0]} belongs to one process"
-    elif any(repetition.base is not None for _, repetition in taking_part):
+    elif any(measuring.base is not None for _, measuring in taking_part):
         why = "two arms are compared in one process"
     elif cluster is not None:
         return options.processes or len(cluster.workers)
     else:
         return options.processes
     flag = "--llm-processes" if options.cluster is None else "--llm-cluster"
-    for _, repetition in taking_part:
-        repetition.remarks.append(f"{flag}: one process carried out the load, since {why}")
+    for _, measuring in taking_part:
+        measuring.remarks.append(f"{flag}: one process carried out the load, since {why}")
     return None
 
 
-def in_processes(taking_part: Sequence[tuple[pytest.Function, Repetition]], processes: int) -> None:
+def in_processes(taking_part: Sequence[tuple[pytest.Function, Measuring]], processes: int) -> None:
     """Have *processes* run the bodies of these tests, each its part of the load."""
     __tracebackhide__ = True
-    repetitions = [repetition for _, repetition in taking_part]
-    cluster = repetitions[0].rig.cluster
+    measured = [measuring for _, measuring in taking_part]
+    cluster = measured[0].rig.cluster
     crew: Crew = LocalCrew(processes) if cluster is None else cluster.crew(processes)
     futures: dict[Future[ShardResult], Spec] = {}
-    for repetition in repetitions:
-        repetition.watch.begin()
-        repetition.sample()
+    for measuring in measured:
+        measuring.watch.begin()
+        measuring.sample()
     try:
         with crew.executor:
             try:
@@ -96,9 +96,9 @@ def in_processes(taking_part: Sequence[tuple[pytest.Function, Repetition]], proc
             finally:
                 crew.close()  # before the executor waits for the others
     finally:
-        for repetition in repetitions:
-            repetition.watch.end()
-            repetition.remarks += crew.remarks
+        for measuring in measured:
+            measuring.watch.end()
+            measuring.remarks += crew.remarks
         # Also what came after Ctrl-C, which ends the parts and loses nothing of them.
         results = [result_of(future, spec) for future, spec in futures.items()]
         came = _take_in(taking_part, results, processes)
@@ -108,10 +108,10 @@ def in_processes(taking_part: Sequence[tuple[pytest.Function, Repetition]], proc
 
 
 def _specs(
-    taking_part: Sequence[tuple[pytest.Function, Repetition]], crew: Crew, processes: int
+    taking_part: Sequence[tuple[pytest.Function, Measuring]], crew: Crew, processes: int
 ) -> list[Spec]:
-    item, repetition = taking_part[0]
-    rig, config = repetition.rig, item.config
+    item, measuring = taking_part[0]
+    rig, config = measuring.rig, item.config
     elsewhere = rig.options.cluster is not None  # where this environment is not inherited
     arguments = [
         *(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")) if elsewhere else ()),
@@ -140,53 +140,51 @@ def _specs(
 
 
 def _take_in(
-    taking_part: Sequence[tuple[pytest.Function, Repetition]], results: list[ShardResult], processes: int
+    taking_part: Sequence[tuple[pytest.Function, Measuring]], results: list[ShardResult], processes: int
 ) -> bool:
     """Put together what came, if anything did; what did not come is lost, and said."""
     parts: dict[str, list[Part]] = {node_id(item): [] for item, _ in taking_part}
     for result in sorted(results, key=lambda one: one.index):
         told = {} if result.text is None else json.loads(result.text)
-        for item, repetition in taking_part:
+        for item, measuring in taking_part:
             if result.text is None:
-                repetition.remarks.append(
-                    f"process {result.index + 1} of {processes} is lost: {result.words}"
-                )
+                measuring.remarks.append(f"process {result.index + 1} of {processes} is lost: {result.words}")
             else:
-                parts[node_id(item)].append(_part(told[node_id(item)], repetition))
+                parts[node_id(item)].append(_part(told[node_id(item)], measuring))
     if not any(parts.values()):
         return False
-    for item, repetition in taking_part:
-        whole = put_together(parts[node_id(item)], about=repetition.about, processes=processes)
-        repetition.loaded = Whole(whole)
+    for item, measuring in taking_part:
+        whole = put_together(parts[node_id(item)], about=measuring.about, processes=processes)
+        measuring.loaded = Whole(whole)
     return True
 
 
-def _part(told: Mapping[str, Any], repetition: Repetition) -> Part:
-    if told["error"] is not None and repetition.first_error is None:
-        repetition.first_error = ElsewhereError(told["error"])
+def _part(told: Mapping[str, Any], measuring: Measuring) -> Part:
+    if told["error"] is not None and measuring.first_error is None:
+        measuring.first_error = ElsewhereError(told["error"])
     measurement = codec.loads(told["scenario"], Scenario).measurement
-    repetition.stopped = repetition.stopped or measurement.stopped
+    measuring.stopped = measuring.stopped or measurement.stopped
     requests = {name: _numbers(values) for name, values in told["requests"].items()}
     starts, ends = told["spans"]
     return Part(measurement=measurement, requests=requests, spans=(starts, ends))
 
 
-def handing_over(taking_part: Sequence[tuple[pytest.Function, Repetition]]) -> None:
+def handing_over(taking_part: Sequence[tuple[pytest.Function, Measuring]]) -> None:
     """In a process that runs a part: hand over what it measured of each test."""
     _, result = taking_part[0][0].config.stash[SHARD]
-    told = {node_id(item): _told(repetition) for item, repetition in taking_part}
+    told = {node_id(item): _told(measuring) for item, measuring in taking_part}
     result.write_text(json.dumps(told, allow_nan=False), "utf-8")
 
 
-def _told(repetition: Repetition) -> Mapping[str, Any]:
-    member = repetition.loaded
+def _told(measuring: Measuring) -> Mapping[str, Any]:
+    member = measuring.loaded
     assert isinstance(member, Member)
     assert member.columns is not None
     requests, spans = member.columns
-    error = repetition.first_error
+    error = measuring.first_error
     return {
         "error": None if error is None else "".join(traceback.format_exception(error))[-4000:],
-        "scenario": codec.dumps(repetition.result),
+        "scenario": codec.dumps(measuring.result),
         "requests": {name: [_null(value) for value in values] for name, values in requests.items()},
         "spans": spans,
     }

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from random import Random
 
-from pytest_llmperf.core.iteration import Iteration
-from pytest_llmperf.ending import ends_quietly, failed_by_json, is_result
+from pytest_llmperf.ending import is_result
 from pytest_llmperf.load import threads
 from pytest_llmperf.load.control import Control
 from pytest_llmperf.load.deck import Deck
@@ -68,19 +67,19 @@ class Iterations:
     @contextlib.contextmanager
     def _one(self, due_s: float | None) -> Iterator[tuple[Member, Step]]:
         """One iteration: what is raised inside is its result, unless it ends the item."""
-        control, measuring = self.control, self._measuring
+        control, measured = self.control, self._measuring
         member = self._pick()
-        step = member.next_step(measured=measuring)
-        repetition = member.repetition
+        step = member.next_step(measured=measured)
+        measuring = member.measuring
         late_s = control.enter(due_s)
         started_s = time.perf_counter()
         error: BaseException | None = None
         try:
-            with repetition.switch.during(step.arm), repetition.log.iteration(late_s=late_s) as own:
+            with measuring.switch.during(step.arm), measuring.log.iteration(late_s=late_s) as own:
                 try:
                     yield member, step
                 except BaseException as raised:
-                    if not is_result(raised) or repetition.stop_at_once:
+                    if not is_result(raised) or measuring.stop_at_once:
                         own.close()
                         raise
                     error = raised
@@ -88,23 +87,10 @@ class Iterations:
                 taken = own.close()
         finally:
             control.leave()
-        if not measuring:
+        if not measured:
             return
-        expected_json = repetition.slo.expected_json
-        quietly = error is not None and ends_quietly(
-            error, taken, expected_json=expected_json, own_client=repetition.own_client
-        )
-        iteration = Iteration(
-            started_s=started_s - late_s,  # in an open loop a task takes from when it was due
-            done_s=done_s,
-            exchanges=taken.exchanges,
-            checks=taken.checks,
-            steps=taken.steps,
-            passed=None if quietly else error is None,
-            json_failed=error is not None
-            and not quietly
-            and failed_by_json(error, taken, own_client=repetition.own_client),
-        )
+        # In an open loop it takes from when it was due.
+        iteration = measuring.iteration(taken, error, started_s=started_s - late_s, done_s=done_s)
         member.end(iteration, error, step, control=control, probe=self._probe)
 
     def _pick(self) -> Member:

@@ -22,7 +22,7 @@ from pytest_llmperf.ending import UNREACHABLE, cause_of
 from pytest_llmperf.load.control import Control
 from pytest_llmperf.load.lately import Lately
 from pytest_llmperf.load.probe import Probe
-from pytest_llmperf.repetition import GONE_AFTER, Repetition
+from pytest_llmperf.measuring import GONE_AFTER, Measuring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +37,8 @@ class Step:
 class Member:
     """One scenario of a load run, and its samples; iterations may end on any thread."""
 
-    def __init__(
-        self, repetition: Repetition, body: Callable[..., Any], arguments: Mapping[str, Any]
-    ) -> None:
-        self.repetition = repetition
+    def __init__(self, measuring: Measuring, body: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+        self.measuring = measuring
         self.body = body
         self.is_coroutine = inspect.iscoroutinefunction(body)
         self._arguments = arguments
@@ -63,20 +61,20 @@ class Member:
         self._cached: dict[Arm, Measurement] = {}
 
     def _tally(self) -> Tally:
-        repetition = self.repetition
-        return Tally(about=repetition.about, slo=repetition.slo, prices=repetition.rig.slo_file.prices)
+        measuring = self.measuring
+        return Tally(about=measuring.about, slo=measuring.slo, prices=measuring.rig.slo_file.prices)
 
     @property
     def load(self) -> Load:
         """What the test's own ``llm_load`` says."""
-        load = self.repetition.slo.load
+        load = self.measuring.slo.load
         assert load is not None
         return load
 
     @property
     def is_paired(self) -> bool:
         """Whether there are two arms, that share the load."""
-        return self.repetition.base is not None and self.repetition.base.missing is None
+        return self.measuring.base is not None and self.measuring.base.missing is None
 
     def next_step(self, *, measured: bool) -> Step:
         """What the next iteration is given."""
@@ -85,10 +83,10 @@ class Member:
             return next(self._steps)
 
     def _endless(self) -> Iterator[Step]:
-        repetition = self.repetition
-        rng = Random(f"{repetition.rig.seed} {repetition.about.scenario} arms")  # noqa: S311 - an order
+        measuring = self.measuring
+        rng = Random(f"{measuring.rig.seed} {measuring.about.scenario} arms")  # noqa: S311 - an order
         for pair in itertools.count():
-            case = {} if repetition.cases is None else {"llm_case": next(repetition.cases)}
+            case = {} if measuring.cases is None else {"llm_case": next(measuring.cases)}
             arguments = {**self._arguments, **case}
             for arm in in_turns(rng) if self.is_paired else (Arm.CANDIDATE,):
                 yield Step(arm=arm, pair=pair, arguments=arguments)
@@ -114,17 +112,17 @@ class Member:
                 self.chunks += len(exchange.chunk_s)
                 self.late_chunks += probe.late_among(exchange.chunk_s)
             self._keep(iteration, step)
-            self.repetition.spend(iteration)
+            self.measuring.spend(iteration)
             if step.arm is Arm.CANDIDATE:
                 self.count += 1
                 own = iteration.passed is False or (error is not None and cause_of(error) is None)
-                if own and self.repetition.first_error is None:
-                    self.repetition.first_error = error
+                if own and self.measuring.first_error is None:
+                    self.measuring.first_error = error
             cause = None if error is None else cause_of(error)
             gone = isinstance(cause, RequestFailed) and cause.failure.kind in UNREACHABLE
             self._gone = self._gone + 1 if gone else 0
         # Those that run already may be as dear as the dearest before, and so may the next one.
-        if not control.stopped.is_set() and (why := self.repetition.refusal(control.running + 1)):
+        if not control.stopped.is_set() and (why := self.measuring.refusal(control.running + 1)):
             control.stop(why)
         if self._gone >= GONE_AFTER + control.peak:
             control.stop(f"{self._gone} iterations in a row found no server")
@@ -152,7 +150,7 @@ class Member:
         *in_columns*: whether `columns` are wanted.
         """
         with self._lock:
-            loose = self.repetition.log.loose.take()
+            loose = self.measuring.log.loose.take()
             self.loose = len(loose.exchanges)
             self._tallies[Arm.CANDIDATE].add_loose(loose.exchanges, loose.checks, loose.steps)
             for arm, iteration in self._halves.values():

@@ -49,7 +49,7 @@ class LoadRun:
 
     def _limited(self, plan: Plan) -> Plan:
         """*plan* for as many iterations as the command line says, if it says so."""
-        options = self._members[0].repetition.rig.options
+        options = self._members[0].measuring.rig.options
         if options.quick:
             return plan.limited(3)
         asked = options.overrides.get("iterations")
@@ -105,15 +105,15 @@ class LoadRun:
         self._iterations.control.stop("the leading session ended")
 
     def _warm_up(self) -> Iterator[Plan]:
-        return warm_up(self._plan, max(member.repetition.slo.warmup for member in self._members))
+        return warm_up(self._plan, max(member.measuring.slo.warmup for member in self._members))
 
     @contextlib.contextmanager
     def _measured(self) -> Iterator[Control]:
         """What runs in the block is measured."""
         for member in self._members:
-            member.repetition.log.loose.take()
-            member.repetition.watch.begin()
-            member.repetition.sample()
+            member.measuring.log.loose.take()
+            member.measuring.watch.begin()
+            member.measuring.sample()
         self._iterations.measure()
         control = self._iterations.control = _control(self._plan)
         gc.collect()
@@ -127,9 +127,9 @@ class LoadRun:
             control.stop("")
             requests = sum(member.requests for member in self._members)
             for member in self._members:
-                member.repetition.watch.end()
-                member.repetition.watch.aside += requests - member.requests
-                member.repetition.stopped = control.reason
+                member.measuring.watch.end()
+                member.measuring.watch.aside += requests - member.requests
+                member.measuring.stopped = control.reason
                 in_columns = self._part is not None
                 member.finish(self._report, began_s=control.began_s, in_columns=in_columns)
 

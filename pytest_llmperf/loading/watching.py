@@ -38,7 +38,7 @@ class Watch:
             self._look(control)
 
     def _look(self, control: Control) -> None:
-        first = self._members[0].repetition
+        first = self._members[0].measuring
         now_s = time.perf_counter()
         if first.rig.out_of_time:
             control.stop("--llm-max-time is spent")
