@@ -135,12 +135,18 @@ COMPLETION: dict[str, Check] = {**_COMMON, "prompt": _any, "logprobs": _whole, "
 TOKENIZE: dict[str, Check] = {"model": _string, "messages": _list, "prompt": _string}
 
 
+_decode = json.JSONDecoder().raw_decode
+
+
 def parse_body(body: bytes) -> Any:
     """The JSON of a request body; Refusal in FastAPI's words when it is none."""
     if not body:
         raise validation([("missing", "body", "Field required", None, None)])
     try:
-        return json.loads(body.decode())  # json would look for an encoding first
+        text = body.decode()
+        value, end = _decode(text)  # json.loads looks for an encoding, and for space at both ends
+        if end == len(text):
+            return value
     except (ValueError, RecursionError):
         pass
     try:
@@ -233,8 +239,23 @@ def flag(value: Any) -> bool:
     return value.lower() in _TRUE if isinstance(value, str) else bool(value)
 
 
+_SAMPLING = frozenset(
+    {
+        "frequency_penalty",
+        "max_completion_tokens",
+        "max_tokens",
+        "n",
+        "presence_penalty",
+        "temperature",
+        "top_p",
+    }
+)
+
+
 def check_sampling(request: dict[str, Any]) -> None:
     """The bounds of vLLM's SamplingParams."""
+    if _SAMPLING.isdisjoint(request):
+        return
     get = request.get
     if (temperature := get("temperature")) is not None and float(temperature) < 0:
         raise bad_parameter(

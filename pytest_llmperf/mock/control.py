@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.config import parse_config
 from pytest_llmperf.mock.faults import parse_fault
-from pytest_llmperf.mock.http import Call
 from pytest_llmperf.mock.replay import load_replay
 from pytest_llmperf.mock.rules import Answer, parse_answer, parse_rule
 from pytest_llmperf.mock.state import State

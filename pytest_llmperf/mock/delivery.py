@@ -5,8 +5,9 @@ from __future__ import annotations
 from time import perf_counter_ns
 from typing import Protocol
 
+from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.generation import Generation
-from pytest_llmperf.mock.http import Call
+from pytest_llmperf.mock.metrics import Finished
 from pytest_llmperf.mock.plan import Plan, Timing
 from pytest_llmperf.mock.timers import Timers
 
@@ -131,6 +132,23 @@ class Delivery:
                 self.call.write(data)
             else:
                 self._timers.at(due_ns, lambda _, data=data: self.call.write(data))  # type: ignore[misc] # mypy cannot see the default
+
+    def finished(self) -> Finished | None:
+        """The facts of it, once it has ended; None for a recorded answer, of which they are not known."""
+        made, timing = self.made, self.timing
+        if made is None:
+            return None
+        whole = bool(timing.last_ns) and not self.abandoned
+        first_ns = timing.first_ns or timing.started_ns
+        return Finished(
+            made.reason if whole else "abort",
+            made.ask.prompt_tokens,
+            made.completion_tokens if whole else self.step,
+            made.cached_tokens,
+            timing.started_ns - timing.arrived_ns,
+            first_ns - timing.started_ns,
+            (timing.last_ns or first_ns) - first_ns,
+        )
 
     def _due(self, deadline_ns: int) -> None:
         call, plan, at = self.call, self.plan, self._at

@@ -8,21 +8,19 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.mock import ollama
+from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal, flag, parse_body
 from pytest_llmperf.mock.conversation import Conversation, text_of
-from pytest_llmperf.mock.delivery import Delivery, chunked
-from pytest_llmperf.mock.faults import CONTENT, FAULTS, Fault
+from pytest_llmperf.mock.delivering import Delivering
+from pytest_llmperf.mock.faults import CONTENT, Fault
 from pytest_llmperf.mock.generation import Ask, Choice, Generation, generate
-from pytest_llmperf.mock.http import Call
 from pytest_llmperf.mock.instead import played_instead
 from pytest_llmperf.mock.obfuscation import pad, wants_padding
 from pytest_llmperf.mock.one_off import role_and_fault
 from pytest_llmperf.mock.openai_ask import chat_ask, completion_asks
-from pytest_llmperf.mock.plan import Late, Plan
-from pytest_llmperf.mock.reuse import Written
+from pytest_llmperf.mock.plan import Late
 from pytest_llmperf.mock.rules import Answer, fill_in
 from pytest_llmperf.mock.spoil import spoil
-from pytest_llmperf.mock.writing import stream_plan, whole_plan
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
@@ -31,27 +29,28 @@ if TYPE_CHECKING:
 class Generating:
     """Chat, text completion, and Ollama's two of the kind."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_delivering", "_server")
 
     def __init__(self, server: Mock) -> None:
         self._server = server
+        self._delivering = Delivering(server)
 
     def chat(self, call: Call) -> None:
         """/v1/chat/completions."""
         server = self._server
         dialect, state = server.dialect, server.state
-        role, one_off = role_and_fault(call)
+        role, one_off = role_and_fault(call) if call.head.marked else (None, None)
         call.reusable = (
             role is None
             and one_off is None
             and server.plain_engine
-            and call.chunked
+            and call.head.chunked
             and not dialect.tells_times
             and not state.playbook.faults
             and state.rulebook.steady
         )
         if call.reusable and (written := state.reuse.get(call.body)) is not None:
-            self._send_again(call, written)
+            self._delivering.again(call, written)
             return
         request = parse_body(call.body)
         ask = chat_ask(request, server.limits, role=role)
@@ -60,46 +59,26 @@ class Generating:
 
         def go_on(answer: Answer | None) -> None:
             usage = wants_usage and not call.plays("no_usage")
-            key = (answer, ask.said.model, ask.prompt_tokens, ask.max_tokens, stream, usage)
-            call.reuse_key = (
-                key if call.reusable and ask.plain and answer is not None and not padded else None
-            )
-            if call.reuse_key is not None and (written := state.reuse.get(key)) is not None:
-                state.reuse.know(call.body, written)
-                self._send_again(call, written)
-                return
+            if call.reusable and ask.plain and answer is not None and not padded:
+                call.reuse_key = (answer, ask.said.model, ask.prompt_tokens, ask.max_tokens, stream, usage)
+                if (written := state.reuse.get(call.reuse_key)) is not None:
+                    state.reuse.know(call.body, written)
+                    self._delivering.again(call, written)
+                    return
             prompt = "" if server.plain_engine else _prompt_text(request["messages"])
             made = self._generation(call, "chatcmpl", ask, generate(ask, answer), prompt)
-            if stream:
-                frames = dialect.chat_events(made, usage)
-                if padded:
-                    frames = pad(frames, made.id)
-                end: Late | None = None
-                if dialect.tells_times:
-                    end = lambda timing: dialect.chat_end(made, usage, timing)  # noqa: E731 - as short as it is
-                plan = stream_plan(server, call, made, frames, end)
-            else:
-                plan = whole_plan(server, call, made, lambda timing: dialect.chat(made, timing))
-            self._deliver(call, made, plan)
+            if not stream:
+                self._delivering.whole(call, made, lambda timing: dialect.chat(made, timing))
+                return
+            frames = dialect.chat_events(made, usage)
+            if padded:
+                frames = pad(frames, made.id)
+            end: Late | None = None
+            if dialect.tells_times:
+                end = lambda timing: dialect.chat_end(made, usage, timing)  # noqa: E731 - as short as it is
+            self._delivering.stream(call, made, frames, end)
 
         self._run(call, ask, stream=stream, one_off=one_off, go_on=go_on)
-
-    def _send_again(self, call: Call, written: Written) -> None:
-        """An answer that was written down before, under a new id."""
-        server = self._server
-        dialect, state = server.dialect, server.state
-        call.reusable = False
-        call.number = state.number
-        new_id = f"chatcmpl-{dialect.new_id(state.id_rng.getrandbits(64))}"
-        parts = written.again(new_id, int(time()))
-        if written.stream:
-            head = server.head(call, 200, dialect.stream_type, None, dialect.stream_extra)
-        else:
-            head = server.head(call, 200, dialect.json_type, len(parts[-1]))
-        plan = Plan(
-            head=head, parts=parts, stream=written.stream, frame=chunked, head_late=not written.stream
-        )
-        self._deliver(call, written.made, plan)
 
     def completion(self, call: Call) -> None:
         """/v1/completions."""
@@ -122,10 +101,9 @@ class Generating:
                 end: Late | None = None
                 if dialect.tells_times:
                     end = lambda timing: dialect.completion_end(made, usage, timing)  # noqa: E731 - as above
-                plan = stream_plan(self._server, call, made, dialect.completion_events(made, usage), end)
+                self._delivering.stream(call, made, dialect.completion_events(made, usage), end)
             else:
-                plan = whole_plan(self._server, call, made, lambda timing: dialect.completion(made, timing))
-            self._deliver(call, made, plan)
+                self._delivering.whole(call, made, lambda timing: dialect.completion(made, timing))
 
         self._run(call, asks[0], stream=stream, one_off=one_off, go_on=go_on)
 
@@ -160,21 +138,12 @@ class Generating:
             if request.get("stream", True):
                 frames = ollama.chat_events(made) if is_chat else ollama.generate_events(made)
                 end = ollama.chat_end if is_chat else ollama.generate_end
-                plan = stream_plan(
-                    self._server, call, made, frames, lambda timing: end(made, timing), native=True
-                )
-                self._deliver(call, made, plan)
+                self._delivering.stream(call, made, frames, lambda timing: end(made, timing), native=True)
             else:
                 body = ollama.chat if is_chat else ollama.generate
-                plan = whole_plan(
-                    self._server,
-                    call,
-                    made,
-                    lambda timing: body(made, timing),
-                    late=True,
-                    content_type=ollama.JSON,
+                self._delivering.whole(
+                    call, made, lambda timing: body(made, timing), late=True, content_type=ollama.JSON
                 )
-                self._deliver(call, made, plan)
 
         self._run(call, ask, stream=bool(request.get("stream", True)), one_off=one_off, go_on=go_on)
 
@@ -238,38 +207,6 @@ class Generating:
         if fault is not None and fault.kind == "wrong_usage":
             made.completion_tokens = round(made.completion_tokens * fault.factor)
         return made
-
-    def _deliver(self, call: Call, made: Generation, plan: Plan) -> None:
-        state = self._server.state
-        if call.reusable:
-            state.reuse.put(call.body, call.reuse_key, made, plan)
-        call.status = plan.status
-        plan.ttft_ns, plan.gaps = state.draw_delays(made.steps, call.arrived_ns)
-        latency = state.latency
-        prefill_ns = cold_ns = 0
-        if latency.prefill_s:
-            prefill_ns = round(latency.prefill_s * (made.ask.prompt_tokens - made.cached_tokens) * 1e9)
-            plan.ttft_ns += prefill_ns
-        if state.cold:
-            cold_ns = round(latency.cold_start_s * 1e9)
-            plan.ttft_ns += cold_ns
-            state.cold = False
-        state.number += 1
-        state.running += 1
-        if call.fault is not None and call.fault.kind in FAULTS:
-            FAULTS[call.fault.kind](plan, call.fault)
-        engine = None if self._server.plain_engine else state.engine
-        call.delivery = delivery = Delivery(
-            call, plan, timers=self._server.timers, watcher=engine, made=made, tokens=made.ask.prompt_tokens
-        )
-        delivery.prefill_ns = latency.prefill_s * 1e9
-        delivery.timing.prefilled_ns, delivery.timing.cold_ns = prefill_ns, cold_ns
-        if plan.stream and (plan.ttft_ns or plan.extra_ns or plan.early):
-            delivery.begin()
-        if engine is None:
-            delivery.start(call.arrived_ns)
-        else:
-            engine.submit(delivery)
 
 
 def _stream_options(request: dict[str, Any]) -> tuple[bool, bool]:

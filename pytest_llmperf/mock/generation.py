@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from random import Random
 from typing import Any
 from zlib import crc32
@@ -147,8 +146,10 @@ class Generation:
     cached_tokens: int = 0
     steps: int = field(init=False)  #: of the longest choice
     completion_tokens: int = field(init=False)
+    reason: str = field(init=False)  #: why it ended, as metrics count it: stop or length
 
     def __post_init__(self) -> None:
+        self.reason = "length" if self.choices[0].finish == "length" else "stop"
         counts = [choice.tokens for choice in self.choices]
         self.steps = max(1, *counts) if len(counts) > 1 else max(1, counts[0])
         self.completion_tokens = sum(counts)
@@ -176,12 +177,15 @@ def make_up(ask: Ask, index: int) -> Answer:
     return Answer(text=_words(seed))
 
 
-@lru_cache(maxsize=1024)
 def _words(seed: int) -> str:
+    """As many words as make `_DEFAULT_TOKENS` tokens, counted as `count_tokens` does."""
     rng = Random(seed)
-    words = [rng.choice(_DEFAULT_WORDS)]
-    while len(split_pieces(" ".join(words))) < _DEFAULT_TOKENS:
-        words.append(rng.choice(_DEFAULT_WORDS))
+    words: list[str] = []
+    characters = -1  # no space before the first
+    while max(len(words), -(-characters // 4)) < _DEFAULT_TOKENS:
+        word = rng.choice(_DEFAULT_WORDS)
+        words.append(word)
+        characters += 1 + len(word)
     return " ".join(words).capitalize()
 
 

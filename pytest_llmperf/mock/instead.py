@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal
 from pytest_llmperf.mock.faults import Fault
-from pytest_llmperf.mock.http import Call
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock

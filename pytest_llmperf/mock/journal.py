@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from pytest_llmperf.mock.http import Call
+from pytest_llmperf.mock.call import Call
 
 _SECRET = (b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key", b"x-mock-token")
 _SECRET_PARTS = (b"token", b"secret", b"key", b"password", b"credential")

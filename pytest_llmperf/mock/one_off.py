@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal
 from pytest_llmperf.mock.faults import Fault, parse_fault
-from pytest_llmperf.mock.http import Call
 
 
 def role_and_fault(call: Call) -> tuple[str | None, Fault | None]:
     """The role and the one-off fault that a request's headers carry."""
     role: str | None = None
     fault: Fault | None = None
-    if not call.marked:
+    if not call.head.marked:
         return role, fault
     for name, value in call.headers:
         if name[:2] not in (b"x-", b"X-"):

@@ -56,18 +56,9 @@ def chat_ask(request: Any, limits: Limits, *, role: str | None) -> Ask:
     """What a chat request asks for; Refusal when vLLM would not take it."""
     checked = check_fields(request, CHAT, required=("messages",))
     messages = checked["messages"]
-    problems = [
-        ("dict_type", f"body.messages.{at}", "Input should be a valid dictionary", message, None)
-        for at, message in enumerate(messages)
-        if not isinstance(message, dict)
-    ]
-    problems += [
-        ("missing", f"body.messages.{at}.role", "Field required", message, None)
-        for at, message in enumerate(messages)
-        if isinstance(message, dict) and not isinstance(message.get("role"), str)
-    ]
-    if problems:
-        raise validation(problems)
+    for message in messages:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise _no_messages(messages)
     model = check_model(checked, limits)
     if "sampling" not in limits.lenient:
         check_sampling(checked)
@@ -103,6 +94,20 @@ def chat_ask(request: Any, limits: Limits, *, role: str | None) -> Ask:
         tools=tools,
         top_logprobs=whole(checked.get("top_logprobs"), 0) if flag(checked.get("logprobs")) else None,
     )
+
+
+def _no_messages(messages: list[Any]) -> Refusal:
+    problems = [
+        ("dict_type", f"body.messages.{at}", "Input should be a valid dictionary", message, None)
+        for at, message in enumerate(messages)
+        if not isinstance(message, dict)
+    ]
+    problems += [
+        ("missing", f"body.messages.{at}.role", "Field required", message, None)
+        for at, message in enumerate(messages)
+        if isinstance(message, dict) and not isinstance(message.get("role"), str)
+    ]
+    return validation(problems)
 
 
 def _wanted(request: dict[str, Any]) -> Any:

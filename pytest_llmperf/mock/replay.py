@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal
 from pytest_llmperf.mock.delivery import LAST_CHUNK, chunked
-from pytest_llmperf.mock.http import Call
 from pytest_llmperf.mock.plan import Plan
 from pytest_llmperf.wire.recording import RecordedExchange, match_key, read_recording
 
@@ -83,7 +83,7 @@ class Replay:
         headers = exchange.headers
         is_chunked = any(name.lower() == "transfer-encoding" for name, _ in headers)
         has_length = any(name.lower() == "content-length" for name, _ in headers)
-        if is_chunked and not call.chunked:
+        if is_chunked and not call.head.chunked:
             headers = tuple(one for one in headers if one[0].lower() != "transfer-encoding")
             is_chunked = False
         bodiless = call.method == "HEAD" or exchange.status in (204, 304)

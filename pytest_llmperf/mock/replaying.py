@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.delivery import Delivery
 from pytest_llmperf.mock.faults import FAULTS
-from pytest_llmperf.mock.http import Call
 from pytest_llmperf.mock.replay import Replay
 
 if TYPE_CHECKING:

@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pytest_llmperf.mock import ollama
+from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal, parse_body
 from pytest_llmperf.mock.config import MockConfig
+from pytest_llmperf.mock.connection import Connection
 from pytest_llmperf.mock.control import PREFIX, Control
-from pytest_llmperf.mock.delivery import Delivery
 from pytest_llmperf.mock.dialect import Dialect, to_bytes
 from pytest_llmperf.mock.dialects import DIALECTS
 from pytest_llmperf.mock.generating import Generating
-from pytest_llmperf.mock.generation import Generation
-from pytest_llmperf.mock.http import Call, Connection, Heads
-from pytest_llmperf.mock.metrics import Finished
+from pytest_llmperf.mock.head import Heads
 from pytest_llmperf.mock.openai_ask import Limits
 from pytest_llmperf.mock.replay import load_replay
 from pytest_llmperf.mock.replaying import Replaying
@@ -48,6 +47,11 @@ class Mock:
         self._heads = Heads()
         self.dialect: Dialect = DIALECTS[config.dialect]
         self._routes = self._make_routes()
+        self._direct = {
+            (method, path.encode()): route
+            for path, methods in self._routes.items()
+            for method, route in methods.items()
+        }
         self._replaying = Replaying(self)
         self._recorded = None if config.replay is None else load_replay(config.replay, speed=config.speed)
         self.control = (
@@ -163,24 +167,11 @@ class Mock:
     def _answer(self, call: Call) -> None:
         """Answer *call*; whatever goes wrong becomes an answer too."""
         try:
-            path = call.target.partition(b"?")[0].decode("latin-1")
-            methods = self._routes.get(path)
-            if self.control is not None and call.target.startswith(PREFIX):
-                self._controlled(call, self.control)
-            elif self.state.replay is not None and self._replaying.answer(call, self.state.replay, methods):
-                pass
-            elif methods is not None:
-                route = methods.get(call.method)
-                if route is not None:
-                    route(call)
-                else:
-                    status, body = self.dialect.not_allowed(call.method, path)
-                    self.send(
-                        call, status, body, extra={"allow": ", ".join(methods)} if status == 405 else None
-                    )
+            route = self._direct.get((call.head.method, call.head.target))
+            if route is not None and self.state.replay is None:
+                route(call)
             else:
-                status, body = self.dialect.not_found(call.method, path)
-                self.send(call, status, body)
+                self._answer_other(call)
         except Refusal as refused:
             self.refuse(call, refused)
         except Exception as error:  # noqa: BLE001 - no request may take the server down
@@ -190,6 +181,25 @@ class Mock:
                     status=500, message=f"{type(error).__name__} in the mock", type="InternalServerError"
                 ),
             )
+
+    def _answer_other(self, call: Call) -> None:
+        """Answer what is control, recorded, asked with a query, or no route at all."""
+        path = call.target.partition(b"?")[0].decode("latin-1")
+        methods = self._routes.get(path)
+        if self.control is not None and call.target.startswith(PREFIX):
+            self._controlled(call, self.control)
+        elif self.state.replay is not None and self._replaying.answer(call, self.state.replay, methods):
+            pass
+        elif methods is not None:
+            route = methods.get(call.method)
+            if route is not None:
+                route(call)
+            else:
+                status, body = self.dialect.not_allowed(call.method, path)
+                self.send(call, status, body, extra={"allow": ", ".join(methods)} if status == 405 else None)
+        else:
+            status, body = self.dialect.not_found(call.method, path)
+            self.send(call, status, body)
 
     def refuse(self, call: Call, refused: Refusal, extra: dict[str, str] | None = None) -> None:
         """The error *refused*, in the words of the dialect."""
@@ -203,14 +213,15 @@ class Mock:
             self.send(call, result[0], to_bytes(result[1]))
 
     def _finished(self, call: Call) -> None:
-        if call.target.startswith((PREFIX, b"/metrics")):
+        if call.number < 0 and call.target.startswith((PREFIX, b"/metrics")):
             return  # who looks at the server asks nothing of it
         state = self.state
         state.journal.add(call)
         if call.delivery is not None:
             state.running -= 1
-            if call.delivery.made is not None:
-                state.metrics.add(_finished_facts(call, call.delivery, call.delivery.made))
+            facts = call.delivery.finished()
+            if facts is not None:
+                state.metrics.add(facts)
             call.delivery = None
 
     # --- sending
@@ -228,7 +239,7 @@ class Mock:
         call.status = status
         kind = self.dialect.json_type if content_type is None else content_type
         head = self.head(call, status, kind, len(body), extra)
-        call.end(head if call.method == "HEAD" else head + body)
+        call.end(head if call.head.method == "HEAD" else head + body)
 
     def head(
         self,
@@ -251,21 +262,3 @@ class Mock:
         return (
             self.dialect.head(status, b"text/plain; charset=utf-8", len(reason), close=True) + reason.encode()
         )
-
-
-def _finished_facts(call: Call, delivery: Delivery, made: Generation) -> Finished:
-    timing = delivery.timing
-    whole = bool(timing.last_ns) and not delivery.abandoned
-    first_ns = timing.first_ns or call.arrived_ns
-    last_ns = timing.last_ns or first_ns
-    return Finished(
-        reason=("length" if made.choices[0].finish == "length" else "stop") if whole else "abort",
-        prompt_tokens=made.ask.prompt_tokens,
-        output_tokens=made.completion_tokens if whole else delivery.step,
-        cached_tokens=made.cached_tokens,
-        queue_s=(timing.started_ns - timing.arrived_ns) / 1e9,
-        ttft_s=(first_ns - timing.arrived_ns) / 1e9,
-        prefill_s=(first_ns - timing.started_ns) / 1e9,
-        decode_s=(last_ns - first_ns) / 1e9,
-        e2e_s=(last_ns - timing.arrived_ns) / 1e9,
-    )

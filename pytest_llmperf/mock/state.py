@@ -23,14 +23,15 @@ class State:
     """Everything that ``reset()`` sets back."""
 
     __slots__ = (
+        "_fixed_ns",
         "_itl_rng",
+        "_latency",
         "_ttft_rng",
         "cold",
         "config",
         "engine",
         "id_rng",
         "journal",
-        "latency",
         "metrics",
         "models",
         "number",
@@ -44,7 +45,7 @@ class State:
 
     def __init__(self, config: MockConfig, replay: Replay | None = None) -> None:
         self.config = config
-        self.latency: Latency = config.latency
+        self.latency = config.latency
         self.replay = replay  #: recorded answers, in place of made-up ones
         self.models = config.models or (replay.models if replay is not None else ()) or (DEFAULT_MODEL,)
         self.rulebook = Rulebook(list(config.replies))
@@ -61,13 +62,28 @@ class State:
         self.running = 0  #: answers on their way
         self.started_ns = perf_counter_ns()
 
+    @property
+    def latency(self) -> Latency:
+        """How long answers take."""
+        return self._latency
+
+    @latency.setter
+    def latency(self, latency: Latency) -> None:
+        self._latency = latency
+        ttft_s, itl_s = latency.ttft.constant_s, latency.itl.constant_s
+        self._fixed_ns: tuple[int, int] | None = None  # for every request, when it is that simple
+        if ttft_s is not None and itl_s is not None and not latency.steps and latency.drift is None:
+            self._fixed_ns = round(ttft_s * 1e9), round(itl_s * 1e9)
+
     def age_s(self, now_ns: int) -> float:
         """Seconds since the start or the last reset."""
         return (now_ns - self.started_ns) / 1e9
 
     def draw_delays(self, steps: int, arrived_ns: int) -> tuple[int, Gaps]:
         """Nanoseconds to the first token and between the others, for the next request in order."""
-        latency = self.latency
+        if self._fixed_ns is not None:
+            return self._fixed_ns
+        latency = self._latency
         factor = 1.0
         if latency.steps or latency.drift is not None:
             factor = max(0.0, latency.factor(self.number, self.age_s(arrived_ns)))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from pytest_llmperf.mock import ollama
+from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import TOKENIZE, Refusal, check_fields, flag, parse_body, validation
 from pytest_llmperf.mock.conversation import text_of
 from pytest_llmperf.mock.dialect import to_bytes
 from pytest_llmperf.mock.facts import Facts, facts_of
-from pytest_llmperf.mock.http import Call
 from pytest_llmperf.mock.metrics_pages import llamacpp_page, sglang_page, tgi_page
 from pytest_llmperf.mock.openai_ask import check_model, message_tokens
 from pytest_llmperf.mock.pieces import count_tokens, split_pieces

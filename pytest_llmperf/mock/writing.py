@@ -6,16 +6,16 @@ import json
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.mock import ollama
+from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.delivery import LAST_CHUNK, chunked
 from pytest_llmperf.mock.dialect import Frames, to_bytes
 from pytest_llmperf.mock.generation import Generation
-from pytest_llmperf.mock.http import Call
 from pytest_llmperf.mock.plan import Late, Plan, Timing
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
 
-_NOW = Timing(arrived_ns=0, started_ns=0)
+NOW = Timing(arrived_ns=0, started_ns=0)  #: of an answer that tells no times
 
 
 def whole_plan(
@@ -41,12 +41,12 @@ def whole_plan(
         plan = Plan(head=b"", parts=parts, stream=False, last=last)
         if call.fault is not None:  # a fault works on bytes
             plan.head, plan.parts[-1], plan.last = (
-                server.head(call, 200, kind, len(body(_NOW))),
-                body(_NOW),
+                server.head(call, 200, kind, len(body(NOW))),
+                body(NOW),
                 None,
             )
     else:
-        data = body(_NOW)
+        data = body(NOW)
         parts[-1] = data
         plan = Plan(head=server.head(call, 200, kind, len(data)), parts=parts, stream=False, head_late=True)
     return plan
@@ -57,16 +57,16 @@ def stream_plan(
 ) -> Plan:
     """An answer that is sent token by token; *end* writes the events that tell times."""
     dialect = server.dialect
-    frame = chunked if call.chunked else bytes
+    frame = chunked if call.head.chunked else bytes
     parts = [b""] * made.steps
     for step, data in frames:
         parts[step] += frame(data)
-    close = (b"" if native else frame(dialect.done)) + (LAST_CHUNK if call.chunked else b"")
+    close = (b"" if native else frame(dialect.done)) + (LAST_CHUNK if call.head.chunked else b"")
     kind = ollama.NDJSON if native else dialect.stream_type
-    if not call.chunked:
+    if not call.head.chunked:
         call.keep_alive = False
     head = server.head(call, 200, kind, None, dialect.stream_extra)
-    if not call.chunked:
+    if not call.head.chunked:
         head = b"\r\n".join(
             line for line in head.split(b"\r\n") if not line.lower().startswith(b"transfer-enc")
         )

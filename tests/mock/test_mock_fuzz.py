@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_llmperf.mock.config import parse_config
-from pytest_llmperf.mock.http import MAX_BODY_BYTES
+from pytest_llmperf.mock.receiving import MAX_BODY_BYTES
 from pytest_llmperf.mock.server import Mock
 
 CALM = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -13,8 +13,9 @@ from itertools import pairwise
 import pytest
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.config import parse_config
-from pytest_llmperf.mock.http import Call
+from pytest_llmperf.mock.head import Head
 from pytest_llmperf.mock.process import start_mock
 from pytest_llmperf.mock.replay import Replay
 from pytest_llmperf.wire.recording import RecordedExchange, exchange_line, header_line
@@ -87,8 +88,8 @@ def test_the_answer_is_the_recorded_bytes(replayed, ask):
 def test_every_part_leaves_when_it_came_and_never_earlier(record, speed):
     """On the plan, so that no busy machine has a say."""
     replay = Replay([exchange(stream=True)], speed=speed, name="r")
-    call = Call(None, "POST", PATH.encode(), [])
-    call.body = body("merhaba", stream=True)
+    head = Head(method="POST", target=PATH.encode(), headers=[])
+    call = Call(None, head, body("merhaba", stream=True), 0)
     plan = replay.plan(replay.find(call), call)
     times = [plan.ttft_ns]
     for gap in plan.gaps:
@@ -305,7 +306,7 @@ def test_the_command_line_replays(record, ask):
 def test_the_gaps_of_a_plan_are_never_negative():
     late = exchange(stream=True, pieces=((0.05, b"a"), (0.04, b"b")), end_s=0.01)
     replay = Replay([late], speed=1.0, name="r")
-    call = Call(None, "POST", PATH.encode(), [])
+    call = Call(None, Head(method="POST", target=PATH.encode(), headers=[]), b"", 0)
     plan = replay.plan(late, call)
     assert min(plan.gaps) >= 0
     assert len(plan.gaps) == len(plan.parts) - 1 == len(list(pairwise(plan.parts)))

@@ -1,0 +1,58 @@
+"""An answer that is sent as one, when neither an engine nor a fault has a say in it."""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+
+from pytest_llmperf.mock.call import Call
+from pytest_llmperf.mock.generation import Generation
+from pytest_llmperf.mock.metrics import Finished
+from pytest_llmperf.mock.timers import Timers
+
+
+class Parcel:
+    """A whole answer: it leaves when its last token is due, which is known from the start.
+
+    `Delivery` can do the same and much more, and costs several times as much.
+    """
+
+    __slots__ = ("_call", "_data", "_due_ns", "_first_ns", "_left", "made")
+
+    def __init__(self, call: Call, made: Generation, data: bytes, *, first_ns: int, due_ns: int) -> None:
+        self._call = call
+        self._data = data
+        self._first_ns = first_ns  # when the first token is due
+        self._due_ns = due_ns  # the last one
+        self._left = False
+        self.made = made
+
+    def start(self, timers: Timers) -> None:
+        """Send it when it is due, and not before."""
+        due_ns = self._due_ns
+        if due_ns <= perf_counter_ns():
+            self._leave(due_ns)
+        else:
+            timers.at(due_ns, self._leave)
+
+    def finished(self) -> Finished:
+        """The facts of it, once it is sent or its client is gone."""
+        made = self.made
+        first_ns = self._first_ns
+        wait_ns = first_ns - self._call.arrived_ns
+        if not self._left:
+            return Finished("abort", made.ask.prompt_tokens, 0, made.cached_tokens, 0, wait_ns, 0)
+        return Finished(
+            made.reason,
+            made.ask.prompt_tokens,
+            made.completion_tokens,
+            made.cached_tokens,
+            0,
+            wait_ns,
+            self._due_ns - first_ns,
+        )
+
+    def _leave(self, _: int) -> None:
+        call = self._call
+        if not call.done:
+            self._left = True
+            call.end_whole(self._data)
