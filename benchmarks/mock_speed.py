@@ -1,13 +1,17 @@
 """How many requests a second the mock answers, beside the Python servers people would use.
 
-    python benchmarks/mock_speed.py [--seconds 3] [--connections 32] [--rounds 3]
+    python benchmarks/mock_speed.py [--seconds 2] [--connections 32] [--rounds 3]
 
-uvicorn (uvloop, httptools), granian and aiohttp are measured where they are installed. They get the easier
-task: parse the request's JSON, answer with bytes that were made before. The mock does everything it
-does for a user: rules, tokens, usage, the log. It may reuse what it wrote for the same request before;
-"new prompts" asks it something else every time. All run on one core, one after another in
-every round; the client runs on another. The client can be the bottleneck, so the CPU time that
-the server spent per request is the number to compare; requests/s is what was seen.
+uvicorn (uvloop, httptools), granian and aiohttp are measured where they are installed, each twice (see
+`peers/fake_openai.py`): "made" is a fake OpenAI server as one writes it for an afternoon, "ready" parses the
+request and sends bytes that were made before. The mock does everything it does for a user: checks, rules,
+tokens, usage, the log, metrics. It may reuse what it wrote for the same request before; "new prompts" asks
+it something else every time, which makes no difference to the others.
+
+A server runs on one core and the client on another, one server after another in every round. Requests/s is
+what the client saw. It falls short of what a server could do where the client is the slower of the two, and
+a server that waits for its client pays for going to sleep and waking up: the fastest servers
+are shown slower than they are, in both columns.
 """
 
 from __future__ import annotations
@@ -16,100 +20,47 @@ import argparse
 import importlib.util
 import json
 import os
-import selectors
+import select
 import socket
 import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / "benchmarks" / "peers"
 NEW_PROMPTS = 2000  # more than the mock remembers
-ANSWER = {
-    "id": "chatcmpl-0123456789abcdef",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "mock",
-    "choices": [
-        {"index": 0, "message": {"role": "assistant", "content": "word " * 31}, "finish_reason": "stop"}
-    ],
-    "usage": {"prompt_tokens": 8, "total_tokens": 40, "completion_tokens": 32},
-}
-CHUNK = {
-    "id": "chatcmpl-0123456789abcdef",
-    "object": "chat.completion.chunk",
-    "created": 1,
-    "model": "mock",
-    "choices": [{"index": 0, "delta": {"content": "word "}, "logprobs": None, "finish_reason": None}],
-}
-APP = f"""
-import json
-BODY = {json.dumps(ANSWER)!r}.encode()
-CHUNKS = [b"data: " + {json.dumps(CHUNK)!r}.encode() + b"\\n\\n"] * 32 + [b"data: [DONE]\\n\\n"]
-JSON = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
-SSE = [(b"content-type", b"text/event-stream")]
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        return
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    if json.loads(body).get("stream"):
-        await send({{"type": "http.response.start", "status": 200, "headers": SSE}})
-        for chunk in CHUNKS:
-            await send({{"type": "http.response.body", "body": chunk, "more_body": True}})
-        await send({{"type": "http.response.body", "body": b""}})
-    else:
-        await send({{"type": "http.response.start", "status": 200, "headers": JSON}})
-        await send({{"type": "http.response.body", "body": BODY}})
-"""
-AIOHTTP = (
-    APP
-    + """
-import sys
-from aiohttp import web
-async def handle(request):
-    if (await request.json()).get("stream"):
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await response.prepare(request)
-        for chunk in CHUNKS:
-            await response.write(chunk)
-        await response.write_eof()
-        return response
-    return web.Response(body=BODY, content_type="application/json")
-application = web.Application()
-application.router.add_post("/v1/chat/completions", handle)
-web.run_app(application, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)
-"""
-)
-MOCK = {"latency": {"ttft": "0", "itl": "0"}, "replies": [{"regex": "", "text": "word " * 30 + "word"}]}
+SECTION = {"latency": {"ttft": "0", "itl": "0"}, "replies": [{"regex": "", "text": "cat " * 30 + "cat"}]}
 
 
-def commands(folder: Path) -> dict[str, list[str]]:
-    (folder / "speed_app.py").write_text(APP, encoding="utf-8")
-    (folder / "speed_aiohttp.py").write_text(AIOHTTP, encoding="utf-8")
-    (folder / "speed.yaml").write_text(json.dumps({"mock": MOCK}), encoding="utf-8")
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One row of the table."""
+
+    command: list[str]  #: {port} is filled in
+    prompts: int = 1  #: how many different ones it is asked
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def servers(folder: Path) -> dict[str, Server]:
+    config = folder / "speed.yaml"
+    config.write_text(json.dumps({"mock": SECTION}), encoding="utf-8")
     python = sys.executable
-    mock = [
-        python,
-        "-m",
-        "pytest_llmperf.mock",
-        "--config",
-        str(folder / "speed.yaml"),
-        "--port",
-        "{port}",
-    ]
-    found = {"mock": mock, "new prompts": mock}
-    others = {
-        "uvicorn": [python, "-m", "uvicorn", "speed_app:app", "--port", "{port}", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"],  # noqa: E501
-        "granian": [python, "-m", "granian", "--interface", "asgi", "--port", "{port}", "--no-access-log", "--log-level", "error", "speed_app:app"],  # noqa: E501
-        "aiohttp": [python, "speed_aiohttp.py", "{port}"],
+    mock = [python, "-m", "pytest_llmperf.mock", "--config", str(config), "--port", "{port}"]
+    found = {"mock": Server(mock), "mock, new prompts": Server(mock, NEW_PROMPTS)}
+    peers = {
+        "uvicorn": [python, "-m", "uvicorn", "fake_asgi:app", "--port", "{port}", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"],  # noqa: E501
+        "granian": [python, "-m", "granian", "--interface", "asgi", "--port", "{port}", "--no-access-log", "--log-level", "error", "fake_asgi:app"],  # noqa: E501
+        "aiohttp": [python, str(PEERS / "fake_aiohttp.py"), "{port}"],
     }  # fmt: skip
-    return found | {name: command for name, command in others.items() if importlib.util.find_spec(name)}
+    for work in ("ready", "made"):
+        for name, command in peers.items():
+            if importlib.util.find_spec(name):
+                found[f"{name}, {work}"] = Server(command, environment={"FAKE": work})
+    return found
 
 
 def request(number: int, *, stream: bool) -> bytes:
@@ -125,58 +76,66 @@ def request(number: int, *, stream: bool) -> bytes:
 
 
 class Client:
-    """Closed loop on raw sockets: the next request of a connection follows its answer."""
+    """Closed loop on raw sockets: the next request of a connection follows its answer.
+
+    It does as little as it can: an answer as long as the last one is whole, any other is looked at closely.
+    """
 
     def __init__(self, port: int, connections: int, *, stream: bool, prompts: int) -> None:
         self.payloads = cycle([request(number, stream=stream) for number in range(prompts)])
         self.stream = stream
-        self.selector = selectors.DefaultSelector()
-        self.received: dict[int, bytearray] = {}
-        self.expected = 0
+        self.ready = select.epoll()
+        self.sockets: dict[int, socket.socket] = {}
+        self.received: dict[int, bytes] = {}
+        self.length = 0  # of the last whole answer
+        self.last = b""
         for _ in range(connections):
             sock = socket.create_connection(("127.0.0.1", port))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.selector.register(sock, selectors.EVENT_READ)
-            self.received[sock.fileno()] = bytearray()
+            self.ready.register(sock, select.EPOLLIN)
+            self.sockets[sock.fileno()] = sock
 
-    def run(self, seconds: float) -> tuple[int, float]:  # noqa: D102
+    def run(self, seconds: float) -> tuple[int, float]:
+        """(answers, seconds)."""
         done = 0
-        for key in self.selector.get_map().values():
-            key.fileobj.send(next(self.payloads))
+        for sock in self.sockets.values():
+            sock.send(next(self.payloads))
         start = time.perf_counter()
         while (now := time.perf_counter()) < start + seconds:
-            for key, _ in self.selector.select(0.1):
-                done += self.read(key.fileobj)
-        self.close()
+            for number, _ in self.ready.poll(0.1):
+                sock = self.sockets[number]
+                data = sock.recv(65536)
+                if number in self.received or len(data) != self.length:
+                    data = self.received.pop(number, b"") + data
+                    if not self.whole(data):
+                        self.received[number] = data
+                        continue
+                if not data.startswith(b"HTTP/1.1 200"):
+                    raise SystemExit(f"not an answer: {data[:300]!r}")
+                sock.send(next(self.payloads))
+                done += 1
+                self.last = data
+        for sock in self.sockets.values():
+            sock.close()
+        self.ready.close()
         return done, now - start
 
-    def read(self, sock: socket.socket) -> int:  # noqa: D102
-        data = sock.recv(262144)
+    def whole(self, data: bytes) -> bool:
+        """Whether *data* is all of an answer."""
         if not data:
             raise SystemExit("the server closed a connection")
-        whole = self.received[sock.fileno()]
-        whole += data
-        if not self.complete(whole):
-            return 0
-        if not whole.startswith(b"HTTP/1.1 200"):
-            raise SystemExit(f"not an answer: {bytes(whole[:300])!r}")
-        whole.clear()
-        sock.send(next(self.payloads))
-        return 1
-
-    def complete(self, whole: bytearray) -> bool:  # noqa: D102
         if self.stream:
-            return whole.endswith(b"0\r\n\r\n")
-        if not self.expected:
-            head, _, _ = bytes(whole).partition(b"\r\n\r\n")
-            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            self.expected = len(head) + 4 + int(length.split(b":")[1])
-        return len(whole) >= self.expected
-
-    def close(self) -> None:  # noqa: D102
-        for key in list(self.selector.get_map().values()):
-            key.fileobj.close()
-        self.selector.close()
+            return data.endswith(b"0\r\n\r\n")
+        head, end, body = data.partition(b"\r\n\r\n")
+        lengths = [
+            int(line.partition(b":")[2])
+            for line in head.lower().split(b"\r\n")
+            if line.startswith(b"content-length:")
+        ]
+        if not end or len(body) < lengths[0]:
+            return False
+        self.length = len(data)
+        return True
 
 
 def tree(pid: int) -> list[int]:
@@ -197,32 +156,35 @@ def cpu_s(pid: int) -> float:
 
 
 def measure(
-    command: list[str], folder: Path, *, stream: bool, seconds: float, connections: int, prompts: int
+    server: Server, folder: Path, *, stream: bool, seconds: float, connections: int
 ) -> tuple[float, float]:
+    """Requests per second, and seconds of the server's processor for each."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    arguments = [part.format(port=port) for part in command]
     cores = sorted(os.sched_getaffinity(0))
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
-    server = subprocess.Popen(
-        ["taskset", "-c", str(cores[-1]), *arguments],
+    process = subprocess.Popen(
+        ["taskset", "-c", str(cores[-1]), *(part.format(port=port) for part in server.command)],
         cwd=folder,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PEERS}", **server.environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     os.sched_setaffinity(0, {cores[0]})
     try:
         wait_for(port)
-        Client(port, connections, stream=stream, prompts=prompts).run(0.5)  # warm up
-        before = cpu_s(server.pid)
-        done, wall_s = Client(port, connections, stream=stream, prompts=prompts).run(seconds)
-        return done / wall_s, (cpu_s(server.pid) - before) / max(1, done)
+        Client(port, connections, stream=stream, prompts=server.prompts).run(0.5)  # warm up
+        before_s = cpu_s(process.pid)
+        client = Client(port, connections, stream=stream, prompts=server.prompts)
+        done, wall_s = client.run(seconds)
+        used_s = cpu_s(process.pid) - before_s
+        if client.last.count(b"cat") < 31:
+            raise SystemExit(f"not the answer that was asked for: {client.last[:500]!r}")
+        return done / wall_s, used_s / done
     finally:
         os.sched_setaffinity(0, cores)
-        server.terminate()
-        server.wait(10)
+        process.terminate()
+        process.wait(10)
 
 
 def wait_for(port: int) -> None:
@@ -241,30 +203,29 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="rows whose name begins with this")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/llmperf-mock-speed"))
     options = parser.parse_args()
     options.folder.mkdir(exist_ok=True)
-    servers = commands(options.folder)
+    chosen = {name: one for name, one in servers(options.folder).items() if name.startswith(options.only)}
     for stream in (False, True):
-        results: dict[str, list[tuple[float, float]]] = {name: [] for name in servers}
+        results: dict[str, list[tuple[float, float]]] = {name: [] for name in chosen}
         for _ in range(options.rounds):
-            for name, command in servers.items():
-                results[name].append(
-                    measure(
-                        command,
-                        options.folder,
-                        stream=stream,
-                        seconds=options.seconds,
-                        connections=options.connections,
-                        prompts=NEW_PROMPTS if name == "new prompts" else 1,
-                    )
+            for name, server in chosen.items():
+                seen = measure(
+                    server,
+                    options.folder,
+                    stream=stream,
+                    seconds=options.seconds,
+                    connections=options.connections,
                 )
+                results[name].append(seen)
         print(f"\n{'32-chunk stream' if stream else 'plain answer'}, {options.connections} connections")
-        print(f"{'server':12} {'requests/s':>12} {'CPU us/request':>16} {'requests per CPU second':>25}")
+        print(f"{'server':18} {'requests/s':>12} {'CPU us/request':>16} {'requests per CPU second':>25}")
         for name, pairs in results.items():
             rate = statistics.median(pair[0] for pair in pairs)
             cost = statistics.median(pair[1] for pair in pairs)
-            print(f"{name:12} {rate:12,.0f} {cost * 1e6:16.1f} {1 / cost:25,.0f}")
+            print(f"{name:18} {rate:12,.0f} {cost * 1e6:16.1f} {1 / cost:25,.0f}", flush=True)
 
 
 if __name__ == "__main__":
