@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,10 +66,9 @@ class LlmClient:
         self._arms = dict(arms)
         self._relay = relay
         self._clients: list[Any] = []
-        self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []  #: of asynchronous clients
-        self._made: dict[
-            tuple[Callable[..., Any], str], Any
-        ] = {}  #: one each, however often a test's body asks
+        self._async_clients: list[Any] = []
+        #: One each, however often a test's body asks.
+        self._made: dict[tuple[Callable[..., Any], str], Any] = {}
         passwords = [urlsplit(backend.url).password for backend in arms.values()]
         keys = [backend.api_key for backend in arms.values()]
         self._sightings = Sightings(log, Reading(count, secrets=[key, *keys, *passwords]))
@@ -144,9 +143,9 @@ class LlmClient:
 
     async def aclose(self) -> None:
         """Close the asynchronous clients, in the event loop that used them."""
-        for close in self._closers:
-            await close()
-        self._closers.clear()
+        for client in self._async_clients:
+            await client.aclose()
+        self._async_clients.clear()
         self._made.clear()
 
     def _sync(self, make: Callable[..., Any], library: str, **options: Any) -> Any:
@@ -154,7 +153,7 @@ class LlmClient:
             return known
         transport = MeasuringTransport(library, self._book, proxy=proxy_for(self.url))
         made = make(transport=transport, **options)
-        self._clients.append(made)
+        self._clients = [*_open(self._clients), made]
         return self._remembered(make, options, made)
 
     def _async(self, make: Callable[..., Any], library: str, **options: Any) -> Any:
@@ -162,7 +161,7 @@ class LlmClient:
             return known
         transport = AsyncMeasuringTransport(library, self._book, proxy=proxy_for(self.url))
         made = make(transport=transport, **options)
-        self._closers.append(made.aclose)
+        self._async_clients = [*_open(self._async_clients), made]
         return self._remembered(make, options, made)
 
     def _known(self, make: Callable[..., Any], options: Mapping[str, Any]) -> Any:
@@ -232,6 +231,11 @@ class _Book:
         accepted = request.headers.get("accept-encoding")
         if accepted is not None:
             request.headers["accept-encoding"] = readable(accepted)
+
+
+def _open(clients: Sequence[Any]) -> list[Any]:
+    """Those that nobody has closed: a test's body may open one in every iteration."""
+    return [client for client in clients if not client.is_closed]
 
 
 def _place(url: str) -> tuple[str, int]:

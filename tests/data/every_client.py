@@ -89,6 +89,17 @@ def by_openai_async(llm_client, llm, stream, monkeypatch):
     asyncio.run(ask())
 
 
+def by_openai_async_transport(llm_client, llm, stream, monkeypatch):
+    async def ask():
+        async with llm_client.async_openai(max_retries=0) as client:
+            asked = {"model": llm_client.model, "messages": ASK, **HOW}
+            said = await client.chat.completions.create(**asked, stream=stream, **(USAGE if stream else {}))
+            if stream:
+                await Reader().all_async(said)
+
+    asyncio.run(ask())
+
+
 def by_langchain(llm_client, llm, stream, monkeypatch):
     from langchain_openai import ChatOpenAI
 

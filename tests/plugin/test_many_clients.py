@@ -14,7 +14,7 @@ import pytest
 EVERY_CLIENT = Path(__file__).parents[1] / "data" / "every_client.py"
 
 #: How many scenarios there are at least: LangChain and LiteLLM need an environment of their own.
-EXPECTED = 14 if os.environ.get("LLMPERF_CLIENTS") == "all" else 2
+EXPECTED = 16 if os.environ.get("LLMPERF_CLIENTS") == "all" else 2
 
 #: The same as on real servers: one limit of the scenario holds, the other one is broken.
 VERDICT = (
