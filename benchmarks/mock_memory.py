@@ -34,7 +34,7 @@ class Client:
     """A closed loop on raw sockets."""
 
     def __init__(self, port: int, connections: int) -> None:
-        self.payloads = cycle([request(number, stream=number % 3 == 0) for number in range(PROMPTS)])
+        self.payloads = cycle([request(stream=number % 3 == 0) % number for number in range(PROMPTS)])
         self.selector = selectors.DefaultSelector()
         self.received: dict[int, bytes] = {}
         for _ in range(connections):

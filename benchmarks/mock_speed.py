@@ -26,13 +26,13 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import count, repeat
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "benchmarks" / "peers"
-NEW_PROMPTS = 2000  # more than the mock remembers
 SECTION = {"latency": {"ttft": "0", "itl": "0"}, "replies": [{"regex": "", "text": "cat " * 30 + "cat"}]}
 
 
@@ -41,7 +41,7 @@ class Server:
     """One row of the table."""
 
     command: list[str]  #: {port} is filled in
-    prompts: int = 1  #: how many different ones it is asked
+    new_prompts: bool = False  #: no prompt comes twice
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -50,7 +50,7 @@ def servers(folder: Path) -> dict[str, Server]:
     config.write_text(json.dumps({"mock": SECTION}), encoding="utf-8")
     python = sys.executable
     mock = [python, "-m", "pytest_llmperf.mock", "--config", str(config), "--port", "{port}"]
-    found = {"mock": Server(mock), "mock, new prompts": Server(mock, NEW_PROMPTS)}
+    found = {"mock": Server(mock), "mock, new prompts": Server(mock, new_prompts=True)}
     peers = {
         "uvicorn": [python, "-m", "uvicorn", "fake_asgi:app", "--port", "{port}", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"],  # noqa: E501
         "granian": [python, "-m", "granian", "--interface", "asgi", "--port", "{port}", "--no-access-log", "--log-level", "error", "fake_asgi:app"],  # noqa: E501
@@ -63,15 +63,14 @@ def servers(folder: Path) -> dict[str, Server]:
     return found
 
 
-def request(number: int, *, stream: bool) -> bytes:
-    body = {
-        "model": "mock",
-        "messages": [{"role": "user", "content": f"how fast are you, on one core {number:5d}"}],
-    }
+def request(*, stream: bool) -> bytes:
+    """A request, with a place for a number of eight digits in its prompt."""
+    content = "how fast are you, on one core %08d"
+    body = {"model": "mock", "messages": [{"role": "user", "content": content}]}
     data = json.dumps(body | ({"stream": True} if stream else {})).encode()
     return (
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-        b"content-length: %d\r\n\r\n%b" % (len(data), data)
+        b"content-length: %d\r\n\r\n%b" % (len(data % 0), data)
     )
 
 
@@ -81,8 +80,9 @@ class Client:
     It does as little as it can: an answer as long as the last one is whole, any other is looked at closely.
     """
 
-    def __init__(self, port: int, connections: int, *, stream: bool, prompts: int) -> None:
-        self.payloads = cycle([request(number, stream=stream) for number in range(prompts)])
+    def __init__(self, port: int, connections: int, *, stream: bool, numbers: Iterator[int]) -> None:
+        self.payload = request(stream=stream)
+        self.numbers = numbers  # in the prompts
         self.stream = stream
         self.ready = select.epoll()
         self.sockets: dict[int, socket.socket] = {}
@@ -99,7 +99,7 @@ class Client:
         """(answers, seconds)."""
         done = 0
         for sock in self.sockets.values():
-            sock.send(next(self.payloads))
+            sock.send(self.payload % next(self.numbers))
         start = time.perf_counter()
         while (now := time.perf_counter()) < start + seconds:
             for number, _ in self.ready.poll(0.1):
@@ -112,7 +112,7 @@ class Client:
                         continue
                 if not data.startswith(b"HTTP/1.1 200"):
                     raise SystemExit(f"not an answer: {data[:300]!r}")
-                sock.send(next(self.payloads))
+                sock.send(self.payload % next(self.numbers))
                 done += 1
                 self.last = data
         for sock in self.sockets.values():
@@ -173,9 +173,10 @@ def measure(
     os.sched_setaffinity(0, {cores[0]})
     try:
         wait_for(port)
-        Client(port, connections, stream=stream, prompts=server.prompts).run(0.5)  # warm up
+        numbers = count() if server.new_prompts else repeat(0)
+        Client(port, connections, stream=stream, numbers=numbers).run(0.5)  # warm up
         before_s = cpu_s(process.pid)
-        client = Client(port, connections, stream=stream, prompts=server.prompts)
+        client = Client(port, connections, stream=stream, numbers=numbers)
         done, wall_s = client.run(seconds)
         used_s = cpu_s(process.pid) - before_s
         if client.last.count(b"cat") < 31:

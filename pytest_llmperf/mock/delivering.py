@@ -109,7 +109,7 @@ class Delivering:
         first_ns = call.arrived_ns + ttft_ns
         rest_ns = gaps * (made.steps - 1) if isinstance(gaps, int) else sum(gaps)
         call.delivery = parcel = Parcel(call, made, data, first_ns=first_ns, due_ns=first_ns + rest_ns)
-        parcel.start(self._server.timers)
+        parcel.start(self._server.timers, self._server.outbox)
 
     def _deliver(self, call: Call, made: Generation, plan: Plan, delays: Delays) -> None:
         """Send the parts of *plan* as their tokens become due, with faults, by way of the engine."""

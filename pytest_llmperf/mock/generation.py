@@ -179,13 +179,16 @@ def make_up(ask: Ask, index: int) -> Answer:
 
 def _words(seed: int) -> str:
     """As many words as make `_DEFAULT_TOKENS` tokens, counted as `count_tokens` does."""
-    rng = Random(seed)
+    draw = Random(seed).getrandbits
+    known = len(_DEFAULT_WORDS)
+    bits = known.bit_length()
     words: list[str] = []
     characters = -1  # no space before the first
-    while max(len(words), -(-characters // 4)) < _DEFAULT_TOKENS:
-        word = rng.choice(_DEFAULT_WORDS)
-        words.append(word)
-        characters += 1 + len(word)
+    while len(words) < _DEFAULT_TOKENS and characters <= 4 * (_DEFAULT_TOKENS - 1):
+        at = draw(bits)
+        if at < known:  # as Random.choice does it
+            words.append(_DEFAULT_WORDS[at])
+            characters += 1 + len(words[-1])
     return " ".join(words).capitalize()
 
 

@@ -216,7 +216,8 @@ def room(wanted: Any, prompt_tokens: int, limits: Limits) -> int:
 
 def message_tokens(message: dict[str, Any]) -> int:
     """The estimate for one message: its text, and the tool calls it carries."""
-    tokens = count_tokens(text_of(message.get("content")))
+    content = message.get("content")
+    tokens = count_tokens(content if isinstance(content, str) else text_of(content))
     calls = message.get("tool_calls")
     return tokens + count_tokens(str(calls)) if calls else tokens
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import heapq
 import re
 from functools import lru_cache
+from operator import itemgetter
 
 _WORD = re.compile(r"\s*\S+")
 
 
 def count_tokens(text: str) -> int:
     """max(words, characters / 4 rounded up): the usual estimate, 0 for an empty text."""
-    return max(len(text.split()), -(-len(text) // 4))
+    words, fours = len(text.split()), -(-len(text) // 4)
+    return words if words > fours else fours  # noqa: FURB136 - max() takes three times as long
 
 
 @lru_cache(maxsize=1024)
@@ -34,15 +36,19 @@ def split_pieces(text: str) -> tuple[str, ...]:
 
 def _halve_longest(words: list[str], count: int) -> tuple[str, ...]:
     """*words* with the longest ones split until there are *count* pieces, in reading order."""
-    heap: list[tuple[int, int, str]] = []
-    at = 0
-    for word in words:
-        heap.append((-len(word), at, word))
-        at += len(word)
-    heapq.heapify(heap)
-    while len(heap) < count:
-        length, start, piece = heap[0]
-        middle = -length // 2 + (-length % 2)
-        heapq.heapreplace(heap, (-middle, start, piece[:middle]))
-        heapq.heappush(heap, (-(len(piece) - middle), start + middle, piece[middle:]))
-    return tuple(piece for _, piece in sorted((start, piece) for _, start, piece in heap))
+    missing = count - len(words)
+    sizes = [-len(word) for word in words]
+    # so many splits reach no more words than the longest so many
+    longest = sorted(range(len(words)), key=sizes.__getitem__)[:missing]
+    heap = [(sizes[at], at, 0, words[at]) for at in longest]  # sorted, therefore a heap
+    for _ in range(missing):
+        size, at, start, piece = heap[0]
+        middle = (1 - size) // 2
+        heapq.heapreplace(heap, (-middle, at, start, piece[:middle]))
+        heapq.heappush(heap, (size + middle, at, start + middle, piece[middle:]))
+    halves: dict[int, list[str]] = {}
+    for _, at, _, piece in sorted(heap, key=itemgetter(1, 2)):
+        halves.setdefault(at, []).append(piece)
+    for at in sorted(halves, reverse=True):
+        words[at : at + 1] = halves[at]
+    return tuple(words)

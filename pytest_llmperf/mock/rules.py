@@ -61,7 +61,7 @@ class Rule:
         return (
             (self.equals is None or user.equals(self.equals))
             and (not self.contains or any(map(user.contains, self.contains)))
-            and all(map(user.contains, self.contains_all))
+            and (not self.contains_all or all(map(user.contains, self.contains_all)))
             and (self.regex is None or self.regex.search(user))
             and (not self.system or _any_in(self.system, (said.system,)))
             and (not self.history or _any_in(self.history, said.history))

@@ -17,6 +17,7 @@ from pytest_llmperf.mock.dialects import DIALECTS
 from pytest_llmperf.mock.generating import Generating
 from pytest_llmperf.mock.head import Heads
 from pytest_llmperf.mock.openai_ask import Limits
+from pytest_llmperf.mock.parcel import Outbox
 from pytest_llmperf.mock.replay import load_replay
 from pytest_llmperf.mock.replaying import Replaying
 from pytest_llmperf.mock.server_pages import PAGES
@@ -40,6 +41,7 @@ class Mock:
     ) -> None:
         self._loop = loop
         self.timers = Timers(loop)
+        self.outbox = Outbox(loop)
         self.config = config
         self.refuse_for = refuse
         self.peers: set[Connection] = set()
