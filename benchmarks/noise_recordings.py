@@ -79,7 +79,7 @@ def first_order(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
 
 
 def memory_only(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
-    """The sum of all correlations, but no wandering between the quarters."""
+    """The sum of all correlations, and bursts, but no wandering between the quarters."""
     x, ys = np.log(now), [np.log(run) for run in runs]
     return proven(
         x,
@@ -153,7 +153,7 @@ RULES: dict[str, Rule] = {
     "p95 > 1.10 x baseline": naive,
     "exact test, requests independent": independent,
     "+ first-order correlation": first_order,
-    "+ all correlation": memory_only,
+    "+ all correlation, and bursts": memory_only,
     "thinned to effective samples": effective_samples,
     "+ eight blocks, always": eighths,
     "the gate": shipped,

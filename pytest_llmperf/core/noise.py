@@ -27,6 +27,10 @@ _SUSPECT: Final = 2.5  #: standard errors of lag-1 correlation below which reque
 _CERTAIN: Final = 3.5  #: and from which the whole correlation counts
 _SHORTEST: Final = 16  #: values below which neither correlation nor quarters are looked at
 _QUARTERS: Final = 4
+_EIGHTHS: Final = 8
+#: Variance between the eighths of a run, as a multiple of chance, that independent requests show in 6 of 1000
+#: runs, and in 2 of 10 000 (chi-square with 7 degrees of freedom): nothing counts below, all of it above.
+_BURSTY: Final = (2.8, 4.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,13 @@ class Noise:
 
 def normal_scores(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ranks within each row as quantiles of the normal distribution, mean zero; ties share one."""
+    scores: NDArray[np.float64] = ndtri(_places(rows))
+    scores -= scores.mean(axis=1, keepdims=True)
+    return scores
+
+
+def _places(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks within each row as shares between 0 and 1; ties share one."""
     n = rows.shape[1]
     order = np.argsort(rows, axis=1, kind="stable")
     ordered = np.take_along_axis(rows, order, axis=1)
@@ -53,10 +64,9 @@ def normal_scores(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     ends = np.ones(rows.shape, dtype=bool)
     ends[:, :-1] = new[:, 1:]
     last = np.minimum.accumulate(np.where(ends, place, n)[:, ::-1], axis=1)[:, ::-1]
-    scores = np.empty(rows.shape)
-    np.put_along_axis(scores, order, ndtri(((first + last) / 2 + 0.5) / n), axis=1)
-    scores -= scores.mean(axis=1, keepdims=True)
-    return scores
+    places = np.empty(rows.shape)
+    np.put_along_axis(places, order, ((first + last) / 2 + 0.5) / n, axis=1)
+    return places
 
 
 def correlations(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,6 +93,43 @@ def memory(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.f
     factor = 1 + 2 * np.where(real, lags, 0.0).sum(axis=1)
     certainty = (lags[:, 0] * math.sqrt(n) - _SUSPECT) / (_CERTAIN - _SUSPECT)
     return np.clip(certainty, 0.0, 1.0), factor
+
+
+def bursts(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How surely the slow requests of each row came together (0..1), and how much more its tail then varies.
+
+    A machine that is busy for a while makes every other request slow for that while: neighbours differ,
+    so `memory` sees little, and yet p95 is that of the bad stretch. The factor, at least 1, is the variance
+    between the eighths of the row, of exponential scores, which weigh the tail, as a multiple of what
+    chance gives.
+    """
+    gates, n = rows.shape
+    if n < _SHORTEST:
+        return np.zeros(gates), np.ones(gates)
+    scores = -np.log1p(-_places(rows))
+    eighths = scores[:, : n // _EIGHTHS * _EIGHTHS].reshape(gates, _EIGHTHS, -1)
+    chance = scores.var(axis=1, ddof=1) / eighths.shape[2]
+    seen = eighths.mean(axis=2).var(axis=1, ddof=1)
+    factor = np.where(chance > 0, seen / np.where(chance > 0, chance, 1), 1.0)
+    low, high = _BURSTY
+    return np.clip((factor - low) / (high - low), 0.0, 1.0), np.maximum(1.0, factor)
+
+
+def _together(
+    runs: Sequence[NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """How surely requests depend on each other, and the factor that this puts on the variance in each run.
+
+    Correlation that is certain in one run counts in all of them; a burst is that of its run.
+    """
+    known = [(memory(run), bursts(run)) for run in runs]
+    correlated = np.max([sure for (sure, _), _ in known], axis=0)
+    bursty = np.max([sure for _, (sure, _) in known], axis=0)
+    factors = [
+        np.maximum(1 + correlated * (factor - 1), 1 + own * (excess - 1))
+        for (_, factor), (own, excess) in known
+    ]
+    return np.maximum(correlated, bursty), factors
 
 
 def wander(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -112,9 +159,7 @@ def between(
     *run_effect* None: nobody knows how much runs differ. Then 3 % is assumed, and where requests
     are correlated, which is how a busy machine shows, the wandering inside the runs is added.
     """
-    known = [memory(current), *(memory(run) for run in runs)]
-    certainty = np.max([sure for sure, _ in known], axis=0)
-    current_factor, *base_factors = (1 + certainty * (factor - 1) for _, factor in known)
+    certainty, (current_factor, *base_factors) = _together([current, *runs])
     base_factor = np.mean(base_factors, axis=0)
     current_chance = variance(current, q)
     base_chance = variance(np.concatenate(runs, axis=1), q)
@@ -156,5 +201,5 @@ def run_effect(scenarios: Iterable[Sequence[Sequence[float]]], *, quantile: floa
 
 def _inside(series: NDArray[np.float64], q: float) -> float:
     """Variance of a log quantile that its own run explains."""
-    certainty, factor = memory(series)
-    return float((variance(series, q) * (1 + certainty * (factor - 1)))[0])
+    _, (factor,) = _together([series])
+    return float((variance(series, q) * factor)[0])

@@ -76,9 +76,9 @@ def assumed(lasting: float, runs: int) -> str:
     """What had to be assumed about run-to-run noise; *lasting* is its variance in the comparison."""
     spread = math.sqrt(lasting / (1 + 1 / runs))
     told = "one stored run" if runs == 1 else f"{runs} stored runs"
-    if spread > 1.1 * ASSUMED:
-        return f"{told}, and requests slow down together: {spread * 100:.0f} % run-to-run noise assumed"
-    return f"{told}: assumed {ASSUMED * 100:.0f} % run-to-run noise"
+    uneven = ", and the machine was uneven" if spread > 1.1 * ASSUMED else ""
+    size = spread if uneven else ASSUMED
+    return f"{told}{uneven}: runs are assumed to differ by {size * 100:.0f} %"
 
 
 def too_noisy(smallest: float) -> str:

@@ -94,11 +94,11 @@ def test_an_early_look_asks_for_stronger_proof():
 
 
 def test_one_stored_run_says_what_it_had_to_assume():
-    assert "one stored run: assumed 3 % run-to-run noise" in gate.decide(times(60), BASE).warnings
+    assert "one stored run: runs are assumed to differ by 3 %" in gate.decide(times(60), BASE).warnings
 
 
 def test_two_stored_runs_still_assume():
-    assert "2 stored runs: assumed 3 % run-to-run noise" in gate.decide(times(60), BASE * 2).warnings
+    assert "2 stored runs: runs are assumed to differ by 3 %" in gate.decide(times(60), BASE * 2).warnings
 
 
 def test_three_stored_runs_speak_for_themselves():
@@ -122,7 +122,23 @@ def test_a_noisy_machine_is_told_at_once_that_a_stored_baseline_will_not_do():
     assert decision.final
     assert decision.outcome in {Outcome.INCONCLUSIVE, Outcome.UNPROVEN}
     assert any("compare with --llm-ab" in warning for warning in decision.warnings)
-    assert any("requests slow down together" in warning for warning in decision.warnings)
+    assert any("the machine was uneven" in warning for warning in decision.warnings)
+
+
+def test_a_machine_that_was_busy_for_a_while_proves_no_regression():
+    outcomes = []
+    for seed in range(40):
+        rng, now = np.random.default_rng(seed), times(240, seed=seed)
+        slow = 60 + np.flatnonzero(rng.random(120) < 0.5)  # every other request of the middle half
+        now[slow] *= np.exp(rng.exponential(0.5, slow.size))
+        outcomes.append(gate.decide(now, BASE, look=3, looks=LOOKS).outcome)
+    assert outcomes.count(Outcome.REGRESSED) <= 1
+
+
+def test_requests_that_are_slow_now_and_then_throughout_the_run_are_a_regression():
+    now = times(240)
+    now[np.random.default_rng(1).random(240) < 0.2] *= 3
+    assert gate.decide(now, BASE, look=3, looks=LOOKS).outcome is Outcome.REGRESSED
 
 
 def test_fewer_than_twenty_samples_compare_p50_and_never_pass():

@@ -51,6 +51,39 @@ def test_a_few_requests_cannot_show_correlation():
     assert (certainty.tolist(), factor.tolist()) == ([0], [1])
 
 
+def interrupted(rng, trials):
+    """In the middle half of the run, every other request takes longer, some of them much."""
+    rows = rng.normal(0, 0.1, (trials, 240))
+    rows[:, 60:180] += (rng.random((trials, 120)) < 0.5) * rng.exponential(0.5, (trials, 120))
+    return rows
+
+
+def test_independent_requests_are_hardly_ever_taken_for_a_burst():
+    certainty, _ = noise.bursts(np.random.default_rng(21).exponential(1, (3000, 100)))
+    assert np.mean(certainty > 0) < 0.006
+
+
+def test_a_burst_is_seen_where_neighbours_differ():
+    rows = interrupted(np.random.default_rng(22), 200)
+    correlated, bursty = noise.memory(rows)[0], noise.bursts(rows)[0]
+    assert np.mean(bursty > 0.9) > 0.9
+    assert np.mean(correlated > 0.9) < 0.5
+
+
+@pytest.mark.parametrize("row", [np.ones(40), np.arange(15.0)], ids=["constant", "short"])
+def test_what_cannot_show_a_burst_shows_none(row):
+    certainty, factor = noise.bursts(row[None, :])
+    assert (certainty.tolist(), factor.tolist()) == ([0], [1])
+
+
+def test_a_burst_makes_only_the_quantile_of_its_own_run_less_certain():
+    rng = np.random.default_rng(23)
+    calm, busy = rng.normal(0, 0.1, (1, 240)), interrupted(rng, 1)
+    found, chance = noise.between(busy, [calm], q=0.95, run_effect=0.0), noise.variance(busy, 0.95)
+    assert found.current[0] > 3 * chance[0]
+    assert found.base[0] == pytest.approx(noise.variance(calm, 0.95)[0])
+
+
 def test_quarters_of_independent_requests_wander_little():
     rng = np.random.default_rng(4)
     assert noise.wander(rng.normal(0, 1, (500, 200))).mean() < 0.015
