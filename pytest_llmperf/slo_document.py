@@ -81,9 +81,8 @@ class Document:
             extra = next(key for key in value if key not in known)
             kind = "an SLO key" if "p95_ms" in known else "a key here"
             return f"{self.where([*path, extra])}  is not {kind}{nearest(extra, known)}"
-        if error.context and "title" not in schema:
-            best = jsonschema.exceptions.best_match([error])
-            return self._sentence(best) if best is not None and best is not error else error.message
+        if error.context and "title" not in schema and not _keys_to_choose(schema):
+            return self._sentence(_nearest_miss(error.context))
         return f"{self.where(path)}  {_complaint(error, schema)}"
 
     def _line(self, path: Sequence[str | int]) -> int:
@@ -94,6 +93,24 @@ class Document:
                 break
             _, line, node = found
         return line
+
+
+def _nearest_miss(causes: Sequence[jsonschema.ValidationError]) -> jsonschema.ValidationError:
+    """What keeps a value from the alternative that was probably meant.
+
+    That is one of the value's own kind, and there a key that does not exist before anything else.
+    """
+    of_kind = [cause for cause in causes if cause.path or cause.validator not in {"type", "const", "enum"}]
+    unknown = [cause for cause in of_kind if cause.validator == "additionalProperties"]
+    return max(unknown or of_kind or causes, key=lambda cause: len(cause.path))
+
+
+def _keys_to_choose(schema: Mapping[str, Any]) -> list[str]:
+    """The keys of which *schema* asks for exactly one; none where it asks for something else."""
+    branches = schema.get("oneOf", ())
+    if not all("required" in branch for branch in branches):
+        return []
+    return [key for branch in branches for key in branch["required"]]
 
 
 def _path(error: jsonschema.ValidationError) -> list[str | int]:
@@ -108,6 +125,9 @@ def _complaint(error: jsonschema.ValidationError, schema: Mapping[str, Any]) -> 
         return "is empty."
     if "title" in schema:
         return f"{value} is not {schema['title']}."
+    if isinstance(error.instance, Mapping) and (choices := _keys_to_choose(schema)):
+        given = [key for key in choices if key in error.instance]
+        return f"has {' and '.join(given) or 'no answer'}; expected one of {', '.join(choices)}."
     if keyword in _BOUNDS:
         return f"{value} is out of range; expected {_BOUNDS[keyword]} {wanted}."
     say = _SAYINGS.get(keyword)

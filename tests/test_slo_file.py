@@ -299,6 +299,40 @@ def test_patterns_apply_in_the_order_of_the_file(read):
                 "(pytest --save-baseline), or move the date."
             ),
         ),
+        # Alternatives: what was probably meant
+        (
+            "mock:\n  replies:\n    - {contains: a, text: b}\n    - {contains: a, tekst: b}\n",
+            'slo.yaml:4  mock.replies[1].tekst  is not a key here. Did you mean "text"?',
+        ),
+        (
+            "mock:\n  replies:\n    - {contains: 3, text: b}\n",
+            "slo.yaml:3  mock.replies[0].contains  3 is not a text, or a list of texts.",
+        ),
+        (
+            "mock:\n  replies:\n    - {text: a, json: {}}\n",
+            (
+                "slo.yaml:3  mock.replies[0]  has text and json; "
+                "expected one of text, json, template, tool_calls, sequence, include."
+            ),
+        ),
+        (
+            "mock:\n  replies:\n    - {contains: a}\n",
+            (
+                "slo.yaml:3  mock.replies[0]  has no answer; "
+                "expected one of text, json, template, tool_calls, sequence, include."
+            ),
+        ),
+        (
+            "mock:\n  latency:\n    prefill: 100\n",
+            "slo.yaml:3  mock.latency.prefill  100 is not a duration with its unit, such as 55ms.",
+        ),
+        (
+            "mock: {latency: {ttft: 55}}\n",
+            (
+                "slo.yaml:1  mock.latency.ttft  55 is not a distribution such as lognormal(55ms, 0.1), "
+                "or a duration such as 55ms."
+            ),
+        ),
         # YAML itself
         (
             "roles:\n\trouter: {}\n",
