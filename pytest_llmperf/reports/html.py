@@ -125,24 +125,35 @@ def _overview(rows: Sequence[Summary]) -> Iterable[str]:
     yield '<table id="scenarios"><thead><tr><th scope="col">scenario</th>'
     yield '<th scope="col">verdict</th>'
     yield from (f'<th scope="col" class="number">{column.heading}</th>' for column in shown)
-    yield "</tr></thead><tbody>"
+    yield "</tr></thead>"
+    doubts = Counter(row.scenario.verdict.reason for row in rows if row.outcome not in FINE)
+    shared = {reason for reason, count in doubts.items() if count > 1}
     for index, row in enumerate(rows):
-        yield from _row(row, index, shown)
-    yield "</tbody></table></div></section>"
+        reason = row.scenario.verdict.reason
+        own = row.outcome not in FINE and reason not in shared
+        yield from _row(row, index, shown, reason=reason if own else "")
+    yield "</table></div>"
+    for sentence in notes.verdicts(
+        [row for row in rows if row.scenario.verdict.reason in shared], every=True
+    ):
+        yield f'<p class="quiet">{escape(sentence.who)}: {escape(sentence.text)}</p>'
+    yield "</section>"
 
 
-def _row(row: Summary, index: int, shown: Sequence[Column]) -> Iterable[str]:
-    yield f'<tr data-outcome="{row.outcome}">'
-    yield f'<th scope="row"><a href="#{row_id(index)}">{escape(plain(row.name))}</a>'
-    if row.outcome not in FINE:
-        yield f'<p class="why">{escape(plain(row.scenario.verdict.reason))}</p>'
-    yield f'</th><td data-value="{row.outcome.severity}">'
+def _row(row: Summary, index: int, shown: Sequence[Column], *, reason: str) -> Iterable[str]:
+    """The numbers, and below them over the whole width the *reason*, if any."""
+    yield f'<tbody data-outcome="{row.outcome}"><tr>'
+    yield f'<th scope="row"><a href="#{row_id(index)}">{escape(plain(row.name))}</a></th>'
+    yield f'<td data-value="{row.outcome.severity}">'
     yield f'<span class="verdict {row.outcome}">{words(row.outcome)}</span></td>'
     for column in shown:
         value = column.of(row)
         sort = "" if value is None else f' data-value="{value:.9g}"'
         yield f'<td class="number"{sort}>{escape(_cell(value, column))}</td>'
     yield "</tr>"
+    if reason:
+        yield f'<tr class="why"><td colspan="{len(shown) + 2}">{escape(plain(reason))}</td></tr>'
+    yield "</tbody>"
 
 
 def _cell(value: float | None, column: Column) -> str:
@@ -173,8 +184,8 @@ def _about(run: Run, rows: Sequence[Summary]) -> Iterable[str]:
 
 
 def _unfolded(rows: Sequence[Summary]) -> set[int]:
-    """The three worst offenders, which a reader opens first anyway."""
-    return {index for index, row in enumerate(rows[:_SHOWN]) if row.outcome in BROKEN}
+    """The three worst offenders, which a reader opens first anyway; where nothing broke, the first."""
+    return {index for index, row in enumerate(rows[:_SHOWN]) if row.outcome in BROKEN} or {0}
 
 
 def _data(rows: Sequence[Summary]) -> str:

@@ -61,7 +61,7 @@ def _footnotes(run: Run) -> Iterator[str]:
     if versus(run):
         sources = [f"{one.name}: {one.source}" for one in run.yardsticks.references if one.source]
         where = f" ({', '.join(sources)})" if sources else ""
-        yield f"published figures were measured by others, on other machines{where}"
+        yield f"+ is better than published; the figures were measured by others, on other machines{where}"
 
 
 def _contest(compared: Contest) -> Grid:
@@ -100,7 +100,7 @@ def _versus(run: Run, against: list[Versus]) -> Grid:
         cells = (Cell(text="-" if one is None else _published(one)) for one in each)
         rows.append((Cell(text=plain(ids[scenario])), Cell(text=label), Cell(text=observed), *cells))
     return Grid(
-        title="against published figures",
+        title="versus published figures",
         names=2,
         heading=("scenario", "", "measured", *(f"versus {plain(name)}" for name in names)),
         rows=tuple(rows),

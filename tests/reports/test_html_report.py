@@ -299,7 +299,7 @@ def test_a_plot_has_ink_on_it(chromium, everything):
 
 
 SHOWN = """
-const links = document.querySelectorAll("#scenarios tbody tr:not([hidden]) a");
+const links = document.querySelectorAll("#scenarios tbody:not([hidden]) a");
 return [...links].map((link) => link.textContent);
 """
 
@@ -347,6 +347,28 @@ def test_a_click_on_a_heading_sorts_and_a_number_that_is_missing_goes_last(chrom
     """
     page = render(runs.of("regressed", "unreachable", "passed"))
     assert chromium.after(page, script + "button.click();" * clicks + SHOWN) == order
+
+
+@browser
+def test_a_reason_follows_its_scenario_when_the_table_is_sorted(chromium, runs):
+    found = chromium.after(
+        render(runs.of("passed", "unreachable", "regressed")),
+        """
+        document.querySelector("#scenarios thead th button").click();
+        document.querySelector("#scenarios thead th button").click();
+        return [...document.querySelectorAll("#scenarios tbody tr")].map((row) =>
+          row.className || row.querySelector("a").textContent);
+        """,
+    )
+    assert found == ["test_summary", "why", "test_chat", "test_broken", "why"]
+
+
+def test_a_reason_has_the_whole_width_of_the_table(runs):
+    page = render(runs.of("regressed")).replace("\n", "")
+    columns = page.count('<th scope="col"', page.index('id="scenarios"'), page.index("</thead>"))
+    reason = re.search(r'<tr class="why"><td colspan="(\d+)">([^<]+)</td></tr></tbody>', page)
+    assert int(reason[1]) == columns
+    assert "proven" in reason[2]
 
 
 @browser

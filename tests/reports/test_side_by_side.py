@@ -72,7 +72,7 @@ def test_the_recommendation_is_a_sentence_with_its_weights(two):
 
 def test_published_figures_are_columns_with_the_improvement(two):
     lines = shown(two)
-    start = lines.index("against published figures")
+    start = lines.index("versus published figures")
     assert "versus gpt-4" in lines[start + 1]
     assert "900 ms, +86 %" in lines[start + 2]
     assert any("(gpt-4: https://example.org/gpt)" in line for line in lines)
@@ -88,7 +88,7 @@ def test_the_word_on_the_size_of_each_model(two):
 def test_no_row_of_the_comparison_is_wider_than_the_terminal(two, width):
     lines = shown(two, width)
     titles = [
-        at for at, line in enumerate(lines) if line.startswith(("model comparison", "against published"))
+        at for at, line in enumerate(lines) if line.startswith(("model comparison", "versus published"))
     ]
     assert len(titles) == 2
     assert max(len(line) for at in titles for line in lines[at + 1 : at + 6]) <= width
@@ -165,4 +165,4 @@ def test_a_page_of_one_model_has_no_verdict_about_models(runs):
     alone = Yardsticks(references=YARDSTICKS.references)
     page = html.render(runs.run_of(runs.scenario("passed"), yardsticks=alone))
     assert 'class="verdict-line"' not in page
-    assert '<p class="quiet">published figures were measured by others' in page
+    assert '<p class="quiet">+ is better than published; the figures were measured by others' in page

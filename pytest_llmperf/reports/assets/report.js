@@ -194,7 +194,7 @@
 
   const table = document.getElementById("scenarios");
   if (!table) return;
-  const rows = [...table.tBodies[0].rows];
+  const rows = [...table.tBodies]; // a scenario's numbers, and its reason
   const boxes = [...document.querySelectorAll("input[name=outcome]")];
   const name = document.getElementById("name");
   const count = document.getElementById("count");
@@ -222,7 +222,7 @@
   });
 
   const key = (row, index) => {
-    const cell = row.cells[index];
+    const cell = row.rows[0].cells[index];
     return cell.dataset.value === undefined ? cell.textContent : Number(cell.dataset.value);
   };
   const before = (one, other, direction) => {
@@ -239,7 +239,7 @@
       [...table.tHead.rows[0].cells].forEach((cell) => cell.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", down ? "descending" : "ascending");
       const ordered = [...rows].sort((a, b) => before(key(a, index), key(b, index), down ? -1 : 1));
-      table.tBodies[0].append(...ordered);
+      table.append(...ordered);
     });
   });
 })();
