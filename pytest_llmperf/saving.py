@@ -11,6 +11,9 @@ from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.stores.directory import DirectoryStore
 
+#: A baseline that shows no regression smaller than this is hardly one.
+_NOISY = 0.5
+
 
 def save(run: Run, rig: Rig, *, moment: str) -> tuple[list[str], list[str]]:
     """Store every scenario of *run* that may be: a line for each, and what was refused.
@@ -78,4 +81,6 @@ def _sight(scenario: Scenario, store: DirectoryStore) -> str:
         return ""
     looks = gate.looks(Slo().iterations, Slo().max_iterations)
     smallest = gate.sight(series, looks=looks, max_regression=scenario.slo.max_regression)
-    return f"; up to {looks[-1]} requests will prove a p95 that is {100 * smallest:.0f} % worse"
+    told = f"; up to {looks[-1]} requests will prove a p95 that is {100 * smallest:.0f} % worse"
+    noisy = ", because the machine was noisy: save again when it is quiet, or compare with --llm-ab"
+    return told + (noisy if smallest > _NOISY else "")

@@ -256,7 +256,10 @@ def _doubt(check: Check, decision: gate.Decision, terms: Terms) -> str:
         return ": proven"
     if check.outcome not in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}:
         return ""
-    change = f"{100 * (decision.ratio - 1):+.0f} %, " if check.unit == "s" else ""
+    told = "not proven"
+    if check.unit == "s":
+        past = check.outcome is Outcome.UNPROVEN
+        told = f"{100 * (decision.ratio - 1):+.0f} %, not proven" if past else "too uncertain to say"
     ways = [] if decision.more is None else [f"about {decision.more} more requests"]
     if not terms.interleaved:
         ways += ["more stored runs", "--llm-ab"]
@@ -265,7 +268,7 @@ def _doubt(check: Check, decision: gate.Decision, terms: Terms) -> str:
     seen = (
         f"a rise of more than {size:.0f} %" if check.unit == "s" else f"a fall of more than {size:.0f} points"
     )
-    return f": {change}not proven{way} (only {seen} shows yet)"
+    return f": {told}{way} (only {seen} shows yet)"
 
 
 def _either(ways: Sequence[str]) -> str:

@@ -103,7 +103,9 @@ def comparison(scenario: Scenario) -> str | None:
     if compared is None:
         return None
     seen = ", ".join(
-        f"{name} {show(then, 's')} then {show(new, 's')} now" for name, (then, new) in compared.parts.items()
+        f"{name} {show(then, 's')} then and {show(new, 's')} now"
+        for name, (then, new) in compared.parts.items()
+        if then or new
     )
     where = compared.where
     reason = {
@@ -111,7 +113,7 @@ def comparison(scenario: Scenario) -> str | None:
         _ELSEWHERE: ": most of the added time was not spent there, but on the way, or in the client",
         "queue": ": the added time was spent in the queue, which is load, and not a slower model",
     }.get(where, f": the added time was spent {PARTS.get(where)}")
-    return f"at the server, on average: {seen}{reason}{_cache(compared.then, compared.now)}"
+    return f"at the server, on average: {seen or 'no time'}{reason}{_cache(compared.then, compared.now)}"
 
 
 def added_time(scenario: Scenario) -> str | None:

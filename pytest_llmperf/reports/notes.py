@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from pytest_llmperf.reports.summary import Summary
 #: The fact that says what the relay of ``llm_client`` adds to a request.
 RELAY_COST = "relay cost"
 _MOST = 10  #: doubtful verdicts, and labels of a check, that are told before the rest is counted
+_PERCENTAGE = re.compile(r"[+-]?\d+(?:\.\d+)? %")
 _EXAMPLE = 300  #: characters of an error message
 
 
@@ -159,17 +161,30 @@ def labelled_checks(rows: Sequence[Summary], *, every: bool) -> list[str]:
 
 
 def warnings(run: Run, rows: Sequence[Summary]) -> list[str]:
-    """Every warning once, with the scenarios that it is about."""
-    about: dict[str, list[str]] = {}
+    """Every warning once, with the scenarios that it is about; in percentages alone they may differ."""
+    about: dict[str, dict[str, None]] = {}
+    alike: dict[str, dict[str, None]] = {}
     for row in rows:
         for warning in (*row.scenario.verdict.warnings, *row.scenario.measurement.warnings):
-            names = about.setdefault(warning, [])
-            if row.name not in names:
-                names.append(row.name)
+            pattern = _PERCENTAGE.sub("%", warning)
+            about.setdefault(pattern, {})[row.name] = None
+            alike.setdefault(pattern, {})[warning] = None
     lines = [f"warning: {plain(text)}" for text in run.warnings]
-    lines += [f"warning: {plain(text)} ({_who(names)})" for text, names in about.items()]
+    lines += [f"warning: {plain(_as_one(list(alike[key])))} ({_who(list(about[key]))})" for key in about]
     shift = drift(run.scenarios)
     return [*lines, f"warning: {shift}"] if shift else lines
+
+
+def _as_one(texts: Sequence[str]) -> str:
+    """The first of *texts*, which differ in percentages only, with the range of each: ``6 to 16 %``."""
+    each = [[match.removesuffix(" %") for match in _PERCENTAGE.findall(text)] for text in texts]
+    ranges = iter([sorted(set(column), key=float) for column in zip(*each, strict=True)])
+
+    def spread(_: re.Match[str]) -> str:
+        found = next(ranges)
+        return f"{found[0]} %" if len(found) == 1 else f"{found[0]} to {found[-1]} %"
+
+    return _PERCENTAGE.sub(spread, texts[0])
 
 
 def _share(count: Count) -> str:

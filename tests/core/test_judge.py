@@ -126,7 +126,7 @@ def test_what_the_samples_cannot_tell_is_inconclusive():
     measurement, history = doubtful()
     verdict = judge(measurement, slo(p95_ms=500), history, Terms(looks=LOOKS))
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert "x0.98, limit x1.10: -2 %, not proven: takes about 60 more requests, more stored runs or " in (
+    assert "x0.98, limit x1.10: too uncertain to say: takes about 60 more requests, more stored runs or " in (
         verdict.reason
     )
     assert verdict.reason.endswith(" % shows yet)")
@@ -266,7 +266,7 @@ def test_interleaved_arms_are_not_told_to_store_more_runs():
     history = stored(n=30, runs=1, label="git:main", series={"latency_s": wild(31)})
     verdict = judge(measurement, slo(), history, Terms(looks=LOOKS, interleaved=True))
     assert "(git:main, n=31)" in verdict.reason
-    assert "not proven: takes about " in verdict.reason
+    assert "too uncertain to say: takes about " in verdict.reason
 
 
 def test_the_allowed_regression_is_the_users():

@@ -182,12 +182,18 @@ def test_the_part_that_grew_is_named(now, reason):
 
 def test_no_part_is_named_when_several_grew():
     told = server_story.comparison(compared(view(queue_s=0.04, prefill_s=0.05), view()))
-    assert told.endswith("decode 40 ms then 40 ms now")
+    assert told.endswith("decode 40 ms then and 40 ms now")
 
 
 def test_nothing_is_blamed_when_nothing_became_slower():
     told = server_story.comparison(compared(view(queue_s=0.09), view(), latency_s=0.1))
     assert told.endswith("40 ms now")
+
+
+def test_a_queue_in_which_nobody_ever_waited_is_not_told():
+    told = server_story.comparison(compared(view(queue_s=0.0, prefill_s=0.11), view(queue_s=0.0)))
+    assert "queue" not in told
+    assert "prefill" in told
 
 
 def test_a_cache_that_no_longer_hits_is_told():

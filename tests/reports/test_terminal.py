@@ -212,6 +212,20 @@ def test_a_warning_names_its_scenario(runs):
     assert "warning: the client fell behind by 12 ms (frontdoor)" in below(runs.of("pooled"))
 
 
+def test_warnings_that_differ_in_percentages_are_one_line_with_their_range(runs):
+    uneven = "the machine was uneven: runs may differ by {} %, only +{} % shows"
+    router = runs.judged(runs.measured(warnings=(uneven.format(16, 231), uneven.format(15, 220.5))))
+    chat = runs.judged(runs.measured("test_chat", warnings=(uneven.format(6, 231),)))
+    lines = [line for line in below(runs.run_of(router, chat)) if "uneven" in line]
+    told = "warning: the machine was uneven: runs may differ by 6 to 16 %, only +220.5 to +231 % shows"
+    assert lines == [f"{told} (test_router, test_chat)"]
+
+
+def test_warnings_that_differ_in_other_numbers_stay_apart(runs):
+    router = runs.judged(runs.measured(warnings=("vLLM 0.6.1 became 0.6.2", "vLLM 0.6.1 became 0.6.3")))
+    assert sum("became" in line for line in below(runs.run_of(router))) == 2
+
+
 def test_a_warning_of_the_session_is_told(runs):
     assert "warning: the clock stepped back" in below(runs.of("passed", warnings=("the clock stepped back",)))
 
