@@ -6,7 +6,7 @@ a paced load; and how cost grows with the number of samples. Only figures of one
 
     python benchmarks/load_peers.py [--part bias --part rate ...] [--server paced|mock] [--out FILE.svg]
         [--peer locust=/path/locust] [--peer vllm=/path/vllm] [--peer aiperf=...] [--peer guidellm=...]
-        [--tokenizer FOLDER]
+        [--tokenizer FOLDER] [--rounds N]
 
 Tools are used where a path to their command is given, and never installed; aiperf, guidellm and vllm need
 the folder of any tokenizer. On a busy machine, ``chrt -f 10`` before the command makes figures quieter.
@@ -25,6 +25,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 BESIDE = Path(__file__).parent / "peers"
 sys.path.insert(0, str(BESIDE))
@@ -194,22 +195,18 @@ def bias(server: str, everyone: dict[str, Client], streams: Sequence[int], scale
             RESULTS.setdefault(f"TTFT bias, {count} streams: p99, ms", {})[name] = p99
 
 
-def rate(everyone: dict[str, Client], scale: float) -> None:
+def rate(everyone: dict[str, Client], scale: float, rounds: int) -> None:
     """Requests per second of one core, everything at once: by processor time, start-up subtracted."""
     names = [name for name in everyone if name in {"async_llm", "locust", *BARE}]
     for kind, stream, requests in (("plain", False, 20_000), ("32-chunk stream", True, 6_000)):
-        rows = {}
+        costs: dict[str, list[float]] = {}
         with paced(0.0, 0.0) as (url, log):
-            for name in names:
+            for name in names * rounds:
                 few = int(scale * requests * (0.05 if name == "httpx" else 0.2))
-                many = few * 5
                 work = Work(url=url, streams=64, requests=few, stream=stream)
                 with told_if_failed(name):
-                    costs = []
-                    for count in (few, many):
-                        used = everyone[name](replace(work, requests=count), log).used
-                        costs.append(used.cpu_s)
-                    rows[name] = (many - few) / max(costs[1] - costs[0], 1e-9)
+                    costs.setdefault(name, []).append(each_s(everyone[name], work, 5 * few, log)[0])
+        rows = {name: 1 / median(values) for name, values in costs.items()}
         floor = rows.get("httptools", float("nan"))
         aim = {"plain": 20_000, "32-chunk stream": 5_500}[kind]
         print(f"\nrequests/s of a core, {kind}, 64 connections        of httptools'   promised")
@@ -219,19 +216,28 @@ def rate(everyone: dict[str, Client], scale: float) -> None:
             RESULTS.setdefault(f"requests/s of a core, {kind}", {})[name] = value
 
 
-def cost(server: str, everyone: dict[str, Client], scale: float) -> None:
+def each_s(
+    client: Client, work: Work, many: int, log: Callable[[], list[dict[str, object]]]
+) -> tuple[float, float]:
+    """Processor time of one request of *work* beyond its first ones, up to *many*; and peak memory in MB."""
+    log()
+    first = client(work, log).used
+    second = client(replace(work, requests=many), log).used
+    return max(second.cpu_s - first.cpu_s, 1e-9) / (many - work.requests), second.peak_mb
+
+
+def cost(server: str, everyone: dict[str, Client], scale: float, rounds: int) -> None:
     """Processor time of a request in a paced load of 128 streams, start-up subtracted, and peak memory."""
-    rows = {}
+    costs: dict[str, list[tuple[float, float]]] = {}
     with SERVERS[server](FIRST_S, GAP_S) as (url, log):
-        for name, client in everyone.items():
-            if name == "llm":
-                continue
-            few, many = int(256 * scale), int(2560 * scale)
-            work = Work(url=url, streams=128, requests=few, spread_s=TAKES_S)
+        for name in [name for name in everyone if name != "llm"] * rounds:
+            work = Work(url=url, streams=128, requests=int(256 * scale), spread_s=TAKES_S)
             with told_if_failed(name):
-                log()
-                first, second = client(work, log).used, client(replace(work, requests=many), log).used
-                rows[name] = ((second.cpu_s - first.cpu_s) / (many - few) * 1e3, second.peak_mb)
+                costs.setdefault(name, []).append(each_s(everyone[name], work, 10 * work.requests, log))
+    rows = {
+        name: (1e3 * median(cpu_s for cpu_s, _ in values), max(peak_mb for _, peak_mb in values))
+        for name, values in costs.items()
+    }
     floor = rows.get("httptools", (float("nan"), 0.0))[0]
     print("\n128 paced streams          CPU ms/request   of httptools'   peak MB   promised")
     for name, (cpu_ms, peak_mb) in sorted(rows.items(), key=lambda item: item[1][0]):
@@ -284,6 +290,9 @@ def main() -> None:
     parser.add_argument("--tokenizer", metavar="FOLDER")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 32, 128])
     parser.add_argument("--scale", type=float, default=1.0, help="so many times the requests")
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="rate and cost: so often in turns, and the median of each"
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--out", type=Path, help="where the plot goes")
     asked = parser.parse_args()
@@ -296,9 +305,9 @@ def main() -> None:
     for server in servers if "bias" in parts else ():
         bias(server, everyone, asked.streams, asked.scale)
     if "rate" in parts:
-        rate(everyone, asked.scale)
+        rate(everyone, asked.scale, asked.rounds)
     if "cost" in parts:
-        cost(servers[0], everyone, asked.scale)
+        cost(servers[0], everyone, asked.scale, asked.rounds)
     if "growth" in parts:
         growth(asked.sizes)
     if asked.out is not None:

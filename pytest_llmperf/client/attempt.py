@@ -5,6 +5,7 @@ The clients tell it what happened and when; it says how long to wait and what it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from pytest_llmperf.client.counting import Counter, tokens_of
@@ -14,7 +15,7 @@ from pytest_llmperf.core.exchange import Exchange, Failure, FailureKind, Tokens
 from pytest_llmperf.wire.answer import Answer
 from pytest_llmperf.wire.dialect import Call, Dialect
 from pytest_llmperf.wire.errors import failure_of_status
-from pytest_llmperf.wire.events import Delta, ServerTimes
+from pytest_llmperf.wire.events import Delta, Event, ServerTimes
 from pytest_llmperf.wire.reader import PlainReader, StreamReader
 
 _MAX_ERROR_BODY = 64 * 1024
@@ -103,13 +104,10 @@ class Attempt:
             self._error_body = (self._error_body + data)[:_MAX_ERROR_BODY]
             self._progress_s = at_s
             return
-        if not self._streamed:
+        events = self._reader.feed(data)
+        if events or not self._streamed:
             self._progress_s = at_s
-        for event in self._reader.feed(data):
-            self._progress_s = at_s
-            self.answer.add(event)
-            if isinstance(event, Delta):
-                self._stamp(event, at_s)
+        self._take_in(events, at_s)
         if self._reader.failed:
             self._done_s = at_s
 
@@ -119,10 +117,7 @@ class Attempt:
             return
         self._done_s = at_s
         if self._reader is not None:
-            for event in self._reader.close(complete=complete):
-                self.answer.add(event)
-                if isinstance(event, Delta) and self._streamed:
-                    self._stamp(event, at_s)
+            self._take_in(self._reader.close(complete=complete), at_s)
         elif self._status is None:
             self.answer.failure = Failure(
                 kind=FailureKind.CUT, message="the server closed the connection without an answer"
@@ -228,9 +223,13 @@ class Attempt:
             failure=answer.failure,
         )
 
+    def _take_in(self, events: Sequence[Event], at_s: float) -> None:
+        for event in events:
+            self.answer.add(event)
+            if self._streamed and isinstance(event, Delta) and event.carries:
+                self._stamp(event, at_s)
+
     def _stamp(self, delta: Delta, at_s: float) -> None:
-        if not delta.carries:
-            return
         self._chunk_s.append(at_s)
         if self._first_token_s is None:
             self._first_token_s = at_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from pytest_llmperf.client.attempt import Attempt
-from pytest_llmperf.client.http import Connection, Head, HttpError, ResponseParser
+from pytest_llmperf.client.http import Connection, HttpError, ResponseParser
 from pytest_llmperf.core.exchange import FailureKind
 
 
@@ -59,20 +59,15 @@ def _take_in(
     """One piece that arrived at *at_s*."""
     attempt.arrived(at_s)
     try:
-        pieces = parser.feed(data)
+        head, body = parser.feed(data)
     except HttpError as error:
         attempt.fail(FailureKind.MALFORMED, f"this is not HTTP: {error}", at_s)
         return
-    for piece in pieces:
-        if attempt.finished:
-            return
-        if isinstance(piece, Head):
-            headers = piece.headers
-            attempt.head(
-                piece.status, headers.get("content-type", ""), headers.get("content-encoding", ""), at_s
-            )
-            connection.hold_back(holding="chunked" in headers.get("transfer-encoding", "").lower())
-        else:
-            attempt.body(piece, at_s)
+    if head is not None:
+        headers = head.headers
+        attempt.head(head.status, headers.get("content-type", ""), headers.get("content-encoding", ""), at_s)
+        connection.hold_back(holding="chunked" in headers.get("transfer-encoding", "").lower())
+    if body and not attempt.finished:
+        attempt.body(body, at_s)
     if parser.complete:
         attempt.end(at_s, complete=True)

@@ -65,15 +65,14 @@ class Forwarding:
         else:
             self._raw += data
         try:
-            pieces = self._parser.feed(data)
+            head, body = self._parser.feed(data)
         except HttpError as error:
             self._garbage(f"this is not HTTP: {error}", at_s)
             return
-        for piece in pieces:
-            if isinstance(piece, Head):
-                self._pass_head(piece, at_s)
-            elif self._watch is not None:
-                self._watch.chunk(piece, at_s)
+        if head is not None:
+            self._pass_head(head, at_s)
+        if body and self._watch is not None:
+            self._watch.chunk(body, at_s)
         if self._parser.complete:
             self._finish(at_s)
 

@@ -71,15 +71,16 @@ class Answer:
                 pass
 
     def _add_delta(self, delta: Delta) -> None:
-        self.characters += len(delta.content) + len(delta.reasoning)
-        for fragment in delta.tool_calls:
+        content, reasoning, tool_calls, choice = delta
+        self.characters += len(content) + len(reasoning)
+        for fragment in tool_calls:
             self.characters += len(fragment.arguments)
-        if delta.choice == 0:
-            if delta.content:
-                self._content.append(delta.content)
-            if delta.reasoning:
-                self._reasoning.append(delta.reasoning)
-            for fragment in delta.tool_calls:
+        if choice == 0:
+            if content:
+                self._content.append(content)
+            if reasoning:
+                self._reasoning.append(reasoning)
+            for fragment in tool_calls:
                 self._call_of(fragment).add(fragment)
 
     def _call_of(self, fragment: ToolCallDelta) -> _OpenCall:

@@ -45,7 +45,10 @@ class Dialect(Protocol):
         ...
 
     def read_chunk(self, payload: JsonObject) -> list[Event]:
-        """What one object of a streamed answer says. Raises MalformedAnswerError."""
+        """What one object of a streamed answer says. Raises MalformedAnswerError.
+
+        Of a piece of text it matters only whether it is empty, which `wire.template` relies on.
+        """
         ...
 
     def read_answer(self, payload: JsonObject) -> list[Event]:

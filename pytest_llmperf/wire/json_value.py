@@ -63,7 +63,9 @@ def as_text(value: object) -> str:
 
 def as_count(value: object) -> int | None:
     """*value* if it is a whole number of at least 0, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is int:  # not True, which is an int too
+        return value if value >= 0 else None
+    if not isinstance(value, float):
         return None
     return int(value) if value >= 0 and value == value // 1 else None
 

@@ -55,11 +55,11 @@ class OpenAI:
     def read_chunk(self, payload: JsonObject) -> list[Event]:
         """The deltas, ends, usage and errors of one chunk."""
         text = _only_text(payload)
-        return list(_events(payload, part="delta")) if text is None else [Delta(content=text)]
+        return _events(payload, part="delta") if text is None else [Delta(text)]
 
     def read_answer(self, payload: JsonObject) -> list[Event]:
         """The same for a plain answer."""
-        events = list(_events(payload, part="message"))
+        events = _events(payload, part="message")
         if not any(isinstance(event, Delta | Failed) for event in events):
             raise MalformedAnswerError("the answer has no choices")
         return events
@@ -68,6 +68,8 @@ class OpenAI:
 #: A chunk, or its choice, that has one of these may say more than a piece of text.
 _CHUNK_SAYS = frozenset({"error", "detail", "timings", "x_groq"})
 _CHOICE_SAYS = frozenset({"error", "detail", "object", "text", "message"})
+#: Where tool calls are.
+_CALLS = frozenset({"tool_calls", "function_call"})
 
 
 def _only_text(payload: JsonObject) -> str | None:
@@ -90,39 +92,47 @@ def _only_text(payload: JsonObject) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _events(payload: JsonObject, *, part: str) -> Iterator[Event]:
+def _events(payload: JsonObject, *, part: str) -> list[Event]:
+    events: list[Event] = []
     failure = failure_of_object(payload)
     if failure is not None:
-        yield Failed(failure=failure)
+        events.append(Failed(failure=failure))
     choices = payload.get("choices")
     if choices is not None and not isinstance(choices, list):
         raise MalformedAnswerError("choices is not an array")
-    for choice in as_items(choices):
-        yield from _choice(choice, part)
-    yield from _usage(payload)
-    yield from _times(payload)
+    for choice in choices or ():
+        events += _choice(choice, part)
+    tokens = _told_tokens(payload)
+    if tokens is not None:
+        events.append(Usage(tokens=tokens))
+    timings = as_object(payload.get("timings"))
+    if timings:
+        events.append(_times(timings))
+    return events
 
 
-def _choice(choice: object, part: str) -> Iterator[Event]:
+def _choice(choice: object, part: str) -> list[Event]:
     if not isinstance(choice, dict):
         raise MalformedAnswerError("a choice is not an object")
     number = as_count(choice.get("index")) or 0
     # some servers send `message` in streams too
     said = as_object(choice.get(part) or choice.get("message"))
-    yield Delta(
+    delta = Delta(
         content=_text(said.get("content")) + as_text(said.get("refusal")) + _text(choice.get("text")),
         reasoning=_text(said.get("reasoning")) or _text(said.get("reasoning_content")),
-        tool_calls=tuple(_tool_calls(said)),
+        tool_calls=() if _CALLS.isdisjoint(said) else tuple(_tool_calls(said)),
         choice=number,
     )
+    events: list[Event] = [delta]
     failure = failure_of_object(choice)  # OpenRouter puts errors here
     if failure is not None:
-        yield Failed(failure=failure)
+        events.append(Failed(failure=failure))
     reason = choice.get("finish_reason")
-    reason = as_text(as_object(reason).get("type")) or as_text(reason)
+    reason = reason if isinstance(reason, str) else as_text(as_object(reason).get("type"))
     if reason:
         failure = failure_of_finish(reason)
-        yield Finish(reason=reason, choice=number) if failure is None else Failed(failure=failure)
+        events.append(Finish(reason=reason, choice=number) if failure is None else Failed(failure=failure))
+    return events
 
 
 def _text(value: object) -> str:
@@ -156,14 +166,15 @@ def _arguments(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value) if value else ""
 
 
-def _usage(payload: JsonObject) -> Iterator[Usage]:
+def _told_tokens(payload: JsonObject) -> Tokens | None:
     # Groq hides it one level down
     usage = as_object(payload.get("usage")) or as_object(as_object(payload.get("x_groq")).get("usage"))
-    timings = as_object(payload.get("timings"))
     # llama.cpp counts in its timings in every answer, also where usage was not asked for
+    timings = as_object(payload.get("timings"))
+    if not usage and not timings:
+        return None
     tokens = _tokens(usage) if usage else _timed_tokens(timings)
-    if tokens.input is not None or tokens.output is not None:
-        yield Usage(tokens=tokens)
+    return None if tokens.input is None and tokens.output is None else tokens
 
 
 def _tokens(usage: JsonObject) -> Tokens:
@@ -186,10 +197,8 @@ def _timed_tokens(timings: JsonObject) -> Tokens:
     )
 
 
-def _times(payload: JsonObject) -> Iterator[ServerTimes]:
-    timings = as_object(payload.get("timings"))
-    if timings:
-        yield ServerTimes(
-            prompt_s=as_seconds(timings.get("prompt_ms"), unit_s=_MS),
-            generate_s=as_seconds(timings.get("predicted_ms"), unit_s=_MS),
-        )
+def _times(timings: JsonObject) -> ServerTimes:
+    return ServerTimes(
+        prompt_s=as_seconds(timings.get("prompt_ms"), unit_s=_MS),
+        generate_s=as_seconds(timings.get("predicted_ms"), unit_s=_MS),
+    )

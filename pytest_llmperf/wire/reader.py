@@ -8,9 +8,9 @@ from pytest_llmperf.core.exchange import Failure, FailureKind
 from pytest_llmperf.wire.dialect import Dialect, MalformedAnswerError
 from pytest_llmperf.wire.errors import excerpt, failure_in, failure_of_object
 from pytest_llmperf.wire.events import Delta, Done, Event, Failed, Finish
-from pytest_llmperf.wire.frames import Frame
 from pytest_llmperf.wire.json_value import JsonObject, loads
 from pytest_llmperf.wire.lines import LineTooLongError
+from pytest_llmperf.wire.template import Template
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _KEPT_HEAD = 4096
@@ -35,6 +35,7 @@ class StreamReader:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._frames = dialect.frames()
+        self._template = Template(self._full)
         self._head = b""
         self._size = 0
         self._seen: set[int] = set()
@@ -54,15 +55,22 @@ class StreamReader:
             frames = self._frames.feed(data)
         except LineTooLongError as error:
             return self._noted([Failed(failure=malformed(str(error)))])
-        if len(frames) == 1:
-            return self._noted(self._read(frames[0]))
-        return [event for frame in frames for event in self._noted(self._read(frame))]
+        events: list[Event] = []
+        for payload, name in frames:
+            delta = None if name else self._template.delta(payload)
+            if delta is None:
+                events += self._noted(self._read(payload, name))
+            else:
+                self.payloads.append(payload)
+                self._seen.add(delta.choice)
+                events.append(delta)
+        return events
 
     def close(self, *, complete: bool) -> list[Event]:
         """What the end of the bytes says; *complete*: it is where HTTP announced it."""
         events: list[Event] = []
-        for frame in self._frames.close():
-            read = self._read(frame)
+        for payload, name in self._frames.close():
+            read = self._read(payload, name)
             if any(_is_malformed(event) for event in read):
                 # half an event: the reason is the end, not the syntax
                 read = [Failed(failure=cut("the stream ended inside an event"))]
@@ -103,8 +111,7 @@ class StreamReader:
             return cut("status 200, and the stream ended without one event")
         return malformed(f"this is not a stream of the dialect: {excerpt(text)}")
 
-    def _read(self, frame: Frame) -> list[Event]:
-        payload, name = frame
+    def _read(self, payload: bytes, name: str) -> list[Event]:
         payload = payload.strip()
         if payload == b"[DONE]":
             return [Done()]
@@ -115,9 +122,14 @@ class StreamReader:
         try:
             parsed = _parsed(payload)
             self.payloads.append(payload)  # the text: objects kept alive cost the garbage collector more
-            return self._dialect.read_chunk(parsed)
+            events = self._dialect.read_chunk(parsed)
         except MalformedAnswerError as error:
             return [Failed(failure=malformed(str(error)))]
+        self._template.learn(payload, events)
+        return events
+
+    def _full(self, payload: bytes) -> list[Event]:
+        return self._dialect.read_chunk(_parsed(payload))
 
     def _noted(self, events: list[Event]) -> list[Event]:
         for event in events:

@@ -11,6 +11,8 @@ from pytest_llmperf.wire.lines import LineSplitter
 
 _BOM = b"\xef\xbb\xbf"
 
+_BEGIN, _END = b"data: ", b"\n\n"
+
 
 class SseFrames:
     """Reads server-sent events, cut anywhere, also inside a UTF-8 character."""
@@ -25,16 +27,11 @@ class SseFrames:
 
     def feed(self, data: bytes) -> list[Frame]:
         """The events that *data* completes. Raises LineTooLongError."""
-        if (
-            # one event with one line, as nearly every piece of a stream is
-            self._between
-            and data.find(b"\n") == len(data) - 2
-            and data.startswith(b"data: ")
-            and data.endswith(b"\n\n")
-            and b"\r" not in data
-        ):
-            self._first = False
-            return [Frame(data[6:-2])]
+        if self._between and data.startswith(_BEGIN) and data.endswith(_END) and b"\r" not in data:
+            payloads = data[len(_BEGIN) : -len(_END)].split(_END + _BEGIN)
+            if data.count(b"\n") == len(_END) * len(payloads):  # whole events of one line, as nearly all are
+                self._first = False
+                return list(map(Frame, payloads))
         frames = [frame for line in self._lines.feed(data) if (frame := self._take(line)) is not None]
         self._between = not (self._fields or self._event) and self._lines.at_start
         return frames

@@ -121,7 +121,7 @@ class Woken:
             reading = asyncio.ensure_future(connection.read(time.perf_counter() + 60))
             await asyncio.sleep(0)
             for piece in self._pieces:
-                connection.data_received(piece)
+                connection.received(piece, time.perf_counter())
             done, _ = await asyncio.wait([reading], timeout=until_s)
             reading.cancel()
             return b"".join(data for _, data in reading.result()) if done else None
@@ -160,7 +160,7 @@ def test_pieces_that_were_held_back_are_no_timeout():
         connection.hold_back(holding=True)
         reading = asyncio.ensure_future(connection.read(time.perf_counter() + 0.02))
         await asyncio.sleep(0)
-        connection.data_received(TOKEN)
+        connection.received(TOKEN, time.perf_counter())
         return [data for _, data in await reading]
 
     assert asyncio.run(run()) == [TOKEN]

@@ -237,7 +237,7 @@ def vllm_e2e(server, *, after=None):
 def test_a_server_killed_in_the_middle_of_a_stream_gives_a_cut_and_then_no_connection(
     doomed_server, kind, monkeypatch
 ):
-    arrive = Connection.data_received if kind == "async" else Attempt.body
+    arrive = Connection.received if kind == "async" else Attempt.body
     pieces = []
 
     def kill_after_four(receiver, data, *at_s):
@@ -247,7 +247,7 @@ def test_a_server_killed_in_the_middle_of_a_stream_gives_a_cut_and_then_no_conne
             doomed_server.kill()
 
     # where bytes come in: the asynchronous client reads a stream only when it is over
-    where = (Connection, "data_received") if kind == "async" else (Attempt, "body")
+    where = (Connection, "received") if kind == "async" else (Attempt, "body")
     monkeypatch.setattr(*where, kill_after_four)
     asked = Asked(kind, backend_of(doomed_server))
     for expected in (FailureKind.CUT, FailureKind.CONNECT):
