@@ -1,8 +1,8 @@
 """Load generators side by side in one run: ours, bare HTTP libraries, and other people's tools.
 
-The server runs on one core, the client on another. Four tables: how much a client adds to the time to the
+The server runs on one core, the client on another. Three tables: how much a client adds to the time to the
 first token that the server's log says (bias); requests per second of one core; processor time and memory of
-a paced load; and how cost grows with the number of samples. Only figures of one run can be compared.
+a paced load. Only figures of one run can be compared. `growth.py` shows how cost grows with the samples.
 
     python benchmarks/load_peers.py [--part bias --part rate ...] [--server paced|mock] [--out FILE.svg]
         [--peer locust=/path/locust] [--peer vllm=/path/vllm] [--peer aiperf=...] [--peer guidellm=...]
@@ -247,20 +247,6 @@ def cost(server: str, everyone: dict[str, Client], scale: float, rounds: int) ->
         RESULTS.setdefault("peak memory, MB", {})[name] = peak_mb
 
 
-def growth(sizes: Sequence[int]) -> None:
-    """Time and memory from the exchanges of a load to its verdict and report."""
-    print("\nsamples     take in   judge    report    of which per sample      memory over imports")
-    for size in sizes:
-        command = [sys.executable, str(BESIDE / "growth.py"), str(size)]
-        told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-        per_us = (told["take_in_s"] + told["judge_s"] + told["report_s"]) / size * 1e6
-        said = "   promised: 60 MB" if size == 100_000 else ""
-        print(
-            f"{size:9,} {told['take_in_s']:8.2f} s {told['judge_s']:6.2f} s {told['report_s']:6.2f} s"
-            f" {per_us:12.1f} us {told['grown_mb']:16.1f} of {told['imported_mb']:.0f} MB{said}"
-        )
-
-
 @contextlib.contextmanager
 def told_if_failed(name: str) -> Iterator[None]:
     """A client that fails is left out, and says why."""
@@ -276,7 +262,7 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 #: By title and client: what the plot shows.
 RESULTS: dict[str, dict[str, float]] = {}
-PARTS = ("bias", "rate", "cost", "growth")
+PARTS = ("bias", "rate", "cost")
 
 
 def main() -> None:
@@ -293,7 +279,6 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=1, help="rate and cost: so often in turns, and the median of each"
     )
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--out", type=Path, help="where the plot goes")
     asked = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # who starts without compiled code pays for it each time
@@ -308,8 +293,6 @@ def main() -> None:
         rate(everyone, asked.scale, asked.rounds)
     if "cost" in parts:
         cost(servers[0], everyone, asked.scale, asked.rounds)
-    if "growth" in parts:
-        growth(asked.sizes)
     if asked.out is not None:
         asked.out.write_text(bars(RESULTS), "utf-8")
 

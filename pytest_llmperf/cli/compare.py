@@ -86,7 +86,7 @@ def _stored(bases: Sequence[tuple[Path, Run]], scenario: Scenario) -> Iterator[S
 
 
 def _run_effect(runs: Sequence[Run]) -> float | None:
-    series: dict[str, list[tuple[float, ...]]] = {}
+    series: dict[str, list[Sequence[float]]] = {}
     for run in runs:
         for scenario in run.scenarios:
             if values := scenario.measurement.series.get("latency_s"):

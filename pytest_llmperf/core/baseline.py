@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pytest_llmperf.core.column import Series
 from pytest_llmperf.core.measurement import Count, Measurement
 from pytest_llmperf.core.server_view import ServerView
 
@@ -27,7 +28,7 @@ class StoredRun:
     label: str | None = None  #: what to call it, where it is not a stored run
     anchor: bool = False  #: the run of the last ``--save-baseline``
     facts: Mapping[str, str] = field(default_factory=dict)
-    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    series: Series = field(default_factory=dict)
     proportions: Mapping[str, Count] = field(default_factory=dict)
     server: ServerView | None = None  #: what the server said then
 

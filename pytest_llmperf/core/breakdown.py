@@ -8,20 +8,19 @@ that it moved, and a sentence is given only where the named parts make up most o
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pytest_llmperf.core import server_story
 from pytest_llmperf.core.change import Change, change
+from pytest_llmperf.core.column import Series
 from pytest_llmperf.core.metric import METRICS, Shape
 from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.parts import COUNTED
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.verdict import Check
-
-Series = Mapping[str, Sequence[float]]
 
 #: A part with a smaller share of the difference is no cause, and causes with less together explain nothing.
 _CAUSE: Final = 0.25

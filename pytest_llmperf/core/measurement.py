@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TypeVar
 
 from pytest_llmperf.core.cache import CacheUse, cache_use
+from pytest_llmperf.core.column import Column, Series
 from pytest_llmperf.core.connections import Connections
 from pytest_llmperf.core.exchange import Exchange, TokenSource
 from pytest_llmperf.core.iteration import Iteration
@@ -106,7 +107,7 @@ class Measurement:
     warmup: int = 0
     #: Latencies of the last requests of the warm-up, for plots; nothing is judged by them.
     warmup_latency_s: tuple[float, ...] = ()
-    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    series: Series = field(default_factory=dict)
     proportions: Mapping[str, Count] = field(default_factory=dict)
     #: Replies that failed an iteration by not being JSON: counted by pass_rate, shown by json_valid.
     json_failed: int = 0
@@ -211,7 +212,6 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
     """One measurement of a scenario whose items ran apart, in the order of *parts*."""
     first = parts[0]
     proportions: dict[str, Count] = {}
-    series: dict[str, tuple[float, ...]] = {}
     checks: dict[tuple[str, str | None], Count] = {}
     kinds: dict[str, FailureCount] = {}
     facts: dict[str, list[str]] = {}
@@ -225,8 +225,6 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
             facts.setdefault(name, []).append(word)
         for name, count in part.proportions.items():
             proportions[name] = proportions.get(name, Count()) + count
-        for name, values in part.series.items():
-            series[name] = series.get(name, ()) + values
         for check in part.checks:
             key = (check.name, check.label)
             checks[key] = checks.get(key, Count()) + check.count
@@ -241,7 +239,7 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         excused=dict(sum((Counter(part.excused) for part in parts), Counter())),
         iterations=sum(part.iterations for part in parts),
         warmup_latency_s=tuple(value for part in parts for value in part.warmup_latency_s)[-WARMUP_KEPT:],
-        series=series,
+        series=_side_by_side([part.series for part in parts]),
         proportions=proportions,
         json_failed=sum(part.json_failed for part in parts),
         checks=tuple(
@@ -265,6 +263,11 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
         stopped="; ".join(dict.fromkeys(part.stopped for part in parts if part.stopped)),
         warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
     )
+
+
+def _side_by_side(parts: Sequence[Series]) -> dict[str, Column]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: Column(chain.from_iterable(part.get(name, ()) for part in parts)) for name in names}
 
 
 def _facts(exchanges: Sequence[Exchange]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import bdtr, bdtrc, ndtr
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FEWEST: Final = 10  #: pairs below which the normal law of the rank sum is not used
+_FEW: Final = 100  #: pairs whose every outcome is added up; of more, those that can happen
+_CELLS: Final = 1 << 16  #: numbers in one block of work
 _NEGLIGIBLE: Final = 1e-11  #: a value less probable than this to be the quantile is left out
 
 
@@ -104,21 +106,75 @@ def _joint(
     sends its up to x or to y; pairs with one up and one middle, or one middle and one down, only
     matter to x or to y.
     """
-    up = (np.greater if strict else np.greater_equal)(high, a[:, None])
-    both_up = (np.greater if strict else np.greater_equal)(low, a[:, None])
-    high_down, low_down = high <= b[:, None], low <= b[:, None]
-    two_up = both_up.sum(axis=1)
-    up_down = (up & low_down).sum(axis=1)
-    up_middle = up.sum(axis=1) - two_up - up_down
-    middle_down = (~up & ~high_down & low_down).sum(axis=1)
-    no_down = (~low_down).sum(axis=1)
-    heads = np.arange(int(up_down.max(initial=0)) + 1)[None, :]  # pairs up-down that send their up to x
-    weight = np.exp(
-        log_choose(up_down[:, None].astype(float), heads.astype(float)) - up_down[:, None] * np.log(2.0)
+    counts = _counts(high, low, a, b, strict=strict)
+    widest = int(counts.up_down.max(initial=0))
+    step = max(1, _CELLS // (widest + 1 if widest <= _FEW else 2 * _reach(widest) + 1))
+    parts = [
+        _of_coins(_Counts(*(each[start : start + step] for each in counts)), above)
+        for start in range(0, a.size, step)
+    ]
+    return np.concatenate([np.empty(0), *parts])
+
+
+class _Counts(NamedTuple):
+    """How many pairs are what, for each pair of thresholds."""
+
+    two_up: NDArray[np.int64]
+    up_down: NDArray[np.int64]
+    up_middle: NDArray[np.int64]
+    middle_down: NDArray[np.int64]
+    no_down: NDArray[np.int64]
+
+
+def _counts(
+    high: NDArray[np.float64],
+    low: NDArray[np.float64],
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    *,
+    strict: bool,
+) -> _Counts:
+    """Counts for thresholds that ascend together: a pair that is not up, or down, stays so from then on."""
+    n, at = high.size, np.arange(a.size)
+    past: Literal["left", "right"] = "left" if strict else "right"
+    high_from, low_from = np.searchsorted(a, high, past), np.searchsorted(a, low, past)  # no longer up
+    high_down_from, low_down_from = np.searchsorted(b, high, "left"), np.searchsorted(b, low, "left")
+
+    def until(first: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(np.sort(first), at, "right")
+
+    up, two_up = n - until(high_from), n - until(low_from)
+    low_down, high_down = until(low_down_from), until(high_down_from)
+    not_up_and_low_down = until(np.maximum(high_from, low_down_from))
+    up_down = low_down - not_up_and_low_down
+    return _Counts(
+        two_up=two_up,
+        up_down=up_down,
+        up_middle=up - two_up - up_down,
+        # Where the higher value is down it is not up, and the lower one is down too.
+        middle_down=not_up_and_low_down - high_down,
+        no_down=n - low_down,
     )
-    x_part = _tail(above - two_up[:, None] - heads, np.broadcast_to(up_middle[:, None], weight.shape))
-    room = above - 1 - no_down[:, None] - (up_down[:, None] - heads)  # how many more y may lie above b
-    y_coins = np.broadcast_to(middle_down[:, None], weight.shape)
+
+
+def _reach(coins: int) -> int:
+    """Ten standard deviations of the heads in so many throws: what lies further out is lost in rounding."""
+    return math.ceil(5 * math.sqrt(coins))
+
+
+def _of_coins(counts: _Counts, above: int) -> NDArray[np.float64]:
+    """The probability for each row of *counts*, by the number of pairs up-down that send their up to x."""
+    up_down, widest = counts.up_down[:, None], int(counts.up_down.max(initial=0))
+    if widest <= _FEW:
+        heads = np.broadcast_to(np.arange(widest + 1)[None, :], (up_down.size, widest + 1))
+    else:
+        heads = up_down // 2 + np.arange(-_reach(widest), _reach(widest) + 1)[None, :]
+    weight = np.exp(log_choose(up_down.astype(float), heads.astype(float)) - up_down * np.log(2.0))
+    x_part = _tail(
+        above - counts.two_up[:, None] - heads, np.broadcast_to(counts.up_middle[:, None], weight.shape)
+    )
+    room = above - 1 - counts.no_down[:, None] - (up_down - heads)  # how many more y may lie above b
+    y_coins = np.broadcast_to(counts.middle_down[:, None], weight.shape)
     y_part = np.where(room < 0, 0.0, bdtr(np.clip(room, 0, y_coins).astype(float), y_coins, 0.5))
     result: NDArray[np.float64] = (weight * x_part * y_part).sum(axis=1)
     return result

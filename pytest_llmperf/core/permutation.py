@@ -19,6 +19,7 @@ _NEGLIGIBLE: Final = (
     1e-10  #: a pair of ranks less probable than this is left out, and its probability added to p
 )
 _CELLS: Final = 1 << 19  #: numbers in one block of work: what a cache holds
+_LAW_CELLS: Final = 1 << 16  #: the same where a number takes a dozen others to work out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +46,37 @@ def _law(n: int, m: int, k: int, l: int) -> _Law:  # noqa: E741  k and l are the
     whole = log_choose(total, n)
 
     def probable(of: int, kth: int) -> NDArray[np.float64]:
-        ranks = np.arange(1, total + 1, dtype=np.float64)
-        mass = np.exp(log_choose(ranks - 1, kth - 1) + log_choose(total - ranks, of - kth) - whole)
-        return ranks[mass > _NEGLIGIBLE]
+        found = []
+        for start in range(1, total + 1, _LAW_CELLS):
+            ranks = np.arange(start, min(start + _LAW_CELLS, total + 1), dtype=np.float64)
+            mass = np.exp(log_choose(ranks - 1, kth - 1) + log_choose(total - ranks, of - kth) - whole)
+            found.append(ranks[mass > _NEGLIGIBLE])
+        return np.concatenate(found)
 
-    r, s = probable(n, k)[:, None], probable(m, l)[None, :]
-    x_first = log_choose(r - 1, k - 1) + log_choose(s - r - 1, l - (r - k) - 1) + log_choose(total - s, m - l)
-    y_first = log_choose(s - 1, l - 1) + log_choose(r - s - 1, k - (s - l) - 1) + log_choose(total - r, n - k)
-    mass = np.exp(np.where(r < s, x_first, np.where(s < r, y_first, -np.inf)) - whole)
-    x_index, y_index = np.nonzero(mass > _NEGLIGIBLE)
-    probability = mass[x_index, y_index]
+    rows, s = probable(n, k)[:, None], probable(m, l)[None, :]
+    kept: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]] = []
+    step = max(1, _LAW_CELLS // s.size)
+    for start in range(0, rows.size, step):
+        r = rows[start : start + step]
+        x_first = (
+            log_choose(r - 1, k - 1) + log_choose(s - r - 1, l - (r - k) - 1) + log_choose(total - s, m - l)
+        )
+        y_first = (
+            log_choose(s - 1, l - 1) + log_choose(r - s - 1, k - (s - l) - 1) + log_choose(total - r, n - k)
+        )
+        mass = np.exp(np.where(r < s, x_first, np.where(s < r, y_first, -np.inf)) - whole)
+        x_index, y_index = np.nonzero(mass > _NEGLIGIBLE)
+        kept.append(
+            (
+                r[x_index, 0].astype(np.intp) - 1,
+                s[0, y_index].astype(np.intp) - 1,
+                mass[x_index, y_index],
+            )
+        )
+    x_rank, y_rank, probability = map(np.concatenate, zip(*kept, strict=True))
     return _Law(
-        x_rank=r[x_index, 0].astype(np.intp) - 1,
-        y_rank=s[0, y_index].astype(np.intp) - 1,
+        x_rank=x_rank,
+        y_rank=y_rank,
         probability=probability,
         rest=max(0.0, 1.0 - float(probability.sum())),
     )
@@ -89,14 +108,20 @@ def p_values(
     block = max(1, _CELLS // max(law.probability.size, n + m))
     for start in range(0, gates, block):
         part = slice(start, start + block)
-        moved = y[part] + shift
-        seen = np.partition(x[part], k - 1, axis=1)[:, k - 1] - np.partition(moved, l - 1, axis=1)[:, l - 1]
-        pooled = np.sort(np.concatenate((x[part], moved), axis=1), axis=1)
+        seen = _ordered(x[part], k) - (_ordered(y[part], l) + shift)
+        pooled = np.concatenate((x[part], y[part]), axis=1)
+        pooled[:, n:] += shift
+        pooled.sort(axis=1)
         beyond = np.take(pooled, law.x_rank, axis=1)
         beyond -= np.take(pooled, law.y_rank, axis=1)
         beyond -= (seen - TIE)[:, None]
         result[part] = _at_least(beyond, scale[part]) @ law.probability
     return np.minimum(1.0, result + law.rest)
+
+
+def _ordered(rows: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """The *k*-th smallest value of each row."""
+    return np.partition(rows, k - 1, axis=1)[:, k - 1].copy()  # the row is let go
 
 
 def _at_least(beyond: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:

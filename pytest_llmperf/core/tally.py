@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pytest_llmperf.core.column import Column
 from pytest_llmperf.core.exchange import Exchange
 from pytest_llmperf.core.iteration import Iteration, NamedCheck, TimedStep
 from pytest_llmperf.core.measurement import Measurement, measure, pool
@@ -72,7 +73,7 @@ class Tally:
             self._counts,
             facts={**self._about.facts, **self._counts.facts},
             iterations=self.iterations,
-            series={name: tuple(values) for name, values in self._series.items()},
+            series={name: Column(values) for name, values in self._series.items()},
             busy_s=self._busy_s(),
             wall_s=self._ended_s - self._began_s if self._spans[0] else 0.0,
         )

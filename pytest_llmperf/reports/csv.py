@@ -105,7 +105,11 @@ def _values(scenario: Scenario) -> Iterator[tuple[str, float | None]]:
         elif metric.shape is Shape.RESOURCE:
             yield name, _used(measured, metric)
         elif values:
-            yield name, max(values) if metric.statistic == "max" else sum(values) / len(values)
+            yield name, _whole(max(values)) if metric.statistic == "max" else sum(values) / len(values)
+
+
+def _whole(value: float) -> float:
+    return int(value) if value == int(value) else value
 
 
 def _used(measured: Measurement, metric: Metric) -> float | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Final, NamedTuple
 
 from pytest_llmperf.core.contest import Contest, contest
 from pytest_llmperf.core.measurement import Measurement
@@ -26,6 +27,9 @@ from pytest_llmperf.reports.summary import compared_facts, compared_with
 
 SCHEMA = "pytest-llmperf/run/1"
 
+#: Samples that become text at once.
+_AT_ONCE: Final = 4096
+
 #: Of what the run was compared with, the times that the pages show beside those of now.
 _COMPARED = frozenset(series_name(name) for name, metric in METRICS.items() if metric.shape is Shape.TIME)
 
@@ -35,6 +39,11 @@ def render(run: Run) -> str:
 
     Times are in seconds, rounded to nanoseconds. What is not a finite number is null.
     """
+    return "".join(pieces(run))
+
+
+def pieces(run: Run) -> Iterator[str]:
+    """The same text piece by piece: that of a million samples is never in memory as a whole."""
     document = {
         "schema": SCHEMA,
         "outcome": run.outcome.value,
@@ -48,7 +57,8 @@ def render(run: Run) -> str:
         "versus": [dataclasses.asdict(one) for one in versus(run)],
         "scenarios": [_scenario(scenario) for scenario in run.scenarios],
     }
-    return _text(document, "") + "\n"
+    yield from _text(document, "")
+    yield "\n"
 
 
 def _yardsticks(yardsticks: Yardsticks) -> dict[str, object]:
@@ -137,11 +147,11 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
         **_measured(measured),
         "resources": _resources(measured.resources),
         **({} if measured.load is None else {"load": load.as_object(measured.load)}),
-        "series": {name: _series(name, values) for name, values in measured.series.items()},
+        "series": {name: _Samples(name, values) for name, values in measured.series.items()},
         "compared_with": [
             {
                 "origin": origin,
-                "series": {name: _series(name, series[name]) for name in _kept(series)},
+                "series": {name: _Samples(name, series[name]) for name in _kept(series)},
                 "facts": dict(facts),
                 "server": to_plain(server),
             }
@@ -220,7 +230,7 @@ def _measured(measured: Measurement) -> dict[str, object]:
     return {
         "iterations": measured.iterations,
         "warmup": measured.warmup,
-        "warmup_latency_s": _series("warmup_latency_s", measured.warmup_latency_s),
+        "warmup_latency_s": _Samples("warmup_latency_s", measured.warmup_latency_s),
         "stopped": measured.stopped,
         "notes": list(measured.warnings),
         "facts": dict(measured.facts),
@@ -264,27 +274,46 @@ def _resources(used: Resources) -> dict[str, object]:
     }
 
 
-def _series(name: str, values: Sequence[float]) -> list[float]:
-    return [round(value, 9) for value in values] if name.endswith("_s") else list(values)
+class _Samples(NamedTuple):
+    """A series, of which a part at a time becomes text."""
+
+    name: str
+    values: Sequence[float]
+
+    def text(self) -> Iterator[str]:
+        yield "["
+        for start in range(0, len(self.values), _AT_ONCE):
+            part = [self._shown(value) for value in self.values[start : start + _AT_ONCE]]
+            yield f"{', ' if start else ''}{_line(part)[1:-1]}"
+        yield "]"
+
+    def _shown(self, value: float) -> float:
+        if self.name.endswith("_s"):
+            return round(value, 9)
+        return int(value) if self.name.endswith("_tokens") and value == int(value) else value
 
 
 def _number(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _text(value: object, indent: str) -> str:
+def _text(value: object, indent: str) -> Iterator[str]:
     """JSON in which only what holds something other than plain values is spread over lines."""
-    if isinstance(value, Mapping) and value:
-        items = [f"{_line(str(key))}: {_text(item, indent + '  ')}" for key, item in value.items()]
-        return _block("{", items, "}", indent)
-    if isinstance(value, list) and any(isinstance(item, (Mapping, list)) for item in value):
-        return _block("[", [_text(item, indent + "  ") for item in value], "]", indent)
-    return _line(value)
-
-
-def _block(start: str, items: Sequence[str], end: str, indent: str) -> str:
     inner = indent + "  "
-    return f"{start}\n{inner}" + f",\n{inner}".join(items) + f"\n{indent}{end}"
+    if isinstance(value, _Samples):
+        yield from value.text()
+    elif isinstance(value, Mapping) and value:
+        for index, (key, item) in enumerate(value.items()):
+            yield f"{',' if index else '{'}\n{inner}{_line(str(key))}: "
+            yield from _text(item, inner)
+        yield f"\n{indent}}}"
+    elif isinstance(value, list) and any(isinstance(item, (Mapping, list)) for item in value):
+        for index, item in enumerate(value):
+            yield f"{',' if index else '['}\n{inner}"
+            yield from _text(item, inner)
+        yield f"\n{indent}]"
+    else:
+        yield _line(value)
 
 
 def _line(value: object) -> str:

@@ -12,6 +12,7 @@ import jsonschema
 from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.cache import CacheMode, CacheUse
 from pytest_llmperf.core.cache_saving import Saving
+from pytest_llmperf.core.column import Column
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.exchange import TokenSource
 from pytest_llmperf.core.measurement import CheckCount, Count, FailureCount, Measurement, TokenTotals
@@ -123,7 +124,7 @@ def _cache(cache: _Object) -> CacheUse:
 
 
 def _stored(scenario: str, run: _Object) -> StoredRun:
-    series = {name: tuple(values) for name, values in run["series"].items()}
+    series = {name: Column(values) for name, values in run["series"].items()}
     return StoredRun(
         scenario=scenario,
         saved="",
@@ -174,7 +175,7 @@ def _measurement(scenario: _Object) -> Measurement:
         iterations=scenario.get("iterations", 0),
         warmup=scenario.get("warmup", 0),
         warmup_latency_s=tuple(scenario.get("warmup_latency_s", ())),
-        series={name: tuple(values) for name, values in scenario["series"].items()},
+        series={name: Column(values) for name, values in scenario["series"].items()},
         proportions=_proportions(scenario),
         json_failed=scenario.get("json_failed", 0),
         timed=scenario.get("timed", False),

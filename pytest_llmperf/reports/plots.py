@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pytest_llmperf.core.column import Column
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.timeline import Timeline
 from pytest_llmperf.core.verdict import CheckKind
@@ -77,14 +78,14 @@ def _distribution(scenario: Scenario, metric: str, *, steps: int) -> dict[str, o
     }
 
 
-def earlier(scenario: Scenario, series: str) -> tuple[str, tuple[float, ...]]:
+def earlier(scenario: Scenario, series: str) -> tuple[str, Sequence[float]]:
     """Where the values come from that this scenario was held against, and all of them."""
     parts = [(origin, values) for origin, run in compared_with(scenario) if (values := run.get(series))]
     if not parts:
         return "", ()
     newest, others = parts[-1][0], len(parts) - 1
     origin = f"{newest} and {others} more run{'s' * (others > 1)}" if others else newest
-    return origin, tuple(value for _, values in parts for value in values)
+    return origin, Column(value for _, values in parts for value in values)
 
 
 def ranked(values: Sequence[float], most: int) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pkgutil
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.core.run import Run
 
-#: Every format and what renders it: a function from a Run to text.
+#: Every format and what renders it: a function from a Run to text, or to pieces of a text that may be long.
 REPORTS = {
-    "json": "pytest_llmperf.reports.json:render",
+    "json": "pytest_llmperf.reports.json:pieces",
     "markdown": "pytest_llmperf.reports.markdown:render",
     "html": "pytest_llmperf.reports.html:render",
     "cache-savings": "pytest_llmperf.reports.cache_savings:render",
@@ -69,7 +69,7 @@ def write(run: Run, targets: Sequence[str], *, directory: Path) -> list[str]:
     check(targets)
     lines, problems = [], []
     for target in map(_parse, targets):
-        render: Callable[[Run], str] = pkgutil.resolve_name(REPORTS[target.format])
+        render: Callable[[Run], str | Iterable[str]] = pkgutil.resolve_name(REPORTS[target.format])
         try:
             put = append if target.format in APPENDED else replace
             put(directory / target.path, render(run))
@@ -87,18 +87,18 @@ def write(run: Run, targets: Sequence[str], *, directory: Path) -> list[str]:
     return lines
 
 
-def replace(path: Path, text: str) -> None:
-    """Make *text* the content of *path* in one step; a device or a pipe is written to as it is."""
-    content = text.encode("utf-8", "backslashreplace")
+def replace(path: Path, text: str | Iterable[str]) -> None:
+    """Make *text*, or its pieces, the content of *path* in one step; a device is written to as it is."""
     if path.exists() and not path.is_file():
-        path.write_bytes(content)
+        with path.open("wb") as file:
+            file.writelines(_encoded(text))
         return
     path = path.resolve()  # a link stays a link: what it points to is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            file.writelines(_encoded(text))
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
@@ -108,10 +108,10 @@ def replace(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def append(path: Path, text: str) -> None:
+def append(path: Path, text: str | Iterable[str]) -> None:
     """Add the lines of *text* to the file at *path*, in one write: several writers never mix lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = text.encode("utf-8", "backslashreplace")
+    content = b"".join(_encoded(text))
     # Python's own files may split what they write; the kernel appends one write as a whole.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
@@ -119,6 +119,11 @@ def append(path: Path, text: str) -> None:
             content = content[os.write(descriptor, content) :]
     finally:
         os.close(descriptor)
+
+
+def _encoded(text: str | Iterable[str]) -> Iterator[bytes]:
+    for piece in (text,) if isinstance(text, str) else text:
+        yield piece.encode("utf-8", "backslashreplace")
 
 
 def _parse(target: str) -> _Target:

@@ -12,13 +12,14 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_llmperf.core.baseline import MUST_MATCH, History, StoredRun
+from pytest_llmperf.core.column import Column
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.measurement import Count
 from pytest_llmperf.core.server_plain import from_plain, to_plain
@@ -167,7 +168,7 @@ def _text(run: StoredRun) -> str:
     return f'{{\n{body},\n "sha256": "{_checksum(body)}"\n}}\n'
 
 
-def _numbers(values: tuple[float, ...]) -> str:
+def _numbers(values: Sequence[float]) -> str:
     return f"[{', '.join(f'{value:.{_DIGITS}g}' for value in values)}]"
 
 
@@ -207,7 +208,7 @@ def _read(path: Path, scenario: str | None = None) -> StoredRun:
         branch=content["branch"],
         anchor=content["anchor"],
         facts=content["facts"],
-        series={name: tuple(values) for name, values in content["series"].items()},
+        series={name: Column(values) for name, values in content["series"].items()},
         proportions={
             name: Count(successes=successes, trials=trials)
             for name, (successes, trials) in content["proportions"].items()

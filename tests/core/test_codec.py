@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -81,3 +82,11 @@ def test_words_that_are_not_known_are_refused():
     text = codec.dumps(SCENARIO).replace('"scenario"', '"scenrio"', 1)
     with pytest.raises(Exception, match="structuring"):
         codec.loads(text, Scenario)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False)).map(tuple))
+def test_samples_come_back_bit_by_bit_in_less_text_than_their_digits(values):
+    text = codec.dumps(replace(SCENARIO, measurement=replace(MEASURED, series={"latency_s": values})))
+    back = codec.loads(text, Scenario).measurement.series["latency_s"]
+    assert [value.hex() for value in back] == [value.hex() for value in values]
+    assert len(codec.samples_as_text(values)) <= 4 * math.ceil(8 * len(values) / 3)

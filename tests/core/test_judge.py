@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmperf.core.baseline import History, StoredRun
+from pytest_llmperf.core.column import Column
 from pytest_llmperf.core.judge import judge, quick
 from pytest_llmperf.core.measurement import CheckCount, Count, Measurement, TokenTotals
 from pytest_llmperf.core.outcome import Outcome
@@ -598,3 +599,15 @@ def test_a_quick_look_counts_one_cause_once():
 
 def test_one_look_is_the_default():
     assert judge(measured(), slo(), History()) == judge(measured(), slo(), History(), ONE_LOOK)
+
+
+@pytest.mark.parametrize("slower", [1.0, 1.05, 1.3])
+def test_columns_and_tuples_of_the_same_numbers_have_one_verdict(slower):
+    now, before = wild(300), wild(201)
+    slo = build(parse_arguments({"p95_ms": 150, "max_ms": 200, "task_p99_ms": 300}, where="here"))
+    verdicts = []
+    for kind in (tuple, list, Column):
+        series = {"latency_s": kind(slower * value for value in now), "task_s": kind(now)}
+        runs = stored(series={"latency_s": kind(before), "task_s": kind(before)})
+        verdicts.append(judge(measured(n=300, series=series), slo, runs))
+    assert verdicts[0] == verdicts[1] == verdicts[2]

@@ -97,3 +97,45 @@ def test_swapping_the_arms_turns_the_question_around(values, q):
     one, other = paired.p_value(x, y, q=q), paired.p_value(y, x, q=q)
     assert one + other >= 1 - 1e-9
     assert 0 <= one <= 1
+
+
+def counted(high, low, a, b, *, strict):
+    """How many pairs are what, looked at one by one."""
+    up = high > a if strict else high >= a
+    both_up = low > a if strict else low >= a
+    low_down = low <= b
+    return (
+        (both_up).sum(),
+        (up & low_down).sum(),
+        (up & ~both_up & ~low_down).sum(),
+        (~up & ~(high <= b) & low_down).sum(),
+        (~low_down).sum(),
+    )
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30),
+    st.sets(st.integers(0, 10), min_size=1),
+    st.integers(1, 4),
+    st.booleans(),
+)
+def test_pairs_are_counted_as_one_by_one(pairs, thresholds, distance, strict):
+    x, y = np.array(pairs, dtype=float).T
+    high, low = np.maximum(x, y), np.minimum(x, y)
+    a = np.array(sorted(thresholds), dtype=float)
+    counts = paired._counts(high, low, a, a - distance, strict=strict)
+    each = [counted(high, low, at, at - distance, strict=strict) for at in a]
+    assert [tuple(row) for row in zip(*counts, strict=True)] == each
+
+
+@pytest.mark.parametrize("shift", [-0.05, 0.0, 0.05])
+def test_the_work_is_done_in_parts_and_the_p_value_is_the_same(monkeypatch, shift):
+    rng = np.random.default_rng(8)
+    x = rng.normal(0, 0.2, 900)
+    y = x + rng.normal(shift, 0.2, 900)
+    monkeypatch.setattr(paired, "_FEW", 10**9)  # every number of heads is added up
+    monkeypatch.setattr(paired, "_CELLS", 10**9)
+    whole = paired.p_value(x, y, q=0.5)
+    monkeypatch.setattr(paired, "_FEW", 0)
+    monkeypatch.setattr(paired, "_CELLS", 1000)
+    assert paired.p_value(x, y, q=0.5) == pytest.approx(whole, rel=1e-12, abs=1e-15)

@@ -135,3 +135,15 @@ def test_the_slower_the_current_sample_the_stronger_the_evidence(x, y, q, slower
 def test_one_of_the_two_directions_is_always_likely(x, y, q):
     x, y = np.array(x).round(6), np.array(y).round(6)
     assert p_value(x, y, q=q) + p_value(y, x, q=q) >= 1 - 1e-9
+
+
+@pytest.mark.parametrize(("n", "m", "q"), [(40, 60, 0.5), (300, 200, 0.95), (1, 50, 0.5)])
+def test_the_law_is_worked_out_in_parts_and_is_the_same(monkeypatch, n, m, q):
+    law = permutation._law.__wrapped__
+    whole = law(n, m, rank(n, q), rank(m, q))
+    monkeypatch.setattr(permutation, "_LAW_CELLS", 7)
+    parts = law(n, m, rank(n, q), rank(m, q))
+    assert np.array_equal(parts.x_rank, whole.x_rank)
+    assert np.array_equal(parts.y_rank, whole.y_rank)
+    assert np.array_equal(parts.probability, whole.probability)
+    assert parts.rest == whole.rest

@@ -10,7 +10,7 @@ import pytest
 from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.outcome import Outcome
-from pytest_llmperf.reports.json import render
+from pytest_llmperf.reports.json import pieces, render
 from pytest_llmperf.reports.parse import parse, schema
 from pytest_llmperf.reports.plain import UNSAFE
 from pytest_llmperf.reports.terminal import render as terminal
@@ -222,3 +222,24 @@ def test_every_time_that_a_page_shows_of_the_baseline_is_in_the_report(runs):
     run = runs.run_of(dataclasses.replace(scenario, stored=stored, measurement=measured))
     assert page(parse(render(run))) == page(run)
     assert "wait_s" not in json.loads(render(run))["scenarios"][0]["compared_with"][0]["series"]
+
+
+def test_many_samples_are_written_in_pieces(runs):
+    scenario = runs.scenario("passed")
+    values = tuple(index / 7 for index in range(20_000))
+    series = {"latency_s": values, "output_tokens": (3.0,) * len(values)}
+    many = dataclasses.replace(scenario, measurement=dataclasses.replace(scenario.measurement, series=series))
+    run = runs.run_of(many)
+    text = list(pieces(run))
+    assert max(map(len, text)) < len("".join(text)) / 4
+    assert "".join(text) == render(run)
+    written = json.loads(render(run))["scenarios"][0]["series"]
+    assert written["latency_s"] == [round(value, 9) for value in values]
+    assert f'"output_tokens": [{", ".join(["3"] * len(values))}]' in render(run)
+
+
+def test_tokens_that_are_no_whole_numbers_stay_what_they_are(runs):
+    scenario = runs.scenario("passed")
+    measured = dataclasses.replace(scenario.measurement, series={"output_tokens": (2.5, 3.0)})
+    run = runs.run_of(dataclasses.replace(scenario, measurement=measured))
+    assert json.loads(render(run))["scenarios"][0]["series"]["output_tokens"] == [2.5, 3]

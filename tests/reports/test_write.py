@@ -146,3 +146,20 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path):
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def test_a_text_is_written_piece_by_piece(tmp_path):
+    replace(tmp_path / "report", iter(["one\n", "tw\ud800o"]))
+    assert (tmp_path / "report").read_text("utf-8") == "one\ntw\\ud800o"
+
+
+def test_a_text_whose_making_fails_in_the_middle_leaves_what_was_there(tmp_path):
+    def pieces():
+        yield "half"
+        raise ZeroDivisionError
+
+    (tmp_path / "report").write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        replace(tmp_path / "report", pieces())
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    assert (tmp_path / "report").read_text() == "old"
