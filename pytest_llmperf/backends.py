@@ -84,7 +84,7 @@ def _api_key(name: str, entry: BackendEntry, *, required: bool) -> str | None:
     key = os.environ.get(entry.api_key_env)
     if key is None and required:
         raise LlmPerfUsageError(
-            f"backend {name}: the environment variable {entry.api_key_env} is not set "
-            "(api_key_env in slo.yaml)."
+            f"backend {name}: the environment variable {entry.api_key_env} is not set. Set it to the key, "
+            "or take api_key_env out of slo.yaml if the server asks for none."
         )
     return key

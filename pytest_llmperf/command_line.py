@@ -48,7 +48,11 @@ def _gate(text: str) -> GateMode:
 
 
 def _regression(text: str) -> float:
-    return parse_regression(text if "%" in text else float(text))
+    try:
+        share: str | float = text if "%" in text else float(text)
+    except ValueError:
+        raise ValueError("expected a share such as 10% or 0.10") from None
+    return parse_regression(share)
 
 
 SPECS: dict[str, _Spec] = {

@@ -72,7 +72,8 @@ class Rig:
         _ = rig.entry  # an unknown name is an error now, not in the first scenario
         if options.baseline is not None and not options.baseline.exists() and not options.saves:
             raise LlmPerfUsageError(
-                f"--llm-baseline: {options.baseline} does not exist; pytest --save-baseline makes it."
+                f"--llm-baseline: {options.baseline} does not exist; expected a directory, and "
+                "pytest --save-baseline makes it."
             )
         return rig
 

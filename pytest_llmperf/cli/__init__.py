@@ -6,12 +6,14 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import ModuleType
 
 from pytest_llmperf.cli import baseline, compare, github, init, listed, record, report, suggest_slo, why
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.mock.__main__ import main as serve_mock
+from pytest_llmperf.reports.write import SUFFIXES
 from pytest_llmperf.version import VERSION
 
 #: Every command's module: its docstring is its help, ``declare(parser)`` its options and what runs it.
@@ -43,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     try:
         _known(words, parser)
-        parsed = parser.parse_args(words)
+        parsed, left = parser.parse_known_args(words)
+        _nothing_left(words[0], left)
         command: Callable[[argparse.Namespace], int] = parsed.command
         status = command(parsed)
         sys.stdout.flush()
@@ -82,6 +85,16 @@ def _known(words: Sequence[str], parser: argparse.ArgumentParser) -> None:
                 f"{word!r} is not a command of {spoken}{nearest(word, names)} Known: {', '.join(names)}"
             )
         parser, spoken = names[word], f"{spoken} {word}"
+
+
+def _nothing_left(command: str, words: Sequence[str]) -> None:
+    """Raise LlmPerfUsageError for *words* that the command does not know."""
+    if words:
+        told = (
+            f"{' '.join(words)}: not known to llmperf {command}, whose words llmperf {command} --help lists."
+        )
+        files = [word for word in words if Path(word).suffix in SUFFIXES]
+        raise LlmPerfUsageError(f"{told} A report's own name: --report {files[0]}" if files else told)
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

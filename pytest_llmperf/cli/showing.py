@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.reports import terminal
@@ -27,6 +28,8 @@ _SUFFIX = {
 
 def load(path: Path) -> Run:
     """The run in *path*. Raises LlmPerfUsageError or OSError."""
+    if not path.exists():
+        raise LlmPerfUsageError(f"{path} does not exist; pytest --llm-report={path} writes one.")
     return parse(path.read_text("utf-8"), where=str(path))
 
 

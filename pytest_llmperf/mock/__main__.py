@@ -20,7 +20,7 @@ from pytest_llmperf.mock.service import listen, serve
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until Ctrl-C or SIGTERM; 2 when it cannot be started."""
     parser = argparse.ArgumentParser(
-        prog="python -m pytest_llmperf.mock", description="A model server for tests, on 127.0.0.1."
+        prog="llmperf mock", description="A model server for tests, on 127.0.0.1."
     )
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
     parser.add_argument("--config", type=Path, help="a slo.yaml; its mock: section is used")

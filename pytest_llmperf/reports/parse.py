@@ -60,7 +60,9 @@ def _checked(text: str, where: str) -> _Object:
     try:
         document = json.loads(text, parse_constant=_no_constant)
     except ValueError as error:
-        raise LlmPerfUsageError(f"{where} is not JSON: {error}") from None
+        raise LlmPerfUsageError(
+            f"{where} is not JSON: {error}; expected what pytest --llm-report=run.json writes."
+        ) from None
     written = document.get("schema") if isinstance(document, dict) else None
     if written != SCHEMA:
         raise LlmPerfUsageError(_other(written, where))

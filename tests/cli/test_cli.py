@@ -104,6 +104,18 @@ def test_a_missing_file_exits_with_2(capsys):
     assert "no-such.json" in capsys.readouterr().err
 
 
+def test_a_missing_file_is_told_with_what_writes_one(capsys):
+    assert main(["report", "nope.json"]) == 2
+    assert "nope.json does not exist; pytest --llm-report=nope.json writes one" in capsys.readouterr().err
+
+
+def test_a_word_too_many_is_told_with_where_the_words_are_and_how_a_report_is_named(run_json, capsys):
+    assert main(["report", run_json("run.json", chat=times(0.1)), "--html", "out.html"]) == 2
+    told = capsys.readouterr().err
+    assert "out.html: not known to llmperf report, whose words llmperf report --help lists" in told
+    assert "A report's own name: --report out.html" in told
+
+
 def test_report_writes_other_formats(run_json, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run = run_json("run.json", chat=times(0.1))
@@ -230,7 +242,7 @@ def test_compare_hands_on_what_the_server_said_of_itself(run_json, tmp_path, cap
         document["scenarios"][0]["server"] = {"sources": ["vllm /metrics"], "queue": mean}
         (tmp_path / name).write_text(json.dumps(document), "utf-8")
     assert main(["compare", str(tmp_path / "base.json"), path]) == 1
-    assert "queue 0 s then 100 ms now" in capsys.readouterr().out
+    assert "queue 0 s then and 100 ms now" in capsys.readouterr().out
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(run_json):

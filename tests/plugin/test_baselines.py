@@ -175,7 +175,10 @@ def test_a_baseline_that_is_not_there_is_an_error(project):
     session = project.run("--llm-baseline=elsewhere")
     assert session.exit != 0
     assert "--llm-baseline: " in session.text + session.result.stderr.str()
-    assert "does not exist; pytest --save-baseline makes it" in session.text + session.result.stderr.str()
+    assert (
+        "does not exist; expected a directory, and pytest --save-baseline makes it"
+        in session.text + session.result.stderr.str()
+    )
 
 
 def test_a_store_that_cannot_be_written_fails_the_session(project):

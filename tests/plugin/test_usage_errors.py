@@ -119,6 +119,7 @@ def test_slo_yaml_is_not_read_by_a_session_without_scenarios(project):
         ("--llm-gate=maybe", "--llm-gate: 'maybe': expected one of fail, plain, warn, off"),
         ("--llm-strict=unprovn", "--llm-strict: 'unprovn': 'unprovn' is not one of unproven, "),
         ("--llm-max-regression=0%", "--llm-max-regression: '0%': '0%' is out of range"),
+        ("--llm-max-regression=ten", "--llm-max-regression: 'ten': expected a share such as 10% or 0.10"),
         ("--llm-max-time=soon", "--llm-max-time: 'soon'"),
         ("--llm-report=run.pdf", "--llm-report run.pdf"),
     ],
