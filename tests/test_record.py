@@ -30,7 +30,8 @@ def body(text: str = "merhaba", **params: object) -> bytes:
 def ask(port: int, data: bytes, *, path: str = PATH, **headers: str) -> tuple[int, list, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("POST", path, data, {name.replace("_", "-"): one for name, one in headers.items()})
+        named = {name.replace("_", "-"): one for name, one in headers.items()}
+        connection.request("POST", path, data, {"content-type": "application/json", **named})
         response = connection.getresponse()
         return response.status, response.getheaders(), response.read()
     finally:

@@ -148,6 +148,9 @@ class Delivery:
             timing.started_ns - timing.arrived_ns,
             first_ns - timing.started_ns,
             (timing.last_ns or first_ns) - first_ns,
+            made.ask.max_tokens,
+            made.ask.n,
+            len(made.choices),
         )
 
     def _due(self, deadline_ns: int) -> None:

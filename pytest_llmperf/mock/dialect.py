@@ -1,7 +1,5 @@
 """What makes one server's answers different from another's."""
 
-# ruff: noqa: FBT001 - members of a Dialect are called by position
-
 from __future__ import annotations
 
 import json
@@ -13,6 +11,7 @@ from time import time
 from typing import Any
 
 from pytest_llmperf.mock.checks import Refusal
+from pytest_llmperf.mock.demands import USUAL, Demands
 from pytest_llmperf.mock.generation import Generation
 from pytest_llmperf.mock.plan import Timing
 
@@ -32,7 +31,7 @@ def sse(payload: str) -> bytes:
     return b"data: " + payload.encode("utf-8", "replace") + b"\n\n"
 
 
-def no_end(_generation: Generation, _include_usage: bool, _timing: Timing) -> bytes:
+def no_end(_generation: Generation, _include_usage: int, _timing: Timing) -> bytes:
     """Nothing after the events."""
     return b""
 
@@ -43,16 +42,19 @@ class Dialect:
 
     name: str
     head: Callable[..., bytes]  #: a HeadWriter, or what is called like one
+    bare_head: Callable[..., bytes] | None = None  #: of an answer to what is no HTTP; None: as all others
+    answers_head: bool = False  #: HEAD wherever GET is answered
+    redirects: bool = False  #: a path with a slash too many, or too few, is redirected
     refusal: Callable[[Refusal], tuple[int, bytes]]
     not_found: Callable[[str, str], tuple[int, bytes]]  #: (method, path)
     not_allowed: Callable[[str, str], tuple[int, bytes]]
     models: Callable[[tuple[str, ...], int], Any]  #: (names, context window) to the body of /v1/models
     chat: Callable[[Generation, Timing], bytes]
-    chat_events: Callable[[Generation, bool], Frames]  #: (generation, include usage)
-    chat_end: Callable[[Generation, bool, Timing], bytes] = no_end  #: events that tell times
+    chat_events: Callable[[Generation, int], Frames]  #: (generation, include usage: see vllm_usage)
+    chat_end: Callable[[Generation, int, Timing], bytes] = no_end  #: events that tell times
     completion: Callable[[Generation, Timing], bytes]
-    completion_events: Callable[[Generation, bool], Frames]
-    completion_end: Callable[[Generation, bool, Timing], bytes] = no_end
+    completion_events: Callable[[Generation, int], Frames]
+    completion_end: Callable[[Generation, int, Timing], bytes] = no_end
     tells_times: bool = False  #: answers are made when they are sent
     json_type: bytes = b"application/json"
     stream_type: bytes = b"text/event-stream; charset=utf-8"
@@ -60,8 +62,12 @@ class Dialect:
     done: bytes = b"data: [DONE]\n\n"
     pads: bool = False  #: streams are padded so that the length of a chunk tells nothing of its text
     closes_streams: bool = False  #: the connection ends with a stream, whatever its head says
+    errors_say_close: bool = (
+        False  #: "Connection: close" in the head of an error, though the connection stays
+    )
     closes_after: int | None = None  #: answers on one connection
     lenient: frozenset[str] = frozenset()  #: shapes of Refusal that this server does not have
+    demands: Demands = USUAL
     new_id: Callable[[int], str] = "{:016x}".format  #: from 64 random bits
 
 

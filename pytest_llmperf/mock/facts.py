@@ -23,6 +23,8 @@ class Facts:
     kv_usage: float  #: 0 to 1
     cache_queries: int  #: prompt tokens looked up in the prefix cache
     cache_hits: int
+    rejected: int  #: requests that found the waiting queue full
+    preemptions: int
     metrics: Metrics
 
     @property
@@ -47,5 +49,7 @@ def facts_of(server: Mock) -> Facts:
         kv_usage=engine.kv_usage,
         cache_queries=engine.queries,
         cache_hits=engine.hits,
+        rejected=engine.rejected,
+        preemptions=engine.preemptions,
         metrics=state.metrics,
     )

@@ -4,8 +4,6 @@ vLLM and llama.cpp, which were recorded, have writers of their own. The others f
 documentation and sources (see docs/explanation/mock.md for what has been compared with what).
 """
 
-# ruff: noqa: FBT001 - members of a Dialect are called by position
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,9 +12,10 @@ from typing import Any
 
 from pytest_llmperf.mock.dialect import Frames, encode_json, sse, to_bytes
 from pytest_llmperf.mock.generation import Choice, Generation
+from pytest_llmperf.mock.logprobs import completion_logprobs, logprobs
 from pytest_llmperf.mock.pieces import split_pieces
 from pytest_llmperf.mock.plan import Timing
-from pytest_llmperf.mock.vllm import call_id, completion_logprobs, logprobs
+from pytest_llmperf.mock.vllm_chat import call_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +55,10 @@ def chat(flavour: Flavour) -> Callable[[Generation, Timing], bytes]:
     return write
 
 
-def chat_events(flavour: Flavour) -> Callable[[Generation, bool], Frames]:
+def chat_events(flavour: Flavour) -> Callable[[Generation, int], Frames]:
     """The writer of streamed chat answers."""
 
-    def write(generation: Generation, include_usage: bool) -> Frames:
+    def write(generation: Generation, include_usage: int) -> Frames:
         base = {**_base(generation, "chat.completion.chunk"), **flavour.envelope(generation)}
         null = {"usage": None} if flavour.usage_null and include_usage else {}
         frames: Frames = []
@@ -131,10 +130,10 @@ def completion(flavour: Flavour) -> Callable[[Generation, Timing], bytes]:
     return write
 
 
-def completion_events(flavour: Flavour) -> Callable[[Generation, bool], Frames]:
+def completion_events(flavour: Flavour) -> Callable[[Generation, int], Frames]:
     """The writer of streamed text completions."""
 
-    def write(generation: Generation, include_usage: bool) -> Frames:
+    def write(generation: Generation, include_usage: int) -> Frames:
         base = {**_base(generation, "text_completion"), **flavour.envelope(generation)}
         frames: Frames = []
         for choice in generation.choices:

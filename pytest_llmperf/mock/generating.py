@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.mock import ollama
 from pytest_llmperf.mock.call import Call
-from pytest_llmperf.mock.checks import Refusal, flag, parse_body
+from pytest_llmperf.mock.checks import Refusal, flag, no_json, parse_body
 from pytest_llmperf.mock.conversation import Conversation, text_of
 from pytest_llmperf.mock.delivering import Delivering
 from pytest_llmperf.mock.faults import CONTENT, Fault
@@ -39,6 +39,8 @@ class Generating:
         """/v1/chat/completions."""
         server = self._server
         dialect, state = server.dialect, server.state
+        if dialect.demands.only_json and not call.head.is_json:
+            raise no_json()
         role, one_off = role_and_fault(call) if call.head.marked else (None, None)
         call.reusable = (
             role is None
@@ -58,7 +60,7 @@ class Generating:
         padded = dialect.pads and wants_padding(request)
 
         def go_on(answer: Answer | None) -> None:
-            usage = wants_usage and not call.plays("no_usage")
+            usage = 0 if call.plays("no_usage") else wants_usage
             if call.reusable and ask.plain and answer is not None and not padded:
                 call.reuse_key = (answer, ask.said.model, ask.prompt_tokens, ask.max_tokens, stream, usage)
                 if (written := state.reuse.get(call.reuse_key)) is not None:
@@ -82,6 +84,8 @@ class Generating:
 
     def completion(self, call: Call) -> None:
         """/v1/completions."""
+        if self._server.dialect.demands.only_json and not call.head.is_json:
+            raise no_json()
         request = parse_body(call.body)
         role, one_off = role_and_fault(call)
         asks = completion_asks(request, self._server.limits, role=role)
@@ -209,9 +213,12 @@ class Generating:
         return made
 
 
-def _stream_options(request: dict[str, Any]) -> tuple[bool, bool]:
+def _stream_options(request: dict[str, Any]) -> tuple[bool, int]:
+    """Whether to stream, and whether to tell usage: 0, 1 at the end, 2 in every chunk."""
     options = request.get("stream_options")
-    return flag(request.get("stream")), isinstance(options, dict) and bool(options.get("include_usage"))
+    if not isinstance(options, dict) or not options.get("include_usage"):
+        return flag(request.get("stream")), 0
+    return flag(request.get("stream")), 2 if options.get("continuous_usage_stats") else 1
 
 
 def _prompt_text(messages: Any) -> str:

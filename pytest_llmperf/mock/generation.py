@@ -157,7 +157,11 @@ class Generation:
 
 def generate(ask: Ask, answer: Answer | None) -> list[Choice]:
     """The answers to *ask*: what a rule said, else made up from the prompt."""
-    return [_choice(ask, answer or make_up(ask, index), index) for index in range(ask.n)]
+    choices = [_choice(ask, answer or make_up(ask, index), index) for index in range(ask.n)]
+    if ask.echo:
+        for choice in choices:
+            choice.pieces = (ask.echo + "".join(choice.pieces[:1]), *choice.pieces[1:])
+    return choices
 
 
 def make_up(ask: Ask, index: int) -> Answer:
@@ -208,9 +212,7 @@ def _choice(ask: Ask, answer: Answer, index: int) -> Choice:
             reasoning=reasoning,
             tool_calls=answer.tool_calls,
         )
-    pieces = (
-        split_pieces(ask.echo + answer.text if ask.echo else answer.text) if answer.text or ask.echo else ()
-    )
+    pieces = split_pieces(answer.text) if answer.text else ()
     room = max(0, ask.max_tokens - len(reasoning))
     reasoning = reasoning[: ask.max_tokens]
     stopped = _stop_at(pieces[:room], ask.stop, keep=ask.keep_stop) if ask.stop else None

@@ -20,6 +20,7 @@ class Head:
     chunked: bool = True  #: the client takes the chunked transfer coding
     marked: bool = True  #: may have headers that are meant for the mock (X-Llmperf-...)
     body_bytes: int = 0  #: the length of the body that came with it
+    is_json: bool = True  #: the body calls itself so
 
     def header(self, name: bytes) -> bytes | None:
         """The value of the first header of that name (lower case)."""
@@ -27,6 +28,14 @@ class Head:
             if len(key) == len(name) and key.lower() == name:
                 return value
         return None
+
+
+def says_json(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the body calls itself JSON."""
+    for name, value in headers:
+        if len(name) == 12 and name.lower() == b"content-type":
+            return value.partition(b";")[0].strip().lower() == b"application/json"
+    return False
 
 
 class Heads:

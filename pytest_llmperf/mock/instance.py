@@ -205,6 +205,8 @@ def _number(schema: dict[str, Any], rng: Random, root: _Root, depth: int) -> flo
 def _bounds(schema: dict[str, Any], step: float) -> tuple[float, float]:
     low = schema.get("minimum")
     high = schema.get("maximum")
+    if low is not None and high is not None and low > high:
+        raise _bad("Invalid range: minimum greater than maximum")
     if _is_number(schema.get("exclusiveMinimum")):
         above = schema["exclusiveMinimum"] + step
         low = above if low is None else max(low, above)

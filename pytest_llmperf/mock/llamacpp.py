@@ -1,7 +1,5 @@
 """llama.cpp's server, field by field as recorded from build 9999."""
 
-# ruff: noqa: FBT001 - members of a Dialect are called by position
-
 from __future__ import annotations
 
 from dataclasses import replace
@@ -11,9 +9,12 @@ from typing import Any
 from pytest_llmperf.mock.checks import Refusal
 from pytest_llmperf.mock.dialect import Frames, HeadWriter, encode_json, sse, to_bytes
 from pytest_llmperf.mock.generation import Choice, Generation
-from pytest_llmperf.mock.pieces import split_pieces
+from pytest_llmperf.mock.llamacpp_demands import LLAMACPP_DEMANDS
+from pytest_llmperf.mock.logprobs import logprobs
+from pytest_llmperf.mock.pieces import split_pieces, token_ids
 from pytest_llmperf.mock.plan import Timing
-from pytest_llmperf.mock.vllm import VLLM, call_id, logprobs
+from pytest_llmperf.mock.vllm import PLAIN
+from pytest_llmperf.mock.vllm_chat import call_id
 
 _FINGERPRINT = "b9999-0c1e570"
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -49,15 +50,26 @@ def _usage(generation: Generation) -> dict[str, Any]:
     }
 
 
-def _logprobs(pieces: tuple[str, ...], top: int | None) -> dict[str, Any]:
+def _logprobs(pieces: tuple[str, ...], top: int | None) -> dict[str, Any] | None:
     shown = logprobs(pieces, top)
-    if shown is None:
-        return {}
-    for at, entry in enumerate(shown["content"]):
-        entry["id"] = at
-        for rival, other in enumerate(entry["top_logprobs"]):
-            other["id"] = rival
-    return {"logprobs": shown}
+    return None if shown is None else {"content": [_entry(one) for one in shown["content"]]}
+
+
+def _entry(shown: dict[str, Any]) -> dict[str, Any]:
+    """One token, in llama.cpp's order and with its id."""
+    entry: dict[str, Any] = {
+        "id": token_ids(shown["token"])[0],
+        "token": shown["token"],
+        "bytes": shown["bytes"],
+        "logprob": shown["logprob"],
+    }
+    if "top_logprobs" in shown:
+        entry["top_logprobs"] = [_entry(one) for one in shown["top_logprobs"]]
+    return entry
+
+
+def _with_logprobs(choice: dict[str, Any], shown: dict[str, Any] | None) -> dict[str, Any]:
+    return choice if shown is None else {**choice, "logprobs": shown}
 
 
 def _chat(generation: Generation, timing: Timing) -> bytes:
@@ -76,7 +88,8 @@ def _chat(generation: Generation, timing: Timing) -> bytes:
                 for at, (name, arguments) in enumerate(choice.tool_calls)
             ]
         shown = _logprobs(choice.pieces, generation.ask.top_logprobs)
-        choices.append({"finish_reason": choice.finish, "index": choice.index, "message": message, **shown})
+        one = {"finish_reason": choice.finish, "index": choice.index, "message": message}
+        choices.append(_with_logprobs(one, shown))
     return to_bytes(
         {
             "choices": choices,
@@ -107,7 +120,7 @@ def _one(choice: Choice, delta: dict[str, Any], finish: str | None = None, **mor
     return {"finish_reason": finish, "index": choice.index, "delta": delta, **more}
 
 
-def _chat_events(generation: Generation, _include_usage: bool) -> Frames:
+def _chat_events(generation: Generation, _include_usage: int) -> Frames:
     frames: Frames = []
     for choice in generation.choices:
         frames.append((0, _chunk(generation, [_one(choice, {"role": "assistant", "content": None})])))
@@ -131,50 +144,56 @@ def _chat_events(generation: Generation, _include_usage: bool) -> Frames:
         for piece in () if choice.tool_calls else choice.pieces:
             if piece:
                 shown = _logprobs((piece,), generation.ask.top_logprobs)
-                frames.append((step, _chunk(generation, [_one(choice, {"content": piece}, **shown)])))
+                one = _with_logprobs(_one(choice, {"content": piece}), shown)
+                frames.append((step, _chunk(generation, [one])))
             step += 1
     frames.sort(key=lambda frame: frame[0])
     return frames
 
 
-def _chat_end(generation: Generation, include_usage: bool, timing: Timing) -> bytes:
+def _chat_end(generation: Generation, include_usage: int, timing: Timing) -> bytes:
     timings = _timings(generation, timing)
-    *others, last = generation.choices
-    ends = [_chunk(generation, [_one(choice, {}, choice.finish)]) for choice in others]
-    final = [_one(last, {}, last.finish)]
-    if include_usage:
-        ends += [
-            _chunk(generation, final),
-            _chunk(generation, [], usage=_usage(generation), timings=timings),
-        ]
-    else:
-        ends.append(_chunk(generation, final, timings=timings))
-    return b"".join(ends)
+    finals = [[_one(choice, {}, choice.finish)] for choice in generation.choices]
+    if not include_usage:
+        return b"".join(_chunk(generation, final, timings=timings) for final in finals)
+    ends = [_chunk(generation, final) for final in finals]
+    return b"".join(ends) + _chunk(generation, [], usage=_usage(generation), timings=timings)
 
 
 def _completion(generation: Generation, timing: Timing) -> bytes:
-    choices = [_text(choice, choice.text, choice.finish) for choice in generation.choices]
+    top = generation.ask.top_logprobs
+    choices = [
+        _text(choice, choice.text, choice.finish, _logprobs(choice.pieces, top))
+        for choice in generation.choices
+    ]
     return to_bytes({**_completion_base(generation, choices), **_completion_tail(generation, timing)})
 
 
-def _completion_events(generation: Generation, _include_usage: bool) -> Frames:
+def _completion_events(generation: Generation, _include_usage: int) -> Frames:
     frames: Frames = []
     for choice in generation.choices:
         for step, piece in enumerate(choice.pieces):
             if piece:
-                body = {**_completion_base(generation, [_text(choice, piece, None)]), "id": generation.id}
+                shown = _logprobs((piece,), generation.ask.top_logprobs)
+                body = {
+                    **_completion_base(generation, [_text(choice, piece, None, shown)]),
+                    "id": generation.id,
+                }
                 frames.append((step, sse(encode_json(body))))
     frames.sort(key=lambda frame: frame[0])
     return frames
 
 
-def _completion_end(generation: Generation, _include_usage: bool, timing: Timing) -> bytes:
-    choices = [_text(choice, "", choice.finish) for choice in generation.choices]
-    return sse(encode_json({**_completion_base(generation, choices), **_completion_tail(generation, timing)}))
+def _completion_end(generation: Generation, _include_usage: int, timing: Timing) -> bytes:
+    tail = _completion_tail(generation, timing)
+    return b"".join(
+        sse(encode_json({**_completion_base(generation, [_text(choice, "", choice.finish)]), **tail}))
+        for choice in generation.choices
+    )
 
 
-def _text(choice: Choice, text: str, finish: str | None) -> dict[str, Any]:
-    return {"text": text, "index": choice.index, "logprobs": None, "finish_reason": finish}
+def _text(choice: Choice, text: str, finish: str | None, shown: Any = None) -> dict[str, Any]:
+    return {"text": text, "index": choice.index, "logprobs": shown, "finish_reason": finish}
 
 
 def _completion_base(generation: Generation, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -195,7 +214,9 @@ def _refusal(refused: Refusal) -> tuple[int, bytes]:
     """The error in llama.cpp's words; codes and kinds as recorded."""
     status, kind, message, more = refused.status, "invalid_request_error", refused.message, {}
     shape = refused.shape
-    if shape.startswith("json"):
+    if shape == "own":
+        kind = "server_error" if status >= 500 else kind
+    elif shape.startswith("json") or refused.param == "body":
         status, kind, message = (
             500,
             "server_error",
@@ -218,6 +239,8 @@ def _refusal(refused: Refusal) -> tuple[int, bytes]:
         kind = "exceed_context_size_error"
         message = f"request ({tokens} tokens) exceeds the available context size ({window} tokens), try increasing it"  # noqa: E501
         more = {"n_prompt_tokens": tokens, "n_ctx": window}
+    elif status == 501:
+        kind = "not_supported_error"
     elif status == 503:
         kind, message = "unavailable_error", "Loading model"
     elif status >= 500:
@@ -226,6 +249,11 @@ def _refusal(refused: Refusal) -> tuple[int, bytes]:
 
 
 def _parse_error(refused: Refusal) -> str:
+    if refused.param == "body":
+        return (
+            "parse error at line 1, column 1: attempting to parse an empty input; check that your input "
+            "string or stream contains the expected JSON"
+        )
     at = (refused.param or "body.0").removeprefix("body.")
     column = int(at) + 1 if at.isdigit() else 1
     return (
@@ -302,7 +330,12 @@ def _new_id(bits: int) -> str:
 
 
 LLAMACPP = replace(
-    VLLM,
+    PLAIN,
+    bare_head=HeadWriter("HTTP/1.1 {status} {reason}\r\nServer: llama.cpp{close}{length}", title=True),
+    demands=LLAMACPP_DEMANDS,
+    errors_say_close=True,
+    answers_head=True,
+    redirects=False,
     name="llamacpp",
     head=HeadWriter(
         "HTTP/1.1 {status} {reason}\r\nServer: llama.cpp\r\nAccess-Control-Allow-Origin: "
@@ -326,6 +359,6 @@ LLAMACPP = replace(
     completion_events=_completion_events,
     completion_end=_completion_end,
     tells_times=True,
-    lenient=frozenset({"own_model", "sampling", "max_tokens"}),
+    lenient=frozenset({"own_model", "sampling", "max_tokens", "empty"}),
     new_id=_new_id,
 )

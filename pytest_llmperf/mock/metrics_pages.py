@@ -1,4 +1,4 @@
-"""``/metrics`` in the words of llama.cpp, SGLang and TGI; vLLM's is in `metrics.py`.
+"""``/metrics`` in the words of llama.cpp, SGLang and TGI; vLLM's is in `vllm_metrics.py`.
 
 llama.cpp's page is compared with a recording; SGLang's and TGI's names follow their documentation.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pytest_llmperf.mock.facts import Facts
-from pytest_llmperf.mock.metrics import Histogram
+from pytest_llmperf.mock.histogram import Histogram
 
 
 class _Row(NamedTuple):

@@ -16,7 +16,7 @@ from pytest_llmperf.mock.flavour import (
     counts,
     tool_calls,
 )
-from pytest_llmperf.mock.vllm import VLLM
+from pytest_llmperf.mock.vllm import PLAIN
 
 _OLLAMA = Flavour(
     envelope=lambda _: {"system_fingerprint": "fp_ollama"},
@@ -43,7 +43,9 @@ def _ollama_refusal(refused: Refusal) -> tuple[int, bytes]:
 
 
 OLLAMA = replace(
-    VLLM,
+    PLAIN,
+    bare_head=None,
+    redirects=False,
     name="ollama",
     head=HeadWriter(
         "HTTP/1.1 {status} {reason}{type}{more}\r\nDate: {date}{length}{chunked}{close}", title=True

@@ -4,26 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from pytest_llmperf.mock.checks import (
-    CHAT,
-    COMPLETION,
-    MAX_N,
-    Refusal,
-    check_fields,
-    check_sampling,
-    flag,
-    validation,
-    whole,
-)
+from pytest_llmperf.mock.checks import Problem, Refusal, flag, validation, whole
 from pytest_llmperf.mock.conversation import Conversation, after_marker, from_messages, text_of
+from pytest_llmperf.mock.demands import Demands
 from pytest_llmperf.mock.generation import Ask
 from pytest_llmperf.mock.instance import check_schema
 from pytest_llmperf.mock.pattern import make_match
 from pytest_llmperf.mock.pieces import count_tokens
+from pytest_llmperf.mock.sampling import MAX_N, check_sampling
 
 MAX_PROMPTS = 256  #: prompts in one text completion
 _SHAPING = frozenset(  # fields that decide what form the answer has
@@ -50,19 +43,20 @@ class Limits:
     max_model_len: int
     user_marker: str | None
     lenient: frozenset[str]  #: shapes of Refusal that it does not have
+    demands: Demands
 
 
 def chat_ask(request: Any, limits: Limits, *, role: str | None) -> Ask:
     """What a chat request asks for; Refusal when vLLM would not take it."""
-    checked = check_fields(request, CHAT, required=("messages",))
+    demands = limits.demands
+    checked = demands.chat(request)
     messages = checked["messages"]
-    for message in messages:
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise _no_messages(messages)
+    demands.messages(messages)
     model = check_model(checked, limits)
     if "sampling" not in limits.lenient:
-        check_sampling(checked)
-    if not messages:
+        check_sampling(checked, limit=_wanted(checked))
+        demands.values(checked, checked.get("top_logprobs"))
+    if not messages and "empty" not in limits.lenient:
         raise Refusal(
             status=400,
             message="messages must hold at least one message. (parameter=messages, value=[])",
@@ -72,7 +66,7 @@ def chat_ask(request: Any, limits: Limits, *, role: str | None) -> Ask:
     said = from_messages(messages, model=model, marker=limits.user_marker, role=role)
     if _SHAPING.isdisjoint(checked):  # most requests only ask
         tokens = sum(map(message_tokens, messages))
-        most = room(_wanted(checked), tokens, limits)
+        most = room(_wanted(checked), tokens, limits, lambda: _characters(messages))
         return Ask(said=said, prompt_tokens=tokens, max_tokens=most, plain=True)
     tools = _tools(checked)
     choice = _tool_choice(checked, tools)
@@ -83,7 +77,7 @@ def chat_ask(request: Any, limits: Limits, *, role: str | None) -> Ask:
     return Ask(
         said=said,
         prompt_tokens=prompt_tokens,
-        max_tokens=room(_wanted(checked), prompt_tokens, limits),
+        max_tokens=room(_wanted(checked), prompt_tokens, limits, lambda: _characters(messages)),
         n=max(1, min(whole(checked.get("n"), 1), MAX_N)),
         stop=_stops(checked),
         keep_stop=flag(checked.get("include_stop_str_in_output")),
@@ -96,18 +90,8 @@ def chat_ask(request: Any, limits: Limits, *, role: str | None) -> Ask:
     )
 
 
-def _no_messages(messages: list[Any]) -> Refusal:
-    problems = [
-        ("dict_type", f"body.messages.{at}", "Input should be a valid dictionary", message, None)
-        for at, message in enumerate(messages)
-        if not isinstance(message, dict)
-    ]
-    problems += [
-        ("missing", f"body.messages.{at}.role", "Field required", message, None)
-        for at, message in enumerate(messages)
-        if isinstance(message, dict) and not isinstance(message.get("role"), str)
-    ]
-    return validation(problems)
+def _characters(messages: list[Any]) -> int:
+    return sum(len(text_of(message.get("content"))) for message in messages)
 
 
 def _wanted(request: dict[str, Any]) -> Any:
@@ -117,10 +101,12 @@ def _wanted(request: dict[str, Any]) -> Any:
 
 def completion_asks(request: Any, limits: Limits, *, role: str | None) -> list[Ask]:
     """One Ask per prompt of a text completion."""
-    checked = check_fields(request, COMPLETION, required=("prompt",))
+    demands = limits.demands
+    checked = demands.completion(request)
     model = check_model(checked, limits)
     if "sampling" not in limits.lenient:
-        check_sampling(checked)
+        check_sampling(checked, limit=checked.get("max_tokens"), least=0 if flag(checked.get("echo")) else 1)
+        demands.values(checked, checked.get("logprobs"))
     json_object, schema, options = _format(checked)
     asks = []
     for text, tokens in _prompts(checked["prompt"]):
@@ -133,7 +119,10 @@ def completion_asks(request: Any, limits: Limits, *, role: str | None) -> list[A
                 said=said,
                 prompt_tokens=tokens,
                 max_tokens=room(
-                    16 if checked.get("max_tokens") is None else checked["max_tokens"], tokens, limits
+                    16 if checked.get("max_tokens") is None else checked["max_tokens"],
+                    tokens,
+                    limits,
+                    text.__len__,
                 ),
                 n=max(1, min(whole(checked.get("n"), 1), MAX_N)),
                 stop=_stops(checked),
@@ -151,7 +140,7 @@ def completion_asks(request: Any, limits: Limits, *, role: str | None) -> list[A
 def check_model(request: dict[str, Any], limits: Limits) -> str:
     """The model's name; Refusal when it is not served."""
     model = request.get("model")
-    if model is None:
+    if model is None or model == "":
         return limits.default_model
     models = limits.models
     if models and "tag" in limits.lenient and f"{model}:latest" in models:
@@ -170,7 +159,7 @@ def check_model(request: dict[str, Any], limits: Limits) -> str:
     return str(model)
 
 
-def room(wanted: Any, prompt_tokens: int, limits: Limits) -> int:
+def room(wanted: Any, prompt_tokens: int, limits: Limits, characters: Callable[[], int]) -> int:
     """How many tokens may be generated; Refusal when the prompt or the wish does not fit."""
     max_model_len = limits.max_model_len
     if prompt_tokens < max_model_len and "max_tokens" in limits.lenient:
@@ -187,6 +176,7 @@ def room(wanted: Any, prompt_tokens: int, limits: Limits) -> int:
             value=(limit, prompt_tokens),
         )
     if prompt_tokens > max_model_len:
+        limits.demands.length(characters(), max_model_len)
         least = max_model_len + 1
         raise Refusal(
             status=400,
@@ -199,6 +189,8 @@ def room(wanted: Any, prompt_tokens: int, limits: Limits) -> int:
         )
     if wanted is None:
         return max_model_len - prompt_tokens
+    if "sum" in limits.lenient:
+        return min(int(wanted), max_model_len - prompt_tokens)
     if int(wanted) + prompt_tokens > max_model_len:
         total = int(wanted) + prompt_tokens
         raise Refusal(
@@ -269,14 +261,14 @@ def _format(request: dict[str, Any]) -> tuple[bool, Any, tuple[str, ...]]:  # no
         holder = wanted.get("json_schema")
         if not isinstance(holder, dict):
             raise validation(
-                [("missing", "body.response_format.json_schema", "Field required", wanted, None)]
+                [Problem("missing", "body.response_format.json_schema", "Field required", wanted)]
             )
         schema = holder.get("schema")
         return (True, None, ()) if schema is None else (False, _checked_schema(schema), ())
     if kind in ("text", None):
         return False, None, ()
     text = "Input should be 'text', 'json_object' or 'json_schema'"
-    raise validation([("literal_error", "body.response_format.type", text, kind, None)])
+    raise validation([Problem("literal_error", "body.response_format.type", text, kind)])
 
 
 def _checked_schema(schema: Any) -> Any:
@@ -289,7 +281,7 @@ def _tools(request: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     for at, tool in enumerate(request.get("tools") or ()):
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise validation([("missing", f"body.tools.{at}.function", "Field required", tool, None)])
+            raise validation([Problem("missing", f"body.tools.{at}.function", "Field required", tool)])
         functions.append(function)
     return tuple(functions)
 
@@ -306,7 +298,7 @@ def _tool_choice(request: dict[str, Any], tools: tuple[dict[str, Any], ...]) -> 
     if name not in [tool["name"] for tool in tools]:
         raise Refusal(
             status=400,
-            message=f"The tool specified in `tool_choice` does not match any of the specified `tools`: {name}",  # noqa: E501
+            message="The tool specified in `tool_choice` does not match any of the specified `tools` (parameter=tool_choice)",  # noqa: E501
             param="tool_choice",
             shape="tools",
         )

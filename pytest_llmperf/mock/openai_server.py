@@ -18,7 +18,7 @@ from pytest_llmperf.mock.flavour import (
     tool_calls,
 )
 from pytest_llmperf.mock.generation import Choice, Generation
-from pytest_llmperf.mock.vllm import VLLM
+from pytest_llmperf.mock.vllm import PLAIN
 
 
 def _openai_message(choice: Choice, generation: Generation) -> dict[str, Any]:
@@ -100,7 +100,9 @@ def _openai_lost(method: str, path: str) -> bytes:
 
 
 OPENAI = replace(
-    VLLM,
+    PLAIN,
+    bare_head=None,
+    redirects=False,
     name="openai",
     pads=True,
     head=HeadWriter("HTTP/1.1 {status} {reason}\r\ndate: {date}{type}{length}{chunked}{more}{close}"),

@@ -50,6 +50,9 @@ class Parcel:
             0,
             wait_ns,
             self._due_ns - first_ns,
+            made.ask.max_tokens,
+            made.ask.n,
+            len(made.choices),
         )
 
     def leave(self, _: int = 0) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import httptools
 
-from pytest_llmperf.mock.head import Head
+from pytest_llmperf.mock.head import Head, says_json
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -137,6 +137,7 @@ class Receiver:
             chunked=self._version != "1.0",
             marked=any(name[:10].lower() == b"x-llmperf-" for name, _ in self._headers),
             body_bytes=len(body),
+            is_json=says_json(self._headers),
         )
         self._whole.append((head, body))
 

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from pytest_llmperf.mock import ollama
 from pytest_llmperf.mock.call import Call
-from pytest_llmperf.mock.checks import Refusal, parse_body
+from pytest_llmperf.mock.checks import Refusal
 from pytest_llmperf.mock.config import MockConfig
 from pytest_llmperf.mock.connection import Connection
 from pytest_llmperf.mock.control import PREFIX, Control
 from pytest_llmperf.mock.dialect import Dialect, to_bytes
 from pytest_llmperf.mock.dialects import DIALECTS
-from pytest_llmperf.mock.generating import Generating
 from pytest_llmperf.mock.head import Heads
 from pytest_llmperf.mock.openai_ask import Limits
 from pytest_llmperf.mock.parcel import Outbox
 from pytest_llmperf.mock.replay import load_replay
 from pytest_llmperf.mock.replaying import Replaying
-from pytest_llmperf.mock.server_pages import PAGES
+from pytest_llmperf.mock.routes import routes_of
 from pytest_llmperf.mock.state import State
-from pytest_llmperf.mock.telling import Telling
 from pytest_llmperf.mock.timers import Timers
-
-Route = Callable[[Call], None]
 
 
 class Mock:
@@ -48,7 +43,7 @@ class Mock:
         self._holders: set[Connection] = set()
         self._heads = Heads()
         self.dialect: Dialect = DIALECTS[config.dialect]
-        self._routes = self._make_routes()
+        self._routes = routes_of(self)
         self._direct = {
             (method, path.encode()): route
             for path, methods in self._routes.items()
@@ -74,6 +69,7 @@ class Mock:
             max_model_len=self.config.max_model_len,
             user_marker=self.config.user_marker,
             lenient=self.dialect.lenient,
+            demands=self.dialect.demands,
         )
         self.plain_engine = self.config.capacity is None
 
@@ -104,65 +100,6 @@ class Mock:
             peers=peers,
             heads=self._heads,
         )
-
-    def _make_routes(self) -> dict[str, dict[str, Route]]:
-        generating, telling = Generating(self), Telling(self)
-        routes: dict[str, dict[str, Route]] = {
-            "/v1/chat/completions": {"POST": generating.chat},
-            "/v1/completions": {"POST": generating.completion},
-            "/v1/models": {"GET": telling.models},
-        }
-        name = self.dialect.name
-        if name in ("vllm", "sglang", "tgi", "llamacpp"):
-            routes["/health"] = {"GET": telling.health}
-            routes["/metrics"] = {"GET": telling.metrics}
-            routes["/tokenize"] = {"POST": telling.tokenize}
-        routes |= {path: {"GET": telling.page(page)} for path, page in PAGES.get(name, {}).items()}
-        if name in ("vllm", "sglang", "llamacpp"):
-            routes["/detokenize"] = {"POST": telling.detokenize}
-        if name == "llamacpp":
-            routes["/v1/health"] = {"GET": telling.health}
-        if name == "sglang":
-            routes["/health_generate"] = {"GET": telling.health}
-            routes["/flush_cache"] = {"GET": telling.flush_cache, "POST": telling.flush_cache}
-        if name in ("vllm", "openai", "ollama", "sglang"):
-            routes["/v1/embeddings"] = {"POST": telling.embeddings}
-        if name == "vllm":
-            routes["/version"] = {"GET": telling.version}
-            routes["/reset_prefix_cache"] = {"POST": telling.reset_prefix_cache}
-            routes["/ping"] = {"GET": telling.health, "POST": telling.health}
-        if name == "ollama":
-            routes |= self._ollama_routes(generating, telling)
-        return routes
-
-    def _ollama_routes(self, generating: Generating, telling: Telling) -> dict[str, dict[str, Route]]:
-        window = self.config.max_model_len
-        text = b"text/plain; charset=utf-8"
-
-        def hello(call: Call) -> None:
-            self.send(call, 200, b"Ollama is running", content_type=text)
-
-        def give(value: Callable[[], Any]) -> Route:
-            return lambda call: self.send(call, 200, to_bytes(value()), content_type=ollama.JSON)
-
-        def show(call: Call) -> None:
-            shown = ollama.show(parse_body(call.body), models=self.limits.models, max_model_len=window)
-            self.send(call, 200, to_bytes(shown), content_type=ollama.JSON)
-
-        return {
-            "/": {"GET": hello, "HEAD": hello},
-            "/api/chat": {"POST": generating.ollama_chat},
-            "/api/generate": {"POST": generating.ollama_generate},
-            "/api/tags": {
-                "GET": give(lambda: ollama.tags(self.state.models)),
-                "HEAD": give(lambda: ollama.tags(self.state.models)),
-            },
-            "/api/ps": {"GET": give(lambda: ollama.running(self.state.models, window))},
-            "/api/version": {"GET": give(lambda: {"version": ollama.VERSION})},
-            "/api/show": {"POST": show},
-            "/api/embed": {"POST": telling.ollama_embed},
-            "/api/embeddings": {"POST": telling.ollama_embed},
-        }
 
     # --- one request
 
@@ -198,10 +135,27 @@ class Mock:
                 route(call)
             else:
                 status, body = self.dialect.not_allowed(call.method, path)
-                self.send(call, status, body, extra={"allow": ", ".join(methods)} if status == 405 else None)
+                self._send_unread(
+                    call, status, body, {"allow": ", ".join(methods)} if status == 405 else None
+                )
+        elif self.dialect.redirects and (other := _other_slash(path)) in self._routes:
+            self._redirect(call, other)
         else:
             status, body = self.dialect.not_found(call.method, path)
-            self.send(call, status, body)
+            self._send_unread(call, status, body)
+
+    def _send_unread(self, call: Call, status: int, body: bytes, extra: dict[str, str] | None = None) -> None:
+        """The answer to a request that nobody reads; a server that says it closes then does so."""
+        if self.dialect.errors_say_close and call.body:
+            call.keep_alive = False
+        self.send(call, status, body, extra=extra)
+
+    def _redirect(self, call: Call, path: str) -> None:
+        """To *path*, with the query that the request had."""
+        host = (call.header(b"host") or b"127.0.0.1").decode("latin-1")
+        query = call.target.partition(b"?")[2].decode("latin-1")
+        location = f"http://{host}{path}" + (f"?{query}" if query else "")
+        self.send(call, 307, b"", content_type=b"", extra={"location": location})
 
     def refuse(self, call: Call, refused: Refusal, extra: dict[str, str] | None = None) -> None:
         """The error *refused*, in the words of the dialect."""
@@ -255,12 +209,16 @@ class Mock:
         dialect = self.dialect
         if dialect.closes_after is not None and call.connection.answered + 1 >= dialect.closes_after:
             call.keep_alive = False
-        head = dialect.head(status, content_type, length, extra, close=not call.keep_alive)
+        close = not call.keep_alive or (status >= 400 and dialect.errors_say_close)
+        head = dialect.head(status, content_type, length, extra, close=close)
         if length is None and dialect.closes_streams:
             call.keep_alive = False
         return head
 
     def _refusal(self, status: int, reason: str) -> bytes:
-        return (
-            self.dialect.head(status, b"text/plain; charset=utf-8", len(reason), close=True) + reason.encode()
-        )
+        head = self.dialect.bare_head or self.dialect.head
+        return head(status, b"text/plain; charset=utf-8", len(reason), close=True) + reason.encode()
+
+
+def _other_slash(path: str) -> str:
+    return path[:-1] if path.endswith("/") else f"{path}/"

@@ -17,7 +17,7 @@ from pytest_llmperf.mock.flavour import (
     tool_calls,
 )
 from pytest_llmperf.mock.generation import Choice, Generation
-from pytest_llmperf.mock.vllm import VLLM
+from pytest_llmperf.mock.vllm import PLAIN
 
 
 def _sglang_message(choice: Choice, generation: Generation) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def _sglang_refusal(refused: Refusal) -> tuple[int, bytes]:
 
 
 SGLANG = replace(
-    VLLM,
+    PLAIN,
     name="sglang",
     head=HeadWriter(
         "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{more}{length}{type}{close}{chunked}"

@@ -12,19 +12,22 @@ from zlib import crc32
 
 from pytest_llmperf.mock import ollama
 from pytest_llmperf.mock.call import Call
-from pytest_llmperf.mock.checks import TOKENIZE, Refusal, check_fields, flag, parse_body, validation
+from pytest_llmperf.mock.checks import Problem, Refusal, flag, parse_body, validation
 from pytest_llmperf.mock.conversation import text_of
 from pytest_llmperf.mock.dialect import to_bytes
 from pytest_llmperf.mock.facts import Facts, facts_of
 from pytest_llmperf.mock.metrics_pages import llamacpp_page, sglang_page, tgi_page
 from pytest_llmperf.mock.openai_ask import check_model, message_tokens
-from pytest_llmperf.mock.pieces import count_tokens, split_pieces
+from pytest_llmperf.mock.pieces import count_tokens, split_pieces, token_ids
+from pytest_llmperf.mock.request_fields import DETOKENIZE, TOKENIZE, check_fields
+from pytest_llmperf.mock.vllm_metrics import vllm_page
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
 
 _REMEMBERED = 100_000  # tokens, for /detokenize
 _PAGES: dict[str, tuple[Callable[[Facts], bytes], bytes]] = {
+    "vllm": (vllm_page, b"text/plain; version=1.0.0; charset=utf-8"),
     "llamacpp": (llamacpp_page, b"text/plain; version=0.0.4"),
     "sglang": (sglang_page, b"text/plain; version=0.0.4; charset=utf-8"),
     "tgi": (tgi_page, b"text/plain; charset=utf-8"),
@@ -56,6 +59,29 @@ class Telling:
         else:
             self._server.send(call, 200, b"", content_type=b"")
 
+    def unsupported(self, what: str, option: str) -> Callable[[Call], None]:
+        """What llama.cpp's server says of what it was not started for."""
+
+        def refuse(_: Call) -> None:
+            text = f"This server does not support {what}. Start it with `{option}`"
+            raise Refusal(status=501, message=text)
+
+        return refuse
+
+    def apply_template(self, call: Call) -> None:
+        """llama.cpp's /apply-template, with the template that /props shows."""
+        checked = self._server.dialect.demands.chat(parse_body(call.body))
+        text = "".join(
+            f"<|im_start|>{message['role']}\n{text_of(message.get('content'))}<|im_end|>\n"
+            for message in checked["messages"]
+        )
+        body = to_bytes({"prompt": f"{text}<|im_start|>assistant\n"})
+        self._server.send(call, 200, body, content_type=self._server.dialect.json_type)
+
+    def load(self, call: Call) -> None:
+        """VLLM's /load, which counts only when vLLM is told to (``--enable-server-load-tracking``)."""
+        self._server.send(call, 200, b'{"server_load":0}')
+
     def version(self, call: Call) -> None:
         """/version."""
         self._server.send(call, 200, to_bytes({"version": self._server.config.version}))
@@ -68,28 +94,13 @@ class Telling:
     def metrics(self, call: Call) -> None:
         """/metrics."""
         facts = facts_of(self._server)
-        page = _PAGES.get(self._server.dialect.name)
-        if page is not None:
-            render, kind = page
-            started = (
-                {"Process-Start-Time-Unix": str(self._started)}
-                if self._server.dialect.name == "llamacpp"
-                else None
-            )
-            self._server.send(call, 200, render(facts), content_type=kind, extra=started)
-            return
-        engine = self._server.state.engine
-        body = facts.metrics.render(
-            model=facts.model,
-            running=facts.running,
-            waiting=facts.waiting,
-            kv_usage=facts.kv_usage,
-            queries=facts.cache_queries,
-            hits=facts.cache_hits,
-            rejected=engine.rejected,
-            preemptions=engine.preemptions,
+        render, kind = _PAGES[self._server.dialect.name]
+        started = (
+            {"Process-Start-Time-Unix": str(self._started)}
+            if self._server.dialect.name == "llamacpp"
+            else None
         )
-        self._server.send(call, 200, body, content_type=b"text/plain; version=1.0.0; charset=utf-8")
+        self._server.send(call, 200, render(facts), content_type=kind, extra=started)
 
     def page(self, describe: Callable[[Facts], Any]) -> Callable[[Call], None]:
         """The route that tells what *describe* says."""
@@ -109,16 +120,17 @@ class Telling:
     def detokenize(self, call: Call) -> None:
         """/detokenize: the text of ids that /tokenize gave; an id that it never gave is U+FFFD."""
         request = parse_body(call.body)
-        ids = request.get("tokens") if isinstance(request, dict) else None
-        if not isinstance(ids, list) or not all(isinstance(one, int) for one in ids):
-            raise validation([("missing", "body.tokens", "Field required", request, None)])
-        text = "".join(self._pieces.get(one, "\N{REPLACEMENT CHARACTER}") for one in ids)
+        if self._server.dialect.name == "llamacpp":
+            ids = _llamacpp_ids(request)
+        else:
+            ids = check_fields(request, DETOKENIZE, required=("tokens",))["tokens"]
+        text = "".join(self._pieces.get(int(one), "\N{REPLACEMENT CHARACTER}") for one in ids)
         key = "content" if self._server.dialect.name == "llamacpp" else "prompt"
         self._server.send(call, 200, to_bytes({key: text}), content_type=self._server.dialect.json_type)
 
     def _ids(self, text: str) -> list[int]:
         """The tokens of *text*, remembered for /detokenize."""
-        ids = _token_ids(text)
+        ids = token_ids(text)
         if len(self._pieces) > _REMEMBERED:
             self._pieces.clear()
         if text:
@@ -129,15 +141,22 @@ class Telling:
         """/tokenize."""
         request = parse_body(call.body)
         if self._server.dialect.name == "llamacpp":
-            text = request.get("content") if isinstance(request, dict) else ""
-            self._server.send(
-                call,
-                200,
-                to_bytes({"tokens": self._ids(str(text or ""))}),
-                content_type=self._server.dialect.json_type,
-            )
+            given = request if isinstance(request, dict) else {}
+            text = str(given.get("content") or "")
+            tokens: list[Any] = self._ids(text)
+            if given.get("with_pieces") is True and text:
+                tokens = [
+                    {"id": one, "piece": piece} for one, piece in zip(tokens, split_pieces(text), strict=True)
+                ]
+            body = to_bytes({"tokens": tokens})
+            self._server.send(call, 200, body, content_type=self._server.dialect.json_type)
             return
         checked = check_fields(request, TOKENIZE, required=())
+        if checked.get("prompt") is None and checked.get("messages") is None:
+            names = ("prompt", "messages")
+            raise validation(
+                [Problem("missing", f"body.{name}", "Field required", checked) for name in names]
+            )
         check_model(checked, self._server.limits)
         messages = checked.get("messages")
         if messages is not None:
@@ -203,8 +222,13 @@ class Telling:
             self._server.send(call, 200, body)
 
 
-def _token_ids(text: str) -> list[int]:
-    return [crc32(piece.encode("utf-8", "replace")) % 151_643 for piece in split_pieces(text)] if text else []
+def _llamacpp_ids(request: Any) -> list[int]:
+    ids = request.get("tokens") if isinstance(request, dict) else None
+    for one in ids if isinstance(ids, list) else ():
+        if isinstance(one, bool) or not isinstance(one, int):
+            text = "[json.exception.type_error.302] type must be number, but is string"
+            raise Refusal(status=500, message=text, shape="own")
+    return ids if isinstance(ids, list) else []
 
 
 def _inputs(given: Any) -> list[str]:

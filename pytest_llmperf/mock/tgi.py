@@ -16,7 +16,7 @@ from pytest_llmperf.mock.flavour import (
     tool_calls,
 )
 from pytest_llmperf.mock.openai_server import openai_models
-from pytest_llmperf.mock.vllm import VLLM
+from pytest_llmperf.mock.vllm import PLAIN
 
 _TGI_END = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 _TGI = Flavour(
@@ -47,7 +47,9 @@ def _tgi_refusal(refused: Refusal) -> tuple[int, bytes]:
 
 
 TGI = replace(
-    VLLM,
+    PLAIN,
+    bare_head=None,
+    redirects=False,
     name="tgi",
     head=HeadWriter("HTTP/1.1 {status} {reason}{type}{more}{length}{chunked}{close}\r\ndate: {date}"),
     stream_type=b"text/event-stream",

@@ -63,6 +63,8 @@ def ask(
 ) -> Answer:
     data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    if body is not None and "content_type" not in headers:
+        more += "content-type: application/json\r\n"
     head = f"{method or ('GET' if body is None else 'POST')} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}"  # noqa: E501
     return Answer(raw_exchange(server, f"{head}content-length: {len(data)}\r\n\r\n".encode() + data))
 

@@ -294,7 +294,8 @@ def test_a_client_that_leaves_gives_its_place_back(start, chat, raw_exchange):
     body = b'{"messages": [{"role": "user", "content": "a"}]}'
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n\r\n" % len(body) + body
         )
     server.latency(ttft="1ms")
     assert chat(server).status == 200

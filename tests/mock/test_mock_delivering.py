@@ -89,7 +89,7 @@ def test_an_answer_whose_client_left_in_the_same_turn_is_not_sent():
 def test_a_whole_answer_is_counted_by_its_due_times():
     line = Line()
     parcel_on(line, b"a").delivery.leave()
-    assert line.written[1] == Finished("stop", 3, 3, 0, 0, 1_000, 3_000)
+    assert line.written[1] == Finished("stop", 3, 3, 0, 0, 1_000, 3_000, max_tokens=99)
 
 
 def test_a_stream_whose_client_leaves_before_its_first_token_took_no_negative_time():
@@ -98,7 +98,7 @@ def test_a_stream_whose_client_leaves_before_its_first_token_took_no_negative_ti
     delivery = Delivery(call, plan, timers=SimpleNamespace(at=print), watcher=None, made=generation())
     delivery.start(4_000)
     call.on_gone()
-    assert delivery.finished() == Finished("abort", 3, 0, 0, 3_000, 0, 0)
+    assert delivery.finished() == Finished("abort", 3, 0, 0, 3_000, 0, 0, max_tokens=99)
 
 
 def test_what_ended_alike_is_counted_as_often_as_it_ended():

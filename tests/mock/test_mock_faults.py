@@ -98,7 +98,8 @@ def test_a_connection_is_reset(mock, after):
     body = b'{"messages": [{"role": "user", "content": "a"}], "stream": true}'
     with socket.create_connection(("127.0.0.1", mock.port), timeout=5) as connection:
         connection.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n\r\n" % len(body) + body
         )
         received = b""
         with pytest.raises(ConnectionResetError):  # noqa: PT012

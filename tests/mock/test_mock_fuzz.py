@@ -94,7 +94,8 @@ def answer(dialect: str, *pieces: bytes) -> bytes:
 
 def post(path: str, body: bytes, *headers: str) -> bytes:
     more = "".join(f"{header}\r\n" for header in headers)
-    return f"POST {path} HTTP/1.1\r\nhost: x\r\n{more}content-length: {len(body)}\r\n\r\n".encode() + body
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{more}"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 def statuses(data: bytes) -> list[int]:
@@ -194,15 +195,17 @@ def test_too_many_headers_are_refused():
 
 
 def test_a_body_past_the_limit_is_refused_before_it_comes():
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (
-        MAX_BODY_BYTES + 1
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1)
     )
     assert 413 in statuses(answer("vllm", head))
 
 
 def test_the_refusal_of_a_large_body_reaches_a_client_that_is_still_sending(mock):
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (
-        MAX_BODY_BYTES + 1
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1)
     )
     with socket.create_connection(("127.0.0.1", mock.port), timeout=10) as connection:
         connection.sendall(head + b"a" * 300_000)

@@ -156,3 +156,18 @@ def test_an_unknown_token_is_the_replacement_character(start, ask):
 @pytest.mark.parametrize("body", [{}, {"tokens": "a"}, {"tokens": ["a"]}, []])
 def test_what_is_no_list_of_tokens_is_refused(start, ask, body):
     assert ask(start(), "/detokenize", body).status == 400
+
+
+def test_every_sequence_of_a_request_is_counted_as_vllm_counts_it(start, ask):
+    server = start()
+    ask(server, "/v1/chat/completions", {**BODY, "n": 3})
+    page = ask(server, "/metrics").body.decode()
+
+    def value(name, labels='engine="0",model_name="mock"'):
+        return float(re.search(rf"^vllm:{name}{{{re.escape(labels)}}} (\S+)$", page, re.MULTILINE)[1])
+
+    assert value("request_success_total", 'engine="0",finished_reason="length",model_name="mock"') == 3
+    assert (value("prompt_tokens_total"), value("generation_tokens_total")) == (30, 15)
+    assert (value("request_params_n_count"), value("request_params_n_sum")) == (1, 3)
+    assert value("request_params_max_tokens_sum") == 15
+    assert value("e2e_request_latency_seconds_count") == 3

@@ -317,7 +317,10 @@ def test_a_known_head_is_not_mistaken_for_another(start):
     said = []
     for text, parts in (("a", 1), ("b", 2), ("a", 1), ("bb", 1), ("a", 3)):
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
-        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+        head = (
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n\r\n" % len(body)
+        )
         data = head + body
         size = -(-len(data) // parts)
         for at in range(0, len(data), size):

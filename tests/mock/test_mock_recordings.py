@@ -252,7 +252,7 @@ def test_the_short_cut_for_usual_answers_writes_the_same_bytes():
     from pytest_llmperf.mock.generation import Ask, Generation, generate
     from pytest_llmperf.mock.plan import Timing
     from pytest_llmperf.mock.rules import Answer
-    from pytest_llmperf.mock.vllm import chat, chat_in_full
+    from pytest_llmperf.mock.vllm_chat import chat, chat_in_full
 
     rng = Random(0)
     for text in ("", "evet", 'tırnak " ters \\ satır\n 🌳', "bir iki üç dört"):

@@ -271,7 +271,7 @@ def test_tool_calls_are_streamed_as_fragments_of_one_index(mock, chat):
     mock.reply(tool_calls=[{"name": "f", "arguments": {"şehir": "İstanbul"}}, {"name": "g"}])
     deltas = [event["choices"][0]["delta"] for event in chat(mock, stream=True).events[:-1]]
     calls = [call for delta in deltas for call in delta.get("tool_calls", [])]
-    arguments = "".join(call["function"]["arguments"] for call in calls if call["index"] == 0)
+    arguments = "".join(call["function"].get("arguments", "") for call in calls if call["index"] == 0)
     assert json.loads(arguments) == {"şehir": "İstanbul"}
     assert [call["function"]["name"] for call in calls if "name" in call["function"]] == ["f", "g"]
 

@@ -74,7 +74,8 @@ def thread_stream(llm_client, ask):
 
 def process_stream(llm_client, ask):
     url = llm_client.base_url + "/chat/completions"
-    words = ["curl", "-sfN", url, "-d", json.dumps({**ask, "stream": True})]
+    kind = ["-H", "content-type: application/json"]
+    words = ["curl", "-sfN", url, *kind, "-d", json.dumps({**ask, "stream": True})]
     subprocess.run(words, check=True, capture_output=True)
 
 @few

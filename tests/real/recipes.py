@@ -121,6 +121,7 @@ def _vllm(environment: Path, port: int) -> list[str]:
     options = (
         f"serve {MODELS / MODEL} --served-model-name {MODEL} --host 127.0.0.1 --port {port} --enforce-eager "
         f"--dtype float32 --max-model-len {CONTEXT} --max-num-seqs 16 --enable-prompt-tokens-details "
+        "--enable-auto-tool-choice --tool-call-parser hermes "
         # A model that knows no JSON would fill any whitespace that the grammar allows.
         '--structured-outputs-config {"backend":"xgrammar","disable_any_whitespace":true}'
     )

@@ -1,0 +1,284 @@
+"""The fields of vLLM's requests: the type that each must have, and pydantic's words when it has not.
+
+The tables are in the order of vLLM 0.32's request models, which is the order of its complaints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any
+
+from pytest_llmperf.mock.checks import FALSE_WORDS, TRUE_WORDS, Problem, validation
+
+_NO_VALUE = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a value."""
+
+    type: str  #: pydantic's name for it
+    message: str
+    where: str = ""  #: below the field, with a dot before it
+    given: Any = _NO_VALUE  #: of the value, the part that is wrong
+    context: Any = None
+
+
+Faults = tuple[Fault, ...]
+Check = Callable[[Any], Faults]
+
+_FINE: Faults = ()
+
+
+def _number(value: Any) -> Faults:
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 1e300):
+        return _FINE
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            text = "Input should be a valid number, unable to parse string as a number"
+            return (Fault("float_parsing", text),)
+        return _FINE
+    return (Fault("float_type", "Input should be a valid number"),)
+
+
+def _whole(value: Any) -> Faults:
+    if isinstance(value, int):
+        return _FINE
+    if isinstance(value, float):
+        return _whole_float(value)
+    if isinstance(value, str):
+        try:
+            int(value)
+        except ValueError:
+            text = "Input should be a valid integer, unable to parse string as an integer"
+            return (Fault("int_parsing", text),)
+        return _FINE
+    return (Fault("int_type", "Input should be a valid integer"),)
+
+
+def _whole_float(value: float) -> Faults:
+    if value.is_integer():
+        return _FINE
+    if not isfinite(value):
+        return (Fault("finite_number", "Input should be a finite number"),)
+    text = "Input should be a valid integer, got a number with a fractional part"
+    return (Fault("int_from_float", text),)
+
+
+def _flag(value: Any) -> Faults:
+    if isinstance(value, bool) or value in (0, 1):
+        return _FINE
+    if isinstance(value, str | int | float):
+        if isinstance(value, str) and value.lower() in (*TRUE_WORDS, *FALSE_WORDS):
+            return _FINE
+        return (Fault("bool_parsing", "Input should be a valid boolean, unable to interpret input"),)
+    return (Fault("bool_type", "Input should be a valid boolean"),)
+
+
+def _string(value: Any) -> Faults:
+    return _FINE if isinstance(value, str) else (Fault("string_type", "Input should be a valid string"),)
+
+
+def _mapping(value: Any) -> Faults:
+    return _FINE if isinstance(value, dict) else (Fault("dict_type", "Input should be a valid dictionary"),)
+
+
+def _model(value: Any) -> Faults:
+    if isinstance(value, dict):
+        return _FINE
+    text = "Input should be a valid dictionary or object to extract fields from"
+    return (Fault("model_attributes_type", text),)
+
+
+def _list(value: Any) -> Faults:
+    return _FINE if isinstance(value, list) else (Fault("list_type", "Input should be a valid list"),)
+
+
+def _list_of(check: Check) -> Check:
+    def faults(value: Any) -> Faults:
+        if not isinstance(value, list):
+            return _list(value)
+        return tuple(
+            replace(
+                fault, where=f".{at}{fault.where}", given=part if fault.given is _NO_VALUE else fault.given
+            )
+            for at, part in enumerate(value)
+            for fault in check(part)
+        )
+
+    return faults
+
+
+def _stop(value: Any) -> Faults:
+    if isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        return _FINE
+    return (*_string(value), *_list_of(_string)(value))
+
+
+def _tool(value: Any) -> Faults:
+    if not isinstance(value, dict):
+        return _model(value)
+    function = value.get("function")
+    if "function" not in value:
+        return (Fault("missing", "Field required", ".function"),)
+    if not isinstance(function, dict):
+        return tuple(replace(fault, where=".function", given=function) for fault in _model(function))
+    if "name" not in function:
+        return (Fault("missing", "Field required", ".function.name", function),)
+    return tuple(
+        replace(fault, where=".function.name", given=function["name"]) for fault in _string(function["name"])
+    )
+
+
+def _response_format(value: Any) -> Faults:
+    """A union of three models: where all refuse, each says why."""
+    if not isinstance(value, dict):
+        return _model(value) * 3
+    own = _json_format(value)
+    if not own:
+        return _FINE
+    tag = _literal(value, "'structural_tag'")
+    missing = {
+        name: (Fault("missing", "Field required", f".{name}"),)
+        for name in ("format", "structures", "triggers")
+        if name not in value
+    }
+    return (
+        *own,
+        *tag,
+        *missing.get("format", ()),
+        *tag,
+        *missing.get("structures", ()),
+        *missing.get("triggers", ()),
+    )
+
+
+def _json_format(value: dict[str, Any]) -> Faults:
+    faults = _literal(value, "'text', 'json_object' or 'json_schema'")
+    holder = value.get("json_schema")
+    if holder is None:
+        return faults
+    if not isinstance(holder, dict):
+        return faults + tuple(replace(fault, where=".json_schema", given=holder) for fault in _model(holder))
+    if "name" not in holder:
+        faults += (Fault("missing", "Field required", ".json_schema.name", holder),)
+    schema = holder.get("schema")
+    if schema is not None:
+        faults += tuple(
+            replace(fault, where=".json_schema.schema", given=schema) for fault in _mapping(schema)
+        )
+    return faults
+
+
+def _literal(value: dict[str, Any], expected: str) -> Faults:
+    if "type" not in value:
+        return (Fault("missing", "Field required", ".type"),)
+    if f"'{value['type']}'" in expected:
+        return _FINE
+    context = {"expected": expected}
+    return (Fault("literal_error", f"Input should be {expected}", ".type", value["type"], context),)
+
+
+def _prompt(value: Any) -> Faults:
+    """Token ids, lists of them, a text, or texts."""
+    if isinstance(value, str | list):
+        return _FINE
+    return (*_list(value), *_list(value), *_string(value), *_list(value))
+
+
+def _any(_: Any) -> Faults:
+    return _FINE
+
+
+_SAMPLING: dict[str, Check] = {
+    "top_k": _whole,
+    "min_p": _number,
+    "repetition_penalty": _number,
+    "stop_token_ids": _list_of(_whole),
+    "include_stop_str_in_output": _flag,
+    "ignore_eos": _flag,
+    "min_tokens": _whole,
+    "prompt_logprobs": _whole,
+}
+CHAT: dict[str, Check] = {
+    "messages": _list,  # what is in it has words of its own
+    "model": _string,
+    "frequency_penalty": _number,
+    "logit_bias": _mapping,
+    "logprobs": _flag,
+    "top_logprobs": _whole,
+    "max_tokens": _whole,
+    "max_completion_tokens": _whole,
+    "n": _whole,
+    "presence_penalty": _number,
+    "response_format": _response_format,
+    "seed": _whole,
+    "stop": _stop,
+    "stream": _flag,
+    "stream_options": _model,
+    "temperature": _number,
+    "top_p": _number,
+    "tools": _list_of(_tool),
+    "tool_choice": _any,
+    "user": _string,
+    **_SAMPLING,
+}
+COMPLETION: dict[str, Check] = {
+    "model": _string,
+    "prompt": _prompt,
+    "echo": _flag,
+    "frequency_penalty": _number,
+    "logit_bias": _mapping,
+    "logprobs": _whole,
+    "max_tokens": _whole,
+    "n": _whole,
+    "presence_penalty": _number,
+    "seed": _whole,
+    "stop": _stop,
+    "stream": _flag,
+    "stream_options": _model,
+    "suffix": _string,
+    "temperature": _number,
+    "top_p": _number,
+    "user": _string,
+    **_SAMPLING,
+    "response_format": _response_format,
+}
+TOKENIZE: dict[str, Check] = {"model": _string, "prompt": _string, "messages": _list}
+DETOKENIZE: dict[str, Check] = {"model": _string, "tokens": _list_of(_whole)}
+
+
+def check_fields(request: Any, checks: dict[str, Check], *, required: tuple[str, ...]) -> dict[str, Any]:
+    """*request* with its known fields of the right type; unknown fields are let through, as vLLM does."""
+    if request is None:
+        raise validation([Problem("missing", "body", "Field required", None)])
+    if not isinstance(request, dict):
+        raise validation([Problem(fault.type, "body", fault.message, request) for fault in _model(request)])
+    wrong: dict[str, list[Problem]] = {
+        name: [Problem("missing", f"body.{name}", "Field required", request)]
+        for name in required
+        if name not in request
+    }
+    for name, value in request.items():
+        check = checks.get(name)
+        if check is None or (value is None and name not in required):
+            continue
+        faults = check(value)
+        if faults:
+            wrong[name] = [
+                Problem(
+                    fault.type,
+                    f"body.{name}{fault.where}",
+                    fault.message,
+                    value if fault.given is _NO_VALUE else fault.given,
+                    fault.context,
+                )
+                for fault in faults
+            ]
+    if wrong:
+        raise validation([problem for name in checks for problem in wrong.get(name, ())])
+    return request

@@ -1,0 +1,93 @@
+"""The paths of each kind of server, and who answers on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.mock.call import Call
+from pytest_llmperf.mock.generating import Generating
+from pytest_llmperf.mock.ollama_pages import OllamaPages
+from pytest_llmperf.mock.server_pages import PAGES
+from pytest_llmperf.mock.telling import Telling
+
+if TYPE_CHECKING:
+    from pytest_llmperf.mock.server import Mock
+
+Route = Callable[[Call], None]
+Routes = dict[str, dict[str, Route]]  #: path, method
+
+
+def routes_of(server: Mock) -> Routes:
+    """Everything that the dialect of *server* answers on."""
+    generating, telling = Generating(server), Telling(server)
+    name = server.dialect.name
+    routes: Routes = {
+        "/v1/chat/completions": {"POST": generating.chat},
+        "/v1/completions": {"POST": generating.completion},
+        "/v1/models": {"GET": telling.models},
+    }
+    if name in ("vllm", "sglang", "tgi", "llamacpp"):
+        routes["/health"] = {"GET": telling.health}
+        routes["/metrics"] = {"GET": telling.metrics}
+        routes["/tokenize"] = {"POST": telling.tokenize}
+    if name in ("vllm", "sglang", "llamacpp"):
+        routes["/detokenize"] = {"POST": telling.detokenize}
+    if name in ("vllm", "openai", "ollama", "sglang"):
+        routes["/v1/embeddings"] = {"POST": telling.embeddings}
+    routes |= {path: {"GET": telling.page(page)} for path, page in PAGES.get(name, {}).items()}
+    if name in _OWN:
+        routes |= _OWN[name](server, generating, telling)
+    if server.dialect.answers_head:
+        for methods in routes.values():
+            if "GET" in methods:
+                methods["HEAD"] = methods["GET"]
+    return routes
+
+
+def _vllm(_: Mock, __: Generating, telling: Telling) -> Routes:
+    return {
+        "/version": {"GET": telling.version},
+        "/load": {"GET": telling.load},
+        "/reset_prefix_cache": {"POST": telling.reset_prefix_cache},
+        "/ping": {"GET": telling.health, "POST": telling.health},
+    }
+
+
+def _llamacpp(_: Mock, __: Generating, telling: Telling) -> Routes:
+    return {
+        "/v1/health": {"GET": telling.health},
+        "/v1/embeddings": {"POST": telling.unsupported("embeddings", "--embeddings")},
+        "/v1/rerank": {"POST": telling.unsupported("reranking", "--reranking")},
+        "/apply-template": {"POST": telling.apply_template},
+    }
+
+
+def _sglang(_: Mock, __: Generating, telling: Telling) -> Routes:
+    return {
+        "/health_generate": {"GET": telling.health},
+        "/flush_cache": {"GET": telling.flush_cache, "POST": telling.flush_cache},
+    }
+
+
+def _ollama(server: Mock, generating: Generating, telling: Telling) -> Routes:
+    pages = OllamaPages(server)
+    return {
+        "/": {"GET": pages.hello, "HEAD": pages.hello},
+        "/api/chat": {"POST": generating.ollama_chat},
+        "/api/generate": {"POST": generating.ollama_generate},
+        "/api/tags": {"GET": pages.tags, "HEAD": pages.tags},
+        "/api/ps": {"GET": pages.running},
+        "/api/version": {"GET": pages.version, "HEAD": pages.version},
+        "/api/show": {"POST": pages.show},
+        "/api/embed": {"POST": telling.ollama_embed},
+        "/api/embeddings": {"POST": telling.ollama_embed},
+    }
+
+
+_OWN: dict[str, Callable[[Mock, Generating, Telling], Routes]] = {
+    "vllm": _vllm,
+    "llamacpp": _llamacpp,
+    "sglang": _sglang,
+    "ollama": _ollama,
+}
