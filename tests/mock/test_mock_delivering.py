@@ -139,7 +139,10 @@ def test_tool_calls_of_the_same_answer_have_ids_of_their_own(mock, chat):
 def test_a_whole_answer_that_nobody_waits_for_is_counted_as_aborted(start, ask):
     server = start(latency={"ttft": "1h", "itl": "0"})
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "a"}]}).encode()
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n" % len(body)
+    )
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
         connection.sendall(head + body)
     aborted = 'vllm:request_success_total{engine="0",finished_reason="abort",model_name="mock"} 1.0'

@@ -108,8 +108,10 @@ def statuses(data: bytes) -> list[int]:
 def test_no_json_body_brings_it_down(dialect, fields, missing):
     body = json.dumps(fields if missing else {**GOOD, **fields}).encode()
     for path in PATHS[dialect]:
-        (status, *more) = statuses(answer(dialect, post(path, body)))
-        assert status in (200, 400, 404, 422)
+        found = answer(dialect, post(path, body))
+        (status, *more) = statuses(found)
+        assert status in (200, 400, 404, 422) or (status == 500 and dialect == "llamacpp")  # in its own words
+        assert b"in the mock" not in found
         assert not more
 
 
