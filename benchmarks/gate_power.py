@@ -1,10 +1,12 @@
 """Draws how often the gate catches a true regression, by requests per run: docs/explanation/gate-power.svg.
 
-Run: ``python benchmarks/gate_power.py``. Seeded; prints the numbers that it draws.
+Run: ``python benchmarks/gate_power.py``. Seeded; prints the numbers that it draws. ``--trials 20 --out FILE``
+is for a glance.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from pytest_llmperf.core.outcome import Outcome
 
 OUT = Path(__file__).parents[1] / "docs" / "explanation" / "gate-power.svg"
 COUNTS = (30, 60, 120, 240, 480, 960)
-BASELINE, TRIALS = 1000, 400
+BASELINE = 1000
 LEFT, TOP, WIDTH, HEIGHT = 60, 20, 460, 280
 
 
@@ -46,13 +48,13 @@ CURVES = (
 )
 
 
-def power(curve: Curve, n: int) -> float:
+def power(curve: Curve, n: int, trials: int) -> float:
     """Share of trials in which the last of the looks up to *n* proves the regression."""
     rng = np.random.default_rng(n)
     runs = 5
 
     def run(size: int) -> np.ndarray:
-        return np.exp(rng.normal(0, curve.sigma, (TRIALS, size)) + rng.normal(0, curve.noise, (TRIALS, 1)))
+        return np.exp(rng.normal(0, curve.sigma, (trials, size)) + rng.normal(0, curve.noise, (trials, 1)))
 
     looks = gate.looks(COUNTS[0], n)
     stored = [run(BASELINE // runs) for _ in range(runs)]
@@ -97,13 +99,19 @@ def draw(found: dict[Curve, list[float]]) -> str:
 
 
 def main() -> None:
-    found = {curve: [power(curve, n) for n in COUNTS] for curve in CURVES}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=400, help="per point (default: 400)")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the picture goes")
+    asked = parser.parse_args()
+    found = {curve: [power(curve, n, asked.trials) for n in COUNTS] for curve in CURVES}
     for curve, shares in found.items():
         print(
             f"{curve.name:32}"
             + "".join(f"{n:6}: {100 * share:3.0f} %" for n, share in zip(COUNTS, shares, strict=True))
         )
-    OUT.write_text(draw(found), encoding="utf-8")
+    asked.out.write_text(draw(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

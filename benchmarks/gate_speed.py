@@ -6,6 +6,7 @@ Times are of the processor, all threads together, so a busy machine hardly matte
 
 from __future__ import annotations
 
+import argparse
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,6 +28,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     rng = np.random.default_rng(0)
     for n, promised in ((100, 1.0), (1000, 30.0)):
         now, base = (np.exp(rng.normal(0, 0.3, (GATES, n))) for _ in range(2))

@@ -1,300 +1,279 @@
 """Load generators side by side in one run: ours, bare HTTP libraries, and other people's tools.
 
-The server runs on one core, the client on another. Three tables: how much a client adds to the time to the
-first token that the server's log says (bias); requests per second of one core; processor time and memory of
-a paced load. Only figures of one run can be compared. `growth.py` shows how cost grows with the samples.
+The server runs on one core, the client on another. What is measured: how much a client adds to the time to
+the first token that the server's log says (bias), request by request; processor time per request of a paced
+load; requests per second of one core, with no pause; memory; and how our cost grows with the number of
+samples. Only figures of one run can be compared.
 
-    python benchmarks/load_peers.py [--part bias --part rate ...] [--server paced|mock] [--out FILE.svg]
-        [--peer locust=/path/locust] [--peer vllm=/path/vllm] [--peer aiperf=...] [--peer guidellm=...]
-        [--tokenizer FOLDER] [--rounds N]
+    python benchmarks/load_peers.py [--peer locust=/path/locust] [--peer vllm=/path/vllm] [--peer aiperf=...]
+        [--peer guidellm=...] [--tokenizer FOLDER] [--out docs/explanation] [--scale 0.1] [--minutes 12]
 
-Tools are used where a path to their command is given, and never installed; aiperf, guidellm and vllm need
-the folder of any tokenizer. On a busy machine, ``chrt -f 10`` before the command makes figures quieter.
+Tools are used where the path of their command is given, and never installed; vllm, aiperf and guidellm need
+the folder of a tokenizer, any will do. ``--out`` writes the tables (load-peers.inc) and the plot
+(load-peers.svg) of the documentation. Needs psutil, aiohttp and httpx; about twelve minutes with all tools.
+Nothing runs at real-time priority, and every client is ended, with all it started, when its time is up.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 
 BESIDE = Path(__file__).parent / "peers"
 sys.path.insert(0, str(BESIDE))
 
 import ours  # noqa: E402 - they lie beside this script
 from plot import bars  # noqa: E402
-from tools import TOOLS, biases  # noqa: E402
-from work import ClientFailedError, Used, Work, run  # noqa: E402
-
-from pytest_llmperf.mock.process import start_mock  # noqa: E402
+from process import ClientFailedError, Used, run  # noqa: E402
+from servers import SERVERS, Server  # noqa: E402
+from tables import Growth, Paced, Rate, Results, markdown, panels, text  # noqa: E402
+from tools import TOOLS, Call  # noqa: E402
+from work import Answered, NotMatchedError, Work, biases, counted  # noqa: E402
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 FIRST_S, GAP_S, TOKENS = 0.05, 0.005, 32
 TAKES_S = FIRST_S + (TOKENS - 1) * GAP_S
 BARE = ("httptools", "aiohttp", "httpx")
-#: Promised p50 and p99 in ms, by client and number of streams.
-PROMISED = {("async_llm", 1): (0.4, 1.0), ("async_llm", 32): (0.25, 1.0), ("async_llm", 128): (0.25, 1.5)}
-PROMISED[("llm", 1)] = (0.6, 1.5)
+#: How long a client may take to start and to end, beside the load.
+STARTS_S = 75.0
+#: How many requests each client asks at a time with no pause takes some seconds, by how fast it is.
+NO_PAUSE = {"async_llm": 1.0, "httptools": 2.0, "aiohttp": 1.0, "locust": 1.0, "vllm": 0.5}
+SLOW = 0.08
+#: These need 10 ms of processor and more for a request of 128 streams.
+DEAR = {"httpx", "guidellm"}
+#: These differ from another client in when they see a token, not in what they cost.
+BIAS_ONLY = {"llm", "locust iter_lines"}
+
+#: What gives a client's command for a work, in a folder of its own.
+Client = Callable[[Work, Path], Call]
+
+
+@dataclass(slots=True)
+class Session:
+    """One run of this benchmark."""
+
+    clients: Mapping[str, Client]
+    scale: float
+    rounds: int
+    ends_s: float  #: on the clock of perf_counter: nothing is begun after this
+    results: Results = field(default_factory=Results)
+
+    def ask(self, name: str, work: Work, server: Server, *, memory: bool = False) -> Ran | None:
+        """What came of one client's work; None, and a word on why, if it failed or there is no time."""
+        left_s = self.ends_s - time.perf_counter()
+        if left_s < 0:
+            self.failed(name, work, "the time for all was up")
+            return None
+        try:
+            return self._ask(name, work, server, left_s=left_s, memory=memory)
+        except (
+            ClientFailedError,
+            NotMatchedError,
+            OSError,
+            LookupError,
+            ValueError,
+            AssertionError,
+        ) as error:
+            self.failed(name, work, f"{type(error).__name__} {error}")
+            return None
+
+    def _ask(self, name: str, work: Work, server: Server, *, left_s: float, memory: bool) -> Ran:
+        # the slowest that was seen needed 20 ms of processor for a request
+        expected_s = work.asked * max(TAKES_S / work.streams if work.spread_s else 0.0, 0.02)
+        with tempfile.TemporaryDirectory() as name_of_folder:
+            folder = Path(name_of_folder)
+            call = self.clients[name](work, folder)
+            server.log()
+            used = run(
+                call.command,
+                core=CLIENT_CORE,
+                timeout_s=min(STARTS_S + expected_s, left_s + 30.0),
+                memory=memory,
+                LOG=str(folder / "words"),
+                **call.environment,
+            )
+            told = call.read() if work.stream else {}
+        ran = Ran(told=told, log=server.log(), used=used)
+        ran.check(work)
+        return ran
+
+    def failed(self, name: str, work: Work, why: str) -> None:
+        """Tell that a client is left out, and why."""
+        self.results.failures.append(f"{name}, {work.streams} streams: {why}")
+        print(f"{name}: not measured: {why}", flush=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What came of one client's work: the bias of each request in seconds, and what it used."""
+    """What a client told, what the server's log has, and what the client's processes used."""
 
-    biases: list[float]
+    told: dict[str, float]
+    log: list[Answered]
     used: Used
 
+    def check(self, work: Work) -> None:
+        """Raises NotMatchedError where the log or the report does not have the requests."""
+        counts = len(counted(self.log, work.streams))
+        if counts < work.requests:
+            raise NotMatchedError(f"the server's log has {counts} of {work.requests} requests")
+        if work.stream:
+            biases(self.told, self.log, work)
 
-#: A client's name, and what gives it work.
-Client = Callable[[Work, Callable[[], list[dict[str, object]]]], Ran]
+    def cpu_s(self, work: Work) -> float:
+        """Seconds of processor per request, from when all users are under way until the last one is sent.
 
-
-@contextlib.contextmanager
-def paced(first_s: float, gap_s: float) -> Iterator[tuple[str, Callable[[], list[dict[str, object]]]]]:
-    """The independent server: its URL, and what gives its log since the last time."""
-    command = [
-        sys.executable,
-        str(BESIDE / "server.py"),
-        str(first_s),
-        str(gap_s),
-        str(TOKENS),
-        str(SERVER_CORE),
-    ]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdin is not None
-    origin = f"http://127.0.0.1:{int(process.stdout.readline())}"
-
-    def log() -> list[dict[str, object]]:
-        with urllib.request.urlopen(f"{origin}/log") as answer:
-            rows = json.load(answer)
-        return [{"body": body, "arrived_s": arrived, "first_s": first} for _, body, arrived, first, _ in rows]
-
-    try:
-        yield f"{origin}/v1", log
-    finally:
-        process.stdin.close()
-        process.wait()
+        Start and end of the process are not in it, nor what it puts off until the load is over.
+        """
+        log = counted(self.log, work.streams)
+        start_s, end_s = log[len(log) // 10].arrived_s, log[-1].arrived_s
+        done = sum(start_s < one.ended_s <= end_s for one in self.log)
+        return self.used.cpu_between(start_s, end_s) / done
 
 
-@contextlib.contextmanager
-def mock(first_s: float, gap_s: float) -> Iterator[tuple[str, Callable[[], list[dict[str, object]]]]]:
-    """Our mock, in the same place."""
-    text = " ".join(f"token{at}" for at in range(TOKENS))
-    config = {
-        "latency": {"ttft": f"{first_s}s", "itl": f"{gap_s}s"},
-        "replies": [{"regex": "", "text": text}],
-        "log_size": 100_000,
-    }
-    with start_mock(config) as server:
-        os.sched_setaffinity(server.pid, {SERVER_CORE})
-
-        def log() -> list[dict[str, object]]:
-            rows = [
-                {"body": one.body, "arrived_s": one.arrived_s, "first_s": one.first_token_s}
-                for one in server.requests
-                if one.method == "POST" and one.first_token_s is not None
-            ]
-            server.reset()
-            return rows
-
-        yield server.url, log
-
-
-SERVERS = {"paced": paced, "mock": mock}
-
-
-def clients(peers: dict[str, str], tokenizer: str | None) -> dict[str, Client]:
-    """Everything that can be measured here."""
-    found: dict[str, Client] = {"async_llm": own(blocking=False), "llm": own(blocking=True)}
-    found |= {library: bare(library) for library in BARE}
-    for name, (_, needs_tokenizer) in TOOLS.items():
-        command = peers.get(name)
+def available(peers: Mapping[str, str], tokenizer: str, only: Sequence[str]) -> dict[str, Client]:
+    """Everything that can be measured here, by its name."""
+    found: dict[str, Client] = {"async_llm": ours.call, "llm": partial(ours.call, blocking=True)}
+    for library in BARE:
+        if find_spec(library) is None:
+            print(f"{library}: not measured, not installed")
+        else:
+            found[library] = partial(bare, library)
+    for name, tool in TOOLS.items():
+        command = peers.get(tool.command or name)
         if command is None or not Path(command).exists():
             print(f"{name}: not measured, no command" + (f" at {command}" if command else " given"))
-        elif needs_tokenizer and tokenizer is None:
+        elif tool.needs_tokenizer and not tokenizer:
             print(f"{name}: not measured, it needs --tokenizer")
         else:
-            found[name] = tool(name, command, tokenizer)
-    return found
+            found[name] = partial(_tool, name, command, tokenizer)
+    return {name: client for name, client in found.items() if not only or name in only}
 
 
-def own(*, blocking: bool) -> Client:
-    def client(work: Work, log: Callable[[], list[dict[str, object]]]) -> Ran:
-        with tempfile.TemporaryDirectory() as folder:
-            told, used = ours.load(work, Path(folder), core=CLIENT_CORE, blocking=blocking)
-        return Ran(biases=tagged(told, log()), used=used)
-
-    return client
+def _tool(name: str, command: str, tokenizer: str, work: Work, folder: Path) -> Call:
+    return TOOLS[name].call(command, work, folder, tokenizer)
 
 
-def bare(library: str) -> Client:
-    def client(work: Work, log: Callable[[], list[dict[str, object]]]) -> Ran:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "told.json"
-            command = [sys.executable, str(BESIDE / "bare.py"), library, work.json(), str(out)]
-            used = run(command, core=CLIENT_CORE, LOG=f"{folder}/log")
-            told = json.loads(out.read_text())
-        return Ran(biases=tagged(told, log()), used=used)
-
-    return client
+def bare(library: str, work: Work, folder: Path) -> Call:
+    """A loop on one library, without anything that keeps or judges."""
+    out = folder / "told.json"
+    command = [sys.executable, str(BESIDE / "bare.py"), library, work.json(), str(out)]
+    return Call(command=command, read=lambda: json.loads(out.read_text()), environment={})
 
 
-def tool(name: str, command: str, tokenizer: str | None) -> Client:
-    ask, needs_tokenizer = TOOLS[name]
-    more = {"tokenizer": tokenizer} if needs_tokenizer else {}
-
-    def client(work: Work, log: Callable[[], list[dict[str, object]]]) -> Ran:
-        with tempfile.TemporaryDirectory() as folder:
-            told, used = ask(command, work, Path(folder), CLIENT_CORE, **more)
-        server = [(float(row["arrived_s"]), float(row["first_s"]) - float(row["arrived_s"])) for row in log()]
-        return Ran(biases=biases(told, server) if work.stream else [], used=used)
-
-    return client
-
-
-def tagged(told: dict[str, float], rows: Sequence[dict[str, object]]) -> list[float]:
-    """Reported minus real, request by request: each has its tag as prompt."""
-    real = {}
-    for row in rows:
-        asked = json.loads(str(row["body"]))
-        if asked.get("messages"):
-            real[asked["messages"][-1]["content"]] = float(row["first_s"]) - float(row["arrived_s"])
-    return [ttft_s - real[tag] for tag, ttft_s in told.items()]
-
-
-def bias(server: str, everyone: dict[str, Client], streams: Sequence[int], scale: float) -> None:
-    """How much each client adds to the server's own time to the first token."""
+def measure_paced(session: Session, server_name: str, streams: Sequence[int]) -> None:
+    """How much each client adds to the server's own time to the first token, and what a request costs."""
     for count in streams:
-        requests = int(scale * {1: 60, 32: 1280}.get(count, 20 * count))
-        rows = {}
-        with SERVERS[server](FIRST_S, GAP_S) as (url, log):
-            work = Work(url=url, streams=count, requests=requests, spread_s=TAKES_S)
-            for name, client in everyone.items():
+        requests = max(int(session.scale * {1: 30, 32: 640}.get(count, 20 * count)), 10)
+        with SERVERS[server_name](FIRST_S, GAP_S, TOKENS, SERVER_CORE) as server:
+            for name in [*session.clients] * session.rounds:
                 if name == "llm" and count > 1:
                     continue
-                with told_if_failed(name):
-                    log()
-                    rows[name] = sorted(client(work, log).biases)
-        print(f"\nTTFT bias, {server} server, {count} stream(s)     n   p50 ms   p99 ms   promised")
-        for name, values in sorted(rows.items(), key=lambda item: quantile(item[1], 0.5)):
-            p50, p99 = quantile(values, 0.5) * 1e3, quantile(values, 0.99) * 1e3
-            aim = PROMISED.get((name, count))
-            said = "" if aim is None else f"{aim[0]:.2f} / {aim[1]:.1f}"
-            print(f"  {name:<36} {len(values):5} {p50:8.3f} {p99:8.3f}   {said}")
-            RESULTS.setdefault(f"TTFT bias, {count} streams: p50, ms", {})[name] = p50
-            RESULTS.setdefault(f"TTFT bias, {count} streams: p99, ms", {})[name] = p99
+                some = requests // 4 if name in DEAR and count > 32 else requests
+                work = Work(url=server.url, streams=count, requests=some, spread_s=TAKES_S)
+                ran = session.ask(name, work, server)
+                if ran is not None:
+                    cpu_s = ran.cpu_s(work) if count > 1 else None
+                    found = biases(ran.told, ran.log, work)
+                    row = Paced(client=name, server=server_name, streams=count, biases=found, cpu_s=cpu_s)
+                    session.results.paced.append(row)
+                    print(text(row), flush=True)
 
 
-def rate(everyone: dict[str, Client], scale: float, rounds: int) -> None:
-    """Requests per second of one core, everything at once: by processor time, start-up subtracted."""
-    names = [name for name in everyone if name in {"async_llm", "locust", *BARE}]
-    for kind, stream, requests in (("plain", False, 20_000), ("32-chunk stream", True, 6_000)):
-        costs: dict[str, list[float]] = {}
-        with paced(0.0, 0.0) as (url, log):
-            for name in names * rounds:
-                few = int(scale * requests * (0.05 if name == "httpx" else 0.2))
-                work = Work(url=url, streams=64, requests=few, stream=stream)
-                with told_if_failed(name):
-                    costs.setdefault(name, []).append(each_s(everyone[name], work, 5 * few, log)[0])
-        rows = {name: 1 / median(values) for name, values in costs.items()}
-        floor = rows.get("httptools", float("nan"))
-        aim = {"plain": 20_000, "32-chunk stream": 5_500}[kind]
-        print(f"\nrequests/s of a core, {kind}, 64 connections        of httptools'   promised")
-        for name, value in sorted(rows.items(), key=lambda item: -item[1]):
-            said = f"{aim:,}" if name == "async_llm" else ""
-            print(f"  {name:<36} {value:10,.0f} {value / floor:12.2f}   {said}")
-            RESULTS.setdefault(f"requests/s of a core, {kind}", {})[name] = value
+def measure_rate(session: Session) -> None:
+    """Requests per second of processor, everything at once, and memory."""
+    for stream, requests in ((False, 20_000), (True, 6_000)):
+        with SERVERS["paced"](0.0, 0.0, TOKENS, SERVER_CORE) as server:
+            for name in [*session.clients] * session.rounds:
+                if name in BIAS_ONLY or (name in TOOLS and not (stream or TOOLS[name].plain)):
+                    continue
+                some = max(int(session.scale * requests * NO_PAUSE.get(name, SLOW)), 200)
+                work = Work(url=server.url, streams=64, requests=some, stream=stream)
+                ran = session.ask(name, work, server, memory=stream)
+                if ran is not None:
+                    peak_mb = ran.used.peak_mb if stream else None
+                    row = Rate(client=name, stream=stream, per_core_s=1 / ran.cpu_s(work), peak_mb=peak_mb)
+                    session.results.rates.append(row)
+                    print(text(row), flush=True)
 
 
-def each_s(
-    client: Client, work: Work, many: int, log: Callable[[], list[dict[str, object]]]
-) -> tuple[float, float]:
-    """Processor time of one request of *work* beyond its first ones, up to *many*; and peak memory in MB."""
-    log()
-    first = client(work, log).used
-    second = client(replace(work, requests=many), log).used
-    return max(second.cpu_s - first.cpu_s, 1e-9) / (many - work.requests), second.peak_mb
+def measure_growth(session: Session, sizes: Sequence[int]) -> None:
+    """Time and memory from the exchanges of a load to its verdict and report."""
+    for size in sizes:
+        command = [sys.executable, str(BESIDE / "growth.py"), str(size)]
+        row = Growth(
+            samples=size, **json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        )
+        session.results.growth.append(row)
+        print(text(row), flush=True)
 
 
-def cost(server: str, everyone: dict[str, Client], scale: float, rounds: int) -> None:
-    """Processor time of a request in a paced load of 128 streams, start-up subtracted, and peak memory."""
-    costs: dict[str, list[tuple[float, float]]] = {}
-    with SERVERS[server](FIRST_S, GAP_S) as (url, log):
-        for name in [name for name in everyone if name != "llm"] * rounds:
-            work = Work(url=url, streams=128, requests=int(256 * scale), spread_s=TAKES_S)
-            with told_if_failed(name):
-                costs.setdefault(name, []).append(each_s(everyone[name], work, 10 * work.requests, log))
-    rows = {
-        name: (1e3 * median(cpu_s for cpu_s, _ in values), max(peak_mb for _, peak_mb in values))
-        for name, values in costs.items()
-    }
-    floor = rows.get("httptools", (float("nan"), 0.0))[0]
-    print("\n128 paced streams          CPU ms/request   of httptools'   peak MB   promised")
-    for name, (cpu_ms, peak_mb) in sorted(rows.items(), key=lambda item: item[1][0]):
-        said = "0.55 ms, or 1.25 x" if name == "async_llm" else ""
-        print(f"  {name:<24} {cpu_ms:14.3f} {cpu_ms / floor:15.2f} {peak_mb:9.0f}   {said}")
-        RESULTS.setdefault("CPU per paced request, ms", {})[name] = cpu_ms
-        RESULTS.setdefault("peak memory, MB", {})[name] = peak_mb
+def conditions() -> str:
+    """When and on what this run is."""
+    load = os.getloadavg()[0]
+    libraries = ", ".join(f"{name} {version(name)}" for name in BARE if find_spec(name))
+    return (
+        f"{datetime.now(UTC):%-d %B %Y}, {os.cpu_count()} processors ({platform.machine()}),"
+        f" Python {platform.python_version()}, {libraries}; load average before: {load:.1f}"
+    )
 
 
-@contextlib.contextmanager
-def told_if_failed(name: str) -> Iterator[None]:
-    """A client that fails is left out, and says why."""
-    try:
-        yield
-    except (ClientFailedError, OSError, ValueError, KeyError, AssertionError) as error:
-        print(f"{name}: not measured: {type(error).__name__} {str(error)[-300:]}")
-
-
-def quantile(values: Sequence[float], q: float) -> float:
-    return values[min(int(q * len(values)), len(values) - 1)]
-
-
-#: By title and client: what the plot shows.
-RESULTS: dict[str, dict[str, float]] = {}
-PARTS = ("bias", "rate", "cost")
+PARTS = ("paced", "rate", "growth")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--part", action="append", choices=PARTS)
-    parser.add_argument("--server", action="append", choices=list(SERVERS))
+    parser.add_argument("--part", action="append", choices=PARTS, help="all, where none is named")
+    parser.add_argument("--server", action="append", choices=list(SERVERS), help="for the paced load; both")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND")
-    parser.add_argument("--only", action="append", metavar="NAME", help="measure these clients only")
-    parser.add_argument("--tokenizer", metavar="FOLDER")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="these clients only")
+    parser.add_argument("--tokenizer", default="", metavar="FOLDER")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 32, 128])
     parser.add_argument("--scale", type=float, default=1.0, help="so many times the requests")
     parser.add_argument(
-        "--rounds", type=int, default=1, help="rate and cost: so often in turns, and the median of each"
+        "--rounds", type=int, default=1, help="so often in turns; medians, and biases together"
     )
-    parser.add_argument("--out", type=Path, help="where the plot goes")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--minutes", type=float, default=15.0, help="nothing is begun after this")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where load-peers.inc and .svg go")
     asked = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # who starts without compiled code pays for it each time
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # a busy client would stop the machine
     os.sched_setaffinity(0, {SERVER_CORE})
-    everyone = clients(dict(peer.split("=", 1) for peer in asked.peer), asked.tokenizer)
-    if asked.only:
-        everyone = {name: client for name, client in everyone.items() if name in asked.only}
-    servers, parts = asked.server or list(SERVERS), asked.part or PARTS
-    for server in servers if "bias" in parts else ():
-        bias(server, everyone, asked.streams, asked.scale)
+    clients = available(dict(peer.split("=", 1) for peer in asked.peer), asked.tokenizer, asked.only)
+    session = Session(
+        clients=clients,
+        scale=asked.scale,
+        rounds=asked.rounds,
+        ends_s=time.perf_counter() + 60 * asked.minutes,
+    )
+    session.results.conditions = conditions()
+    parts = asked.part or PARTS
+    # the rates first: they are few, and have the memory
     if "rate" in parts:
-        rate(everyone, asked.scale, asked.rounds)
-    if "cost" in parts:
-        cost(servers[0], everyone, asked.scale, asked.rounds)
+        measure_rate(session)
+    for server_name in (asked.server or list(SERVERS)) if "paced" in parts else ():
+        measure_paced(session, server_name, asked.streams)
+    if "growth" in parts:
+        measure_growth(session, asked.sizes)
+    print("\n" + markdown(session.results))
     if asked.out is not None:
-        asked.out.write_text(bars(RESULTS), "utf-8")
+        (asked.out / "load-peers.inc").write_text(markdown(session.results), "utf-8")
+        (asked.out / "load-peers.svg").write_text(bars(panels(session.results)), "utf-8")
 
 
 if __name__ == "__main__":

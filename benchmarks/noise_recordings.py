@@ -8,6 +8,7 @@ multiplying the current run. Run: ``python benchmarks/noise_recordings.py``.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import itertools
 import math
@@ -263,6 +264,10 @@ def describe(data: Recordings) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     data = recordings()
     describe(data)
     for stored in (1, 3):

@@ -8,6 +8,7 @@ Needs Chromium; take the figures on a quiet machine.
 
 from __future__ import annotations
 
+import argparse
 import html
 import json
 import random
@@ -62,6 +63,10 @@ def scenario(index: int) -> Scenario:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     page = render(Run(started="2026-05-05T08:00:00+00:00", scenarios=tuple(map(scenario, range(SCENARIOS)))))
     print(f"{len(page.encode()) / 1e6:.2f} MB, {SCENARIOS} scenarios, {SCENARIOS * SAMPLES} samples")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")

@@ -1,12 +1,13 @@
 """What the recording relay adds: the same streams of the mock with and without it, in turns in one run.
 
-    python benchmarks/relay_cost.py
+    python benchmarks/relay_cost.py [--rounds 40]
 
 Compare columns of one run only; numbers of different runs or machines say little.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import statistics
 
@@ -16,8 +17,6 @@ from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.mock.process import start_mock
 from pytest_llmperf.relay.process import RelayProcess
 from pytest_llmperf.relay.upstream import Upstream
-
-ROUNDS = 40
 
 
 async def ask(url: str, concurrency: int) -> list[tuple[float, float]]:
@@ -31,6 +30,11 @@ async def ask(url: str, concurrency: int) -> list[tuple[float, float]]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=40)
+    rounds = parser.parse_args().rounds
     with start_mock({"latency": {"ttft": "20ms", "itl": "2ms"}}) as mock:
         relay = RelayProcess({"it": Upstream(url=mock.url)}, first="it", placeholder="llmperf-benchmark")
         try:
@@ -39,7 +43,7 @@ def main() -> None:
             for concurrency in (1, 8, 32):
                 direct: list[tuple[float, float]] = []
                 relayed: list[tuple[float, float]] = []
-                for _ in range(ROUNDS):
+                for _ in range(rounds):
                     direct += asyncio.run(ask(mock.url, concurrency))
                     relayed += asyncio.run(ask(url, concurrency))
                 for name, index in (("ttft", 0), ("latency", 1)):

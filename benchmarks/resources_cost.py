@@ -1,11 +1,11 @@
 """What sampling costs: CPU time of the process with and without the sampler, as a share of one core.
 
-python benchmarks/resources_cost.py [seconds]
+python benchmarks/resources_cost.py [--seconds 20]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from statistics import median
 
@@ -24,7 +24,11 @@ def idle(seconds: float) -> float:
 
 
 def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=20.0, help="with and without it (default: 20)")
+    seconds = parser.parse_args().seconds
     with start_mock() as mock:
         sampler = sampler_of(Subject(backend="mock", mock_pid=mock.pid))
         without = idle(seconds)

@@ -6,7 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from work import Used, Work, run
+from tools import Call
+from work import Work
 
 TEST = """
 import itertools
@@ -46,32 +47,24 @@ def test_load(llm):
 """
 
 
-def load(work: Work, folder: Path, *, core: int, blocking: bool = False) -> tuple[dict[str, float], Used]:
-    """The times to the first token by tag, as its users see them and as run.json keeps them."""
-    rate = f", spawn_rate={work.streams / work.spread_s}" if work.spread_s else ""
+def call(work: Work, folder: Path, *, blocking: bool = False) -> Call:
+    """What its users see as the time to the first token, checked against what run.json keeps."""
+    rate = f", spawn_rate={work.begin_per_s}" if work.spread_s else ""
     text = TEST.partition("@llm_slo")[0] + BLOCKING if blocking else TEST
     test, told, report = folder / "test_load.py", folder / "told.json", folder / "run.json"
     test.write_text(text.format(streams=work.streams, requests=work.requests, rate=rate, stream=work.stream))
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:asyncio",
-        f"--rootdir={folder}",
-        str(test),
-    ]
-    command += ["--llm-backend=openai", f"--llm-url={work.url}", "--llm-model=m", f"--llm-report={report}"]
-    used = run(command, core=core, TOLD=str(told), LOG=str(folder / "log"))
-    by_tag: dict[str, float] = json.loads(told.read_text())
-    warmed = work.streams  # each user asks once before anything is measured
-    measured = {tag: ttft_s for tag, ttft_s in by_tag.items() if int(tag[1:]) >= warmed}
-    assert len(measured) == work.requests, f"{len(measured)} of {work.requests} requests were measured"
-    if work.stream:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"]
+    command += [f"--rootdir={folder}", str(test), "--llm-backend=openai", f"--llm-url={work.url}"]
+    command += ["--llm-model=m", f"--llm-report={report}"]
+
+    def read() -> dict[str, float]:
+        by_tag: dict[str, float] = json.loads(told.read_text())
+        # each user asks once before anything is measured
+        measured = {tag: ttft_s for tag, ttft_s in by_tag.items() if int(tag[1:]) >= work.streams}
+        assert len(measured) == work.requests, f"{len(measured)} of {work.requests} requests were measured"
         (scenario,) = json.loads(report.read_text())["scenarios"]
         pairs = zip(sorted(scenario["series"]["ttft_s"]), sorted(measured.values()), strict=True)
         assert all(abs(kept - seen) < 1e-6 for kept, seen in pairs), "run.json must hold what the test saw"
-    return measured, used
+        return measured
+
+    return Call(command=command, read=read, environment={"TOLD": str(told)})

@@ -6,27 +6,39 @@ import math
 from collections.abc import Mapping
 from html import escape
 
-WIDTH, ROW, LEFT, BARS = 640, 18, 110, 400
+WIDTH, ROW, LEFT, BARS = 640, 18, 120, 420
 
 
-def bars(results: Mapping[str, Mapping[str, float]]) -> str:
-    """A panel for each title; lengths are logarithmic, for clients differ by powers of ten."""
+def bars(panels: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> str:
+    """A panel for each title; lengths are logarithmic, for clients differ by powers of ten.
+
+    A client's second value, where it has one, is the end of a thin line that goes on from its bar.
+    """
     parts, top = [], 0
-    for title, values in results.items():
-        shown = {name: value for name, value in values.items() if value > 0}
+    for title, values in panels.items():
+        shown = {name: pair for name, pair in values.items() if pair[0] > 0}
         if not shown:
             continue
-        low, high = min(shown.values()) / 2, max(shown.values())
+        low = min(value for value, _ in shown.values()) / 2
+        span = math.log(max(max(value, more or 0.0) for value, more in shown.values()) / low)
         parts.append(f'<text class="title" x="8" y="{top + 16}">{escape(title)}</text>')
         top += 24
-        for name, value in sorted(shown.items(), key=lambda item: item[1]):
-            length = BARS * math.log(value / low) / math.log(high / low)
+        for name, (value, more) in sorted(shown.items(), key=lambda item: item[1][0]):
+            length = BARS * math.log(value / low) / span
             kind = "ours" if name in {"async_llm", "llm"} else "other"
             parts += [
                 f'<text text-anchor="end" x="{LEFT - 6}" y="{top + 12}">{escape(name)}</text>',
                 f'<rect class="{kind}" x="{LEFT}" y="{top + 2}" width="{length:.1f}" height="{ROW - 6}"/>',
-                f'<text x="{LEFT + length + 6:.1f}" y="{top + 12}">{value:,.3g}</text>',
             ]
+            said, end = f"{value:,.3g}", length
+            if more is not None and more > value:
+                end = BARS * math.log(more / low) / span
+                parts.append(
+                    f'<rect class="{kind}" x="{LEFT + length:.1f}" y="{top + 7}" width="{end - length:.1f}"'
+                    ' height="2"/>'
+                )
+                said += f" / {more:,.3g}"
+            parts.append(f'<text x="{LEFT + end + 6:.1f}" y="{top + 12}">{said}</text>')
             top += ROW
         top += 10
     style = (
@@ -39,6 +51,7 @@ def bars(results: Mapping[str, Mapping[str, float]]) -> str:
                 ' aria-label="Load generators side by side, on logarithmic scales">'
             ),
             f"<style>{style}</style>",
+            '<rect width="100%" height="100%" fill="#fff"/>',
             *parts,
             "</svg>\n",
         ]

@@ -96,7 +96,10 @@ class PacedServer(asyncio.Protocol):
                     return
                 body, rest = rest[:length], rest[length:]
             self._buffer = rest
-            self._answer(head, body, at_s)
+            if head.split(b" ", 2)[1] == b"/v1/chat/completions":
+                self._answer(head, body, at_s)
+            else:  # some clients ask for more than chats
+                self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
     def _tell(self, head: bytes) -> object:
         target = head.split(b" ", 2)[1]

@@ -1,22 +1,20 @@
-"""What every client is asked to do, and what is seen of it from outside."""
+"""What every client is asked to do, and what it and the server say about each request."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-import psutil
+from process import run as run  # noqa: PLC0414 - who asks for work runs it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """So many requests by so many users, each of whom asks again when its answer is there."""
+    """So many requests by so many users, each of whom asks again when its answer is there.
+
+    The first request of each user opens its connection and is not counted: a client asks ``asked`` in all.
+    """
 
     url: str  #: with /v1
     streams: int
@@ -25,10 +23,25 @@ class Work:
     spread_s: float = 0.0  #: users begin evenly over this time, where the client can do that
 
     @property
+    def asked(self) -> int:
+        """With the first request of each user."""
+        return self.requests + self.streams
+
+    @property
+    def origin(self) -> str:
+        """Without /v1."""
+        return self.url.removesuffix("/v1")
+
+    @property
     def address(self) -> tuple[str, int]:
         """Host and port."""
-        host, _, port = self.url.removeprefix("http://").removesuffix("/v1").partition(":")
+        host, _, port = self.origin.removeprefix("http://").partition(":")
         return host, int(port)
+
+    @property
+    def begin_per_s(self) -> float:
+        """How many users begin in a second."""
+        return self.streams / self.spread_s if self.spread_s else float(self.streams)
 
     def json(self) -> str:
         """As JSON text."""
@@ -36,75 +49,51 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Used:
-    """What a client's processes used together, from start to end."""
+class Answered:
+    """One request in the server's log; times on the clock of ``time.perf_counter()``."""
 
-    cpu_s: float
-    wall_s: float
-    peak_mb: float  #: the most resident memory that all had at once
-    words: str  #: what it printed
+    names: tuple[str, ...]  #: what a client may know it by: its prompt, its X-Request-ID
+    arrived_s: float
+    first_s: float  #: just before the first token was sent
+    ended_s: float
+
+    @property
+    def ttft_s(self) -> float:
+        """The real one."""
+        return self.first_s - self.arrived_s
 
 
-class ClientFailedError(Exception):
-    """A client did not end well."""
+def names(headers: Mapping[str, str], body: str) -> tuple[str, ...]:
+    """What a request can be known by; *headers* have names in lower case."""
+    said = json.loads(body)["messages"][-1]["content"]
+    if isinstance(said, list):  # guidellm's and vLLM's prompts are lists of parts
+        said = "".join(part.get("text", "") for part in said)
+    known = headers.get("x-request-id")
+    return (said,) if known is None else (known, said)
 
 
-def run(command: Sequence[str], *, core: int, timeout_s: float = 180, **environment: str) -> Used:
-    """Run *command* on *core*, and see what it used with its children. Raises ClientFailedError."""
-    log = Path(environment.pop("LOG"))
-    began_s = time.perf_counter()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["taskset", "-c", str(core), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            start_new_session=True,
+class NotMatchedError(Exception):
+    """What a client reports is not what the server's log has."""
+
+
+def counted(log: Sequence[Answered], streams: int) -> list[Answered]:
+    """The log in order of arrival, without the first request of each user."""
+    return sorted(log, key=lambda one: one.arrived_s)[streams:]
+
+
+def biases(told: Mapping[str, float], log: Sequence[Answered], work: Work) -> list[float]:
+    """Reported minus real time to the first token, request by request, ascending, in seconds.
+
+    Raises NotMatchedError where more than 2 % of the requests are missing on one of the sides.
+    """
+    found = []
+    for one in counted(log, work.streams):
+        ttft_s = next((told[name] for name in one.names if name in told), None)
+        if ttft_s is not None:
+            found.append(ttft_s - one.ttft_s)
+    if len(found) < 0.98 * work.requests:
+        raise NotMatchedError(
+            f"{len(found)} of {work.requests} requests are in both the client's report ({len(told)}) and the"
+            f" server's log ({len(log)})"
         )
-        peak = _Peak(process.pid)
-        timer = threading.Timer(timeout_s, _end, [process.pid])
-        timer.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        timer.cancel()
-        peak.stop()
-    words = log.read_text("utf-8", "replace")
-    if process.returncode:
-        raise ClientFailedError(f"{command[0]} ended with {process.returncode}: {words[-600:]}")
-    return Used(
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        wall_s=time.perf_counter() - began_s,
-        peak_mb=max(peak.bytes, usage.ru_maxrss * 1024) / 1e6,
-        words=words,
-    )
-
-
-def _end(pid: int) -> None:
-    for process in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
-        process.kill()
-
-
-class _Peak:
-    """Looks at the memory of a process and its descendants, now and then."""
-
-    def __init__(self, pid: int) -> None:
-        self.bytes = 0
-        self._pid = pid
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._stopped.wait(0.2):
-            try:
-                process = psutil.Process(self._pid)
-                together = [process, *process.children(recursive=True)]
-                # shared pages would count once for each: proportional where the system tells it
-                self.bytes = max(self.bytes, sum(one.memory_full_info().pss for one in together))
-            except (psutil.Error, AttributeError):
-                continue
+    return sorted(found)
