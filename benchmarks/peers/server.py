@@ -142,6 +142,7 @@ async def main() -> None:
     pace, log, loop = Pace(first_s, gap_s, tokens), [], asyncio.get_running_loop()
     gc.freeze()
     gc.disable()
+    bytes(20_000_000)  # glibc keeps freed blocks from now on, else asyncio maps memory anew for every read
     server = await loop.create_server(lambda: PacedServer(pace, log), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     closed = asyncio.Event()
