@@ -27,7 +27,7 @@ from random import Random
 BESIDE = Path(__file__).parent / "peers"
 sys.path.insert(0, str(BESIDE))
 
-from work import run  # noqa: E402 - it lies beside this script
+from process import run  # noqa: E402 - it lies beside this script
 
 from pytest_llmperf.core import codec  # noqa: E402
 from pytest_llmperf.core.baseline import History, StoredRun  # noqa: E402

@@ -2,8 +2,8 @@
 
 The server runs on one core, the client on another. What is measured: how much a client adds to the time to
 the first token that the server's log says (bias), request by request; processor time per request of a paced
-load; requests per second of one core, with no pause; memory; and how our cost grows with the number of
-samples. Only figures of one run can be compared.
+load; requests per second of one core, with no pause; memory. Only figures of one run can be compared.
+``growth.py`` shows how our cost grows with the samples.
 
     python benchmarks/load_peers.py [--peer locust=/path/locust] [--peer vllm=/path/vllm] [--peer aiperf=...]
         [--peer guidellm=...] [--tokenizer FOLDER] [--out docs/explanation] [--scale 0.1] [--minutes 12]
@@ -20,7 +20,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -39,7 +38,7 @@ import ours  # noqa: E402 - they lie beside this script
 from plot import bars  # noqa: E402
 from process import ClientFailedError, Used, run  # noqa: E402
 from servers import SERVERS, Server  # noqa: E402
-from tables import Growth, Paced, Rate, Results, markdown, panels, text  # noqa: E402
+from tables import Paced, Rate, Results, markdown, panels, text  # noqa: E402
 from tools import TOOLS, Call  # noqa: E402
 from work import Answered, NotMatchedError, Work, biases, counted  # noqa: E402
 
@@ -129,6 +128,8 @@ class Ran:
         counts = len(counted(self.log, work.streams))
         if counts < work.requests:
             raise NotMatchedError(f"the server's log has {counts} of {work.requests} requests")
+        if not self._steady(work)[2]:
+            raise NotMatchedError(f"{work.requests} requests of {work.streams} users have no steady part")
         if work.stream:
             biases(self.told, self.log, work)
 
@@ -137,10 +138,13 @@ class Ran:
 
         Start and end of the process are not in it, nor what it puts off until the load is over.
         """
+        start_s, end_s, done = self._steady(work)
+        return self.used.cpu_between(start_s, end_s) / done
+
+    def _steady(self, work: Work) -> tuple[float, float, int]:
         log = counted(self.log, work.streams)
         start_s, end_s = log[len(log) // 10].arrived_s, log[-1].arrived_s
-        done = sum(start_s < one.ended_s <= end_s for one in self.log)
-        return self.used.cpu_between(start_s, end_s) / done
+        return start_s, end_s, sum(start_s < one.ended_s <= end_s for one in self.log)
 
 
 def available(peers: Mapping[str, str], tokenizer: str, only: Sequence[str]) -> dict[str, Client]:
@@ -176,7 +180,7 @@ def bare(library: str, work: Work, folder: Path) -> Call:
 def measure_paced(session: Session, server_name: str, streams: Sequence[int]) -> None:
     """How much each client adds to the server's own time to the first token, and what a request costs."""
     for count in streams:
-        requests = max(int(session.scale * {1: 30, 32: 640}.get(count, 20 * count)), 10)
+        requests = max(int(session.scale * {1: 30, 32: 640}.get(count, 20 * count)), 2 * count, 10)
         with SERVERS[server_name](FIRST_S, GAP_S, TOKENS, SERVER_CORE) as server:
             for name in [*session.clients] * session.rounds:
                 if name == "llm" and count > 1:
@@ -209,17 +213,6 @@ def measure_rate(session: Session) -> None:
                     print(text(row), flush=True)
 
 
-def measure_growth(session: Session, sizes: Sequence[int]) -> None:
-    """Time and memory from the exchanges of a load to its verdict and report."""
-    for size in sizes:
-        command = [sys.executable, str(BESIDE / "growth.py"), str(size)]
-        row = Growth(
-            samples=size, **json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-        )
-        session.results.growth.append(row)
-        print(text(row), flush=True)
-
-
 def conditions() -> str:
     """When and on what this run is."""
     load = os.getloadavg()[0]
@@ -230,7 +223,7 @@ def conditions() -> str:
     )
 
 
-PARTS = ("paced", "rate", "growth")
+PARTS = ("rate", "paced")
 
 
 def main() -> None:
@@ -247,7 +240,6 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=1, help="so often in turns; medians, and biases together"
     )
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--minutes", type=float, default=15.0, help="nothing is begun after this")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where load-peers.inc and .svg go")
     asked = parser.parse_args()
@@ -268,8 +260,6 @@ def main() -> None:
         measure_rate(session)
     for server_name in (asked.server or list(SERVERS)) if "paced" in parts else ():
         measure_paced(session, server_name, asked.streams)
-    if "growth" in parts:
-        measure_growth(session, asked.sizes)
     print("\n" + markdown(session.results))
     if asked.out is not None:
         (asked.out / "load-peers.inc").write_text(markdown(session.results), "utf-8")

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 
 LOOK_EVERY_S = 0.1
-#: Every so many looks: who the descendants are, and (where it is asked for) what memory they have. Dearer.
-SCAN_EVERY = 5
+#: Every so many looks: who the descendants are; and so often where it is asked what memory they have.
+SCAN_EVERY, SCAN_MEMORY_EVERY = 5, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +125,10 @@ class _Watch:
     def _run(self) -> None:
         # it shares the server's core, and the server goes first
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-        look = 0
+        look, every = 0, SCAN_MEMORY_EVERY if self._memory else SCAN_EVERY
         while not self._stopped.wait(LOOK_EVERY_S):
             with contextlib.suppress(psutil.Error):
-                if look % SCAN_EVERY == 0:
+                if look % every == 0:
                     self.scan()
                     if self._memory:
                         self._see_memory()

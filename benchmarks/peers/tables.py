@@ -28,7 +28,6 @@ AIMED = {("async_llm", 1): (0.4, 1.0), ("async_llm", 32): (0.25, 1.0), ("async_l
 AIMED[("llm", 1)] = (0.6, 1.5)
 AIMED_RATE = {False: 20_000, True: 5_500}
 AIMED_CPU_MS = 0.55
-AIMED_GROWN_MB = 60
 OURS = "async_llm"
 
 
@@ -77,23 +76,6 @@ class Rate:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
-    """What so many of our samples cost, in seconds of processor and in memory over what imports take."""
-
-    samples: int
-    take_in_s: float
-    judge_s: float
-    report_s: float
-    imported_mb: float
-    grown_mb: float
-
-    @property
-    def per_sample_us(self) -> float:
-        """From the exchange to the report."""
-        return (self.take_in_s + self.judge_s + self.report_s) / self.samples * 1e6
-
-
 @dataclass(slots=True)
 class Results:
     """Of one run."""
@@ -101,7 +83,6 @@ class Results:
     conditions: str = ""
     paced: list[Paced] = field(default_factory=list)
     rates: list[Rate] = field(default_factory=list)
-    growth: list[Growth] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def paced_by(self, server: str) -> dict[tuple[str, int], Paced]:
@@ -120,14 +101,8 @@ class Results:
         return {key: Rate.pooled(rows) for key, rows in found.items()}
 
 
-def text(row: Paced | Rate | Growth) -> str:
+def text(row: Paced | Rate) -> str:
     """A line for whoever watches."""
-    if isinstance(row, Growth):
-        return (
-            f"{row.samples:9,} samples: {row.take_in_s:.2f} s taken in, {row.judge_s:.2f} s judged,"
-            f" {row.report_s:.2f} s reported, {row.per_sample_us:.1f} us each; {row.grown_mb:.1f} MB over"
-            f" {row.imported_mb:.0f} MB of imports"
-        )
     if isinstance(row, Rate):
         peak = "" if row.peak_mb is None else f"   peak {row.peak_mb:.0f} MB"
         kind = "32-chunk streams" if row.stream else "plain"
@@ -150,8 +125,6 @@ def markdown(results: Results) -> str:
     ]
     if results.rates:
         parts.append(_rates(results))
-    if results.growth:
-        parts.append(_growth(results))
     seen = {row.client for row in (*results.paced, *results.rates)}
     told = [f"- {TITLES[name]}: {tool.ttft}." for name, tool in TOOLS.items() if name in seen]
     if told:
@@ -226,25 +199,6 @@ def _rates(results: Results) -> str:
     lines.append(
         f"| aimed at for `async_llm` | ≥ {_count(AIMED_RATE[False])} | | ≥ {_count(AIMED_RATE[True])} | | |"
     )
-    return "\n".join(lines)
-
-
-def _growth(results: Results) -> str:
-    lines = [
-        (
-            "Our own cost from the exchanges to the report, in processor time, and memory over the"
-            f" {results.growth[0].imported_mb:.0f} MB of imported libraries (aimed at for 100 000 samples:"
-            f" ≤ {AIMED_GROWN_MB} MB)."
-        ),
-        "",
-        "| samples | taken in, s | judged, s | reported, s | each, µs | memory, MB |",
-        "|---:|---:|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {_count(row.samples)} | {row.take_in_s:.2f} | {row.judge_s:.2f} | {row.report_s:.2f}"
-        f" | {row.per_sample_us:.0f} | {row.grown_mb:.0f} |"
-        for row in results.growth
-    ]
     return "\n".join(lines)
 
 

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from process import run as run  # noqa: PLC0414 - who asks for work runs it
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
@@ -77,23 +75,25 @@ class NotMatchedError(Exception):
 
 
 def counted(log: Sequence[Answered], streams: int) -> list[Answered]:
-    """The log in order of arrival, without the first request of each user."""
+    """The log in order of arrival, without as many of the first as there are users."""
     return sorted(log, key=lambda one: one.arrived_s)[streams:]
 
 
 def biases(told: Mapping[str, float], log: Sequence[Answered], work: Work) -> list[float]:
     """Reported minus real time to the first token, request by request, ascending, in seconds.
 
+    Where a client reports the requests that opened its connections too, so many of the first are left out.
     Raises NotMatchedError where more than 2 % of the requests are missing on one of the sides.
     """
     found = []
-    for one in counted(log, work.streams):
+    for one in sorted(log, key=lambda one: one.arrived_s):
         ttft_s = next((told[name] for name in one.names if name in told), None)
         if ttft_s is not None:
             found.append(ttft_s - one.ttft_s)
-    if len(found) < 0.98 * work.requests:
+    kept = found[max(len(found) - work.requests, 0) :]
+    if len(kept) < 0.98 * work.requests:
         raise NotMatchedError(
-            f"{len(found)} of {work.requests} requests are in both the client's report ({len(told)}) and the"
+            f"{len(kept)} of {work.requests} requests are in both the client's report ({len(told)}) and the"
             f" server's log ({len(log)})"
         )
-    return sorted(found)
+    return sorted(kept)

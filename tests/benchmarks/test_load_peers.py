@@ -48,12 +48,20 @@ def test_bias_is_what_was_told_less_what_the_log_has_by_name():
     assert biases(told, log, work()) == pytest.approx([0.002, 0.003, 0.004, 0.005])
 
 
-def test_the_first_request_of_each_user_is_not_counted_whoever_it_was():
+def test_the_first_requests_are_left_out_of_a_report_that_has_them():
     from work import biases
 
     log = [answered("slow", arrived_s=0.0), *(answered(f"r{at}", arrived_s=1 + at) for at in range(5))]
     told = {"slow": 9.0, "r0": 9.0, **{f"r{at}": 0.05 for at in range(1, 5)}}
     assert biases(told, log, work()) == pytest.approx([0.0] * 4)
+
+
+def test_a_report_without_them_is_whole_though_one_came_late():
+    from work import biases
+
+    log = [answered(f"r{at}", arrived_s=at) for at in range(4)]
+    log += [answered("warm-0", arrived_s=-1.0), answered("warm-1", arrived_s=1.5)]
+    assert biases({f"r{at}": 0.05 for at in range(4)}, log, work()) == pytest.approx([0.0] * 4)
 
 
 def test_a_report_that_lacks_requests_of_the_log_gives_no_figure():
@@ -137,7 +145,7 @@ def test_the_small_server_answers_and_logs_as_the_mock_does(tmp_path):
 
 
 def results(**more):
-    from tables import Growth, Paced, Rate, Results
+    from tables import Paced, Rate, Results
 
     return Results(
         conditions="5 May 2026",
@@ -147,7 +155,6 @@ def results(**more):
             Paced(client="guidellm", server="mock", streams=128, biases=[0.1, 1.25], cpu_s=0.006),
         ],
         rates=[Rate(client="async_llm", stream=True, per_core_s=6000.0, peak_mb=100.0)],
-        growth=[Growth(samples=1000, take_in_s=0.02, judge_s=0, report_s=0, imported_mb=60, grown_mb=1.0)],
         **more,
     )
 
@@ -159,7 +166,6 @@ def test_the_rounds_of_a_client_are_one_row_beside_the_others():
     assert "| **`async_llm` under `@llm_load`** | 0.2 / 1.5 | 0.6 | 1.0 x |" in shown
     assert "| GuideLLM | 1 200 / 1 200 | 6 | 10.0 x |" in shown
     assert "| **`async_llm` under `@llm_load`** |  |  | 6 000 | 1.00 x | 100 |" in shown
-    assert "| 1 000 | 0.02 | 0.00 | 0.00 | 20 | 1 |" in shown
 
 
 def test_a_client_that_failed_is_named_without_paths_or_markup():
