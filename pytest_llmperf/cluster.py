@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import queue
 import secrets
 import threading
 import time
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmperf.client.redact import redact
-from pytest_llmperf.cluster_worker import END, PROJECT, ClusterMeeting, Names, digests, look
+from pytest_llmperf.cluster_worker import PROJECT, ClusterMeeting, Names, digests, look
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.meeting import Words
 from pytest_llmperf.shard import Meeting, Spec
 
 #: Seconds that a scheduler has to answer, and to have its first worker.
@@ -198,12 +200,13 @@ class ClusterCrew:
         token = secrets.token_hex(8)
         self._names = Names(token, client)
         self.meeting: Meeting = ClusterMeeting(token=token)
+        self.news: queue.SimpleQueue[tuple[int, Words]] = queue.SimpleQueue()
         self._client = client
-        self._missing = set(range(count))
         self._asked_s: float | None = None  #: when the word to begin was given
         self.apart_s = 0.0  #: the parts began within so many seconds: until the last of them had said so
         self._closed = threading.Event()
-        self._names.pulse.set(0)
+        self._orders: list[tuple[int | None, Words]] = []
+        self._names.pulse.set((0, []))
         self._workers = OnWorkers(client, workers, root=root, done=self._clean_up)
         self.executor: Executor = self._workers
         self._count = count
@@ -212,45 +215,59 @@ class ClusterCrew:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What to know of the samples."""
+        """See `Crew`."""
         if self.apart_s < _UNEVEN_S:
             return ()
         return (f"the parts may have begun {self.apart_s:.1f} s apart: the network to the scheduler is slow",)
 
-    def lost(self, index: int) -> None:
-        """A part is lost: the others do not wait for it."""
-        self._missing.discard(index)
+    def begin(self) -> None:
+        """See `Crew`."""
+        self._asked_s = time.monotonic()
+        self._names.begin.set()
+
+    def stop(self, reason: str) -> None:
+        """See `Crew`."""
+        self._orders.append((None, {"stop": reason}))
+
+    def interrupt(self, patience_s: float) -> None:
+        """See `Crew`."""
+        self._orders.append((None, {"interrupt": patience_s}))
+
+    def kill(self, index: int | None, why: str) -> None:
+        """See `Crew`; nobody waits for what is killed, since its machine may be out of reach."""
+        if (index, {"kill": why}) not in self._orders:
+            self._orders.append((index, {"kill": why}))
+        self._workers.lose(index, why)
 
     def close(self) -> None:
-        """Every part that still runs ends now."""
+        """See `Crew`."""
         self._closed.set()
         self._thread.join()
         with contextlib.suppress(OSError):
-            self._names.pulse.set(END)
+            self._beat()
+        self._workers.lose(None, "it was not waited for")
+        self._workers.shutdown()
 
     def _watch(self) -> None:
-        """Give the word to begin when all are there; find out who is gone."""
-        pulse = 0
+        """Pass on what is said, and find out who is gone."""
         while not self._closed.is_set():
-            pulse += 1
             try:
-                self._names.pulse.set(pulse)
+                self._beat()
                 self._hear(*self._names.news.get(timeout=_LOOK_S))
             except TimeoutError:
                 pass
             except OSError as error:
-                self._workers.lose_all(f"the scheduler is gone: {error}")
+                self._workers.lose(None, f"the scheduler is gone: {error}")
                 return
-            if self._asked_s is None and not self._missing:
-                self._asked_s = time.monotonic()
-                self._names.begin.set()
             self._workers.lose_others(self._client.nthreads())
 
-    def _hear(self, word: str, index: int) -> None:
-        if word == "ready":
-            self._missing.discard(index)
-        elif self._asked_s is not None:
+    def _beat(self) -> None:
+        self._names.pulse.set((time.monotonic(), list(self._orders)))
+
+    def _hear(self, index: int, words: Words) -> None:
+        if "begun" in words and self._asked_s is not None:
             self.apart_s = max(self.apart_s, time.monotonic() - self._asked_s)
+        self.news.put((index, words))
 
     def _clean_up(self) -> None:
         with contextlib.suppress(OSError):
@@ -290,11 +307,12 @@ class OnWorkers(Executor):
                 _settle(future, error=WorkerGoneError(f"the worker {worker} is gone"))
                 theirs.cancel()
 
-    def lose_all(self, why: str) -> None:
-        """Whatever still runs is lost."""
-        for future, _, theirs in self._given:
-            _settle(future, error=WorkerGoneError(why))
-            theirs.cancel()
+    def lose(self, index: int | None, why: str) -> None:
+        """What was submitted as *index*, or all of it, is lost if it still runs."""
+        for number, (future, _, theirs) in enumerate(self._given):
+            if index in {None, number} and not future.done():
+                _settle(future, error=WorkerGoneError(why))
+                theirs.cancel()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - the interface
         """Wait for what was submitted."""

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pytest_llmperf.shard import Host, LoopbackMeeting
+from pytest_llmperf.meeting import GO, OVER, PATIENCE_S, Host, Words
+from pytest_llmperf.shard import Seat
 
 #: In the environment of a worker: where the project is there, if it is not where the leading session has it.
 PROJECT = "LLMPERF_PROJECT"
 
-#: What the leading session's pulse says at the end.
-END = -1
+#: Seconds between two looks at what the leading session says, and between two words to it.
+_EVERY_S = 1.0
 
 #: A leading session without a pulse for so long is gone, and its parts end.
 _SILENT_S = 30.0
@@ -75,8 +76,9 @@ class Names:
         from distributed import Event, Queue, Variable  # noqa: PLC0415 - an extra
 
         self._token, self._client, self._event = token, client, Event
-        self.news = Queue(f"llmperf-{token}-news", client=client)  #: (word, part) for the leading session
-        self.pulse = Variable(f"llmperf-{token}-pulse", client=client)  #: counts as long as it lives
+        self.news = Queue(f"llmperf-{token}-news", client=client)  #: [part, words] for the leading session
+        #: [count, orders]: it counts as long as the leading session lives; orders are [part or None, words].
+        self.pulse = Variable(f"llmperf-{token}-pulse", client=client)
         self.begin = Event(f"llmperf-{token}-begin", client=client)
 
     def started(self, index: int) -> Any:  # Any: a distributed.Event
@@ -91,7 +93,7 @@ class ClusterMeeting:
     token: str
 
     @contextlib.contextmanager
-    def here(self, index: int) -> Iterator[LoopbackMeeting]:
+    def here(self, index: int) -> Iterator[Seat]:
         """On a Dask worker: a meeting at a port of this machine, that is part of the large one.
 
         Raises RuntimeError where Dask starts a part again, as it does when a worker dies.
@@ -103,30 +105,71 @@ class ClusterMeeting:
             raise RuntimeError("Dask started this part a second time, in the middle of the run")
         names.started(index).set()
         over = threading.Event()
-        with contextlib.closing(Host([index], all_here=lambda: names.news.put(["ready", index]))) as host:
-            relay = threading.Thread(target=_relay, args=(names, host, index, over), daemon=True)
+        heard = Unpassed()
+        with contextlib.closing(Host(lambda _, words: heard.add(words))) as host:
+            relay = threading.Thread(target=_relay, args=(names, host, index, heard, over), daemon=True)
             relay.start()
             try:
-                yield host.meeting
+                yield Seat(meeting=host.meeting, keeper=host.keeper(index))
             finally:
                 over.set()
                 relay.join(timeout=5.0)
 
 
-def _relay(names: Names, host: Host, index: int, over: threading.Event) -> None:
-    """Pass on to *host* when to begin, and when to end early."""
-    begun, pulse, felt_s = False, None, time.monotonic()
-    while not over.wait(1.0 if begun else 0.0):
+class Unpassed:
+    """What a part has said, and the leading session was not told yet; from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._words: dict[str, Any] = {}
+
+    def add(self, words: Words) -> None:
+        """The last word counts, but no request that ended is lost."""
+        with self._lock:
+            known = self._words.get("ended", [])
+            self._words |= words
+            if known and "ended" in words:
+                self._words["ended"] = [
+                    [*before, *after] for before, after in zip(known, words["ended"], strict=True)
+                ]
+
+    def take(self) -> Words:
+        """All of it, once."""
+        with self._lock:
+            words, self._words = self._words, {}
+        return words
+
+
+def _relay(names: Names, host: Host, index: int, heard: Unpassed, over: threading.Event) -> None:
+    """Pass on what is said between a part and the leading session."""
+    begun, felt, felt_s, orders = False, None, time.monotonic(), 0
+    while not over.wait(_EVERY_S if begun else 0.0):
         try:
-            if not begun and names.begin.wait(timeout=1.0):
-                host.begin()
-                names.news.put(["begun", index])
+            if not begun and names.begin.wait(timeout=_EVERY_S):
+                host.say(GO)
+                names.news.put([index, {"begun": True}])
                 begun = True
-            felt = names.pulse.get(timeout=1.0)
+            if words := heard.take():
+                names.news.put([index, words])
+            pulse, given = names.pulse.get(timeout=_EVERY_S)
         except OSError:  # no scheduler, or no pulse yet
-            felt = pulse
-        if felt != pulse:
-            pulse, felt_s = felt, time.monotonic()
-        if felt == END or time.monotonic() - felt_s > _SILENT_S:
-            host.close()
+            pulse, given = felt, []
+        for to, words in given[orders:]:
+            orders += 1
+            if to in {None, index}:
+                _obey(host, index, words)
+        if pulse != felt:
+            felt, felt_s = pulse, time.monotonic()
+        if time.monotonic() - felt_s > _SILENT_S:
+            _obey(host, index, {"interrupt": PATIENCE_S})
             return
+
+
+def _obey(host: Host, index: int, words: Words) -> None:
+    if "stop" in words:
+        host.say(words)
+    if "interrupt" in words:
+        host.say(OVER)
+        host.keeper(index).interrupt(words["interrupt"])
+    if "kill" in words:
+        host.keeper(index).kill(words["kill"])

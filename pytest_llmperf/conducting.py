@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pytest
 
 from pytest_llmperf.load.rhythm import Rhythm
+from pytest_llmperf.load.sigterm import sigterm_as_ctrl_c
 from pytest_llmperf.loading.member import Member
-from pytest_llmperf.loading.run import LoadRun
+from pytest_llmperf.loading.run import LoadRun, plan_of
 from pytest_llmperf.measuring import Measuring
-from pytest_llmperf.splitting import SHARD, handing_over, in_processes, processes_for
+from pytest_llmperf.splitting import SHARD, handing_over, in_processes, only_its_share, processes_for
 
 
 class Conductor(Protocol):
@@ -66,14 +68,16 @@ class Together:
             with asyncio.Runner() as runner:
                 runner.run(self.in_loop(body, arguments))
             return
-        self._run(body, arguments).sync_body()
+        with sigterm_as_ctrl_c(), self._handing_over():
+            self._run(body, arguments).sync_body()
         self.judge()
 
     async def in_loop(self, body: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
         """See `Conductor`."""
         __tracebackhide__ = True
         try:
-            await self._run(body, arguments).async_body()
+            with sigterm_as_ctrl_c(), self._handing_over():
+                await self._run(body, arguments).async_body()
         finally:
             for part in self._parts:
                 part.measuring.close_clients()
@@ -84,7 +88,10 @@ class Together:
         """Have other processes run it, each a part."""
         __tracebackhide__ = True
         assert self.processes is not None
-        in_processes([(part.item, part.measuring) for part in self._parts], self.processes)
+        taking_part = [(part.item, part.measuring) for part in self._parts]
+        plan = plan_of(self._rhythm, seed=self._seed, options=self._parts[0].measuring.rig.options)
+        with sigterm_as_ctrl_c():
+            in_processes(taking_part, self.processes, plan=plan)
         self.judge()
 
     def _run(self, body: Callable[..., Any], arguments: Mapping[str, Any]) -> LoadRun:
@@ -98,8 +105,27 @@ class Together:
             part.measuring.loaded = member
             members.append(member)
         spec, _ = self._leader.config.stash.get(SHARD, (None, None))
-        seed = f"{self._parts[0].measuring.rig.seed} {self._name}"
-        return LoadRun(self._rhythm, members, seed=seed, part=spec)
+        if spec is not None:
+            only_its_share([part.measuring for part in self._parts], spec)
+        return LoadRun(self._rhythm, members, seed=self._seed, part=spec)
+
+    @property
+    def _seed(self) -> str:
+        return f"{self._parts[0].measuring.rig.seed} {self._name}"
+
+    @contextlib.contextmanager
+    def _handing_over(self) -> Iterator[None]:
+        """In a process that runs a part: whatever ends the block, who leads gets what was measured in it."""
+        if SHARD not in self._leader.config.stash:
+            yield
+            return
+        taking_part = [(part.item, part.measuring) for part in self._parts]
+        try:
+            yield
+        except BaseException as error:
+            handing_over(taking_part, error)
+            raise
+        handing_over(taking_part)
 
     def end_early(self, error: BaseException) -> None:
         """Skip, xfail, Ctrl-C or exit in an iteration of one test ends all of them."""
@@ -115,7 +141,6 @@ class Together:
         """One look at each test, when the profile is over; a process that ran a part hands that over."""
         __tracebackhide__ = True
         if SHARD in self._leader.config.stash:
-            handing_over([(part.item, part.measuring) for part in self._parts])
             self.judged = True
             return
         failure = None

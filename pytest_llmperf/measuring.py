@@ -23,7 +23,7 @@ from pytest_llmperf.core.judge import judge, quick
 from pytest_llmperf.core.measurement import WARMUP_KEPT, Measurement, measure
 from pytest_llmperf.core.metric import STEP, series_name
 from pytest_llmperf.core.outcome import Outcome
-from pytest_llmperf.core.resources import Resources
+from pytest_llmperf.core.resources import Resources, made_by
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.server_view import joined
 from pytest_llmperf.core.slo import Slo
@@ -82,6 +82,7 @@ class Measuring:
     over_budget: bool = False
     remarks: list[str] = field(default_factory=list)  #: warnings about how it was measured
     loaded: Loaded | None = None  #: where the samples are, under a load profile
+    generators: Sequence[Resources] = ()  #: what other processes used to make the load, if they did
 
     def sample(self) -> None:
         """Resources are sampled from now on: what comes is measured."""
@@ -110,9 +111,13 @@ class Measuring:
     def spend(self, iteration: Iteration) -> None:
         """Count what *iteration* cost, in every budget."""
         usd = cost_at_most(iteration.exchanges, self.rig.slo_file.prices, self.about.model)
+        self.spent(usd, dearest_usd=usd)
+
+    def spent(self, usd: float, *, dearest_usd: float) -> None:
+        """Count in every budget what iterations cost together, and what the dearest of them cost."""
         self.spent_usd += usd
         for budget in self.budgets:
-            budget.spend(usd)
+            budget.spend(usd, dearest_usd=dearest_usd)
 
     def iteration(
         self, taken: Taken, error: BaseException | None, *, started_s: float, done_s: float
@@ -164,6 +169,8 @@ class Measuring:
         if self.first_error is not None:
             warnings.append(f"first failing iteration: {one_line(self.first_error)}")
         used = Resources() if self.sampler is None else self.sampler.taken
+        if self.generators and self.sampler is not None:
+            used = made_by(self.generators, seen=used)
         spent_usd = self.spent_usd if self.spent_usd or "cost_usd" in measured.series else None
         return replace(
             measured,
@@ -222,7 +229,7 @@ class Measuring:
             return Verdict(outcome=Outcome.SKIPPED, reason=f"part of {self.slo.scenario}", settled=False)
         if options.gate is GateMode.OFF:
             return Verdict(outcome=Outcome.SKIPPED, reason="the gate is off")
-        if self.over_budget and not self.iterations:
+        if self.over_budget and not self.count:
             return not_passed(Verdict(outcome=Outcome.SKIPPED, reason=""), measurement)
         if options.quick:
             return not_passed(quick(measurement, self.slo), measurement)

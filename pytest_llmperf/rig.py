@@ -316,8 +316,8 @@ class Rig:
         beside = self.root if self.options.slo_file is None else self.options.slo_file.parent
         return TokenCounter(self.backend, tokenizer=None if name is None else beside / name)
 
-    def sampler(self, *, asks_backend: bool) -> Sampler:
-        """A sampler of what the server and this machine use, for one scenario."""
+    def sampler(self, *, asks_backend: bool, alone: bool = False) -> Sampler:
+        """A sampler of what the server and this machine use, for one scenario; *alone*: only this process."""
         from pytest_llmperf.probes.resources import Subject, sampler_of  # noqa: PLC0415 - psutil, when used
 
         mocked = self.uses_mock and asks_backend
@@ -327,6 +327,7 @@ class Rig:
             process=self.entry.process,
             folder=self.root if self.options.slo_file is None else self.options.slo_file.parent,
             mock_pid=self.mock.pid if mocked and self.entry.process is None else None,
+            alone=alone,
             interleaved=self.options.ab is not None,
         )
         return sampler_of(subject)

@@ -27,12 +27,13 @@ from pytest_llmperf.display import progress_of
 from pytest_llmperf.iteration_log import IterationLog
 from pytest_llmperf.markers import LOAD, asks_backend, check_cases, is_scenario, marks_of, node_id
 from pytest_llmperf.measuring import Measuring
+from pytest_llmperf.probes.sampler import Sampler
 from pytest_llmperf.repetition import Repetition
 from pytest_llmperf.reports.junit import properties
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.rounds import fixture_of
 from pytest_llmperf.server_watch import ServerWatch
-from pytest_llmperf.sharing import INTERRUPTED, RESULT
+from pytest_llmperf.sharing import INTERRUPTED, IS_PART, RESULT
 
 #: Functions that close what async fixtures opened in the test's event loop.
 ASYNC_CLOSERS = pytest.StashKey[list[Callable[[], object]]]()
@@ -218,9 +219,15 @@ def measuring_of(item: pytest.Function, rig: Rig, *, profile: str | None = None)
         benchmark=benchmark,
         stop_at_once=bool(item.config.getoption("usepdb", default=False)),
         progress=progress_of(item.config, about.name),
-        sampler=None if rig.options.quick or LEAD in item.config.stash else rig.sampler(asks_backend=asks),
+        sampler=_sampler(item, rig, asks_backend=asks),
         closers=item.stash.setdefault(ASYNC_CLOSERS, []),
     )
+
+
+def _sampler(item: pytest.Item, rig: Rig, *, asks_backend: bool) -> Sampler | None:
+    if rig.options.quick or LEAD in item.config.stash:
+        return None
+    return rig.sampler(asks_backend=asks_backend, alone=item.config.stash.get(IS_PART, False))
 
 
 def _apart(pooled: str | None, setup: str) -> str | None:

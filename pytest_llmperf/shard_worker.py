@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 from pytest_llmperf.shard import SPEC
-from pytest_llmperf.sharing import MOCK_URL
+from pytest_llmperf.sharing import IS_PART, MOCK_URL
 from pytest_llmperf.splitting import SHARD
 
-#: What a part is given instead of the leading session's: it would write the same files, or send the same.
-#: These win over the environment and the ini file as well.
+#: What a part is given instead of the leading session's: it would write the same files, send the same, empty
+#: the same folder, or wait for someone at the keyboard. These win over the environment and the ini file too.
 _INSTEAD: dict[str, object] = {
     "llm_report": [],
     "llm_save_baseline": False,
@@ -24,6 +26,10 @@ _INSTEAD: dict[str, object] = {
     "llm_otel": False,
     "llm_processes": 1,
     "llm_cluster": "",
+    "basetemp": None,
+    "log_file": None,
+    "usepdb": False,
+    "trace": False,
     "xmlpath": None,
 }
 
@@ -34,10 +40,12 @@ class _Part:
     def __init__(self, node_ids: tuple[str, ...]) -> None:
         self._node_ids = node_ids
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Only the tests that take part."""
-        items[:] = [item for item in items if item.nodeid in self._node_ids]
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
+        """The tests that take part, whatever else would select them: who leads has selected."""
+        collected = {item.nodeid: item for item in items}
+        yield
+        items[:] = [collected[node_id] for node_id in self._node_ids if node_id in collected]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -47,7 +55,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, value in _INSTEAD.items():
         if hasattr(config.option, name):
             setattr(config.option, name, value)
+    config.args = [f"{config.rootpath}/{node_id}" for node_id in spec.node_ids]
     config.stash[SHARD] = spec, Path(result)
+    config.stash[IS_PART] = True
     if spec.mock_url is not None:
         config.stash[MOCK_URL] = spec.mock_url
     config.pluginmanager.register(_Part(spec.node_ids), "llmperf-part")
+    # Who starts a shell script in the background may have Ctrl-C ignored: here it comes from who leads.
+    signal.signal(signal.SIGINT, signal.default_int_handler)

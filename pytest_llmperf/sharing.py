@@ -37,6 +37,9 @@ CUT_SHORT = pytest.StashKey[bool]()
 #: Of a process that runs a part of a load run: the mock server of the session that leads.
 MOCK_URL = pytest.StashKey[str]()
 
+#: Set in a process that runs a part of a load run.
+IS_PART = pytest.StashKey[bool]()
+
 #: Of a report; xdist carries every attribute that is plain text.
 _ATTRIBUTE = "llmperf"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import math
 import os
 import shlex
 import traceback
+import unittest
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,22 @@ from pytest_llmperf.core import codec
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.shards import Part, put_together
+from pytest_llmperf.load.plan import Plan
 from pytest_llmperf.loading.member import Member
 from pytest_llmperf.markers import node_id
 from pytest_llmperf.measuring import Measuring
+from pytest_llmperf.oversight import Oversight
 from pytest_llmperf.shard import Crew, LocalCrew, ShardResult, Spec, result_of, run_shard
 
 #: Set in a process that runs a part: which one, and the file for its result.
 SHARD = pytest.StashKey[tuple[Spec, Path]]()
+
+#: What ends a test from inside one of its iterations, wherever that ran.
+ENDS: dict[str, type[BaseException]] = {
+    "xfail": pytest.xfail.Exception,
+    "skip": pytest.skip.Exception,
+    "exit": pytest.exit.Exception,
+}
 
 #: Fixtures that belong to one process, so that a body which asks for them is not split.
 _OWN = ("llm_mock", "benchmark")
@@ -75,34 +87,33 @@ def processes_for(taking_part: Sequence[tuple[pytest.Function, Measuring]]) -> i
     return None
 
 
-def in_processes(taking_part: Sequence[tuple[pytest.Function, Measuring]], processes: int) -> None:
-    """Have *processes* run the bodies of these tests, each its part of the load."""
+def in_processes(
+    taking_part: Sequence[tuple[pytest.Function, Measuring]], processes: int, *, plan: Plan
+) -> None:
+    """Have *processes* run the bodies of these tests, each its part of *plan*."""
     __tracebackhide__ = True
-    measured = [measuring for _, measuring in taking_part]
-    cluster = measured[0].rig.cluster
+    scenarios = [measuring for _, measuring in taking_part]
+    cluster = scenarios[0].rig.cluster
     crew: Crew = LocalCrew(processes) if cluster is None else cluster.crew(processes)
     futures: dict[Future[ShardResult], Spec] = {}
-    for measuring in measured:
-        measuring.watch.begin()
-        measuring.sample()
+    interrupted = True
     try:
-        with crew.executor:
-            try:
-                for spec in _specs(taking_part, crew, processes):
-                    futures[crew.executor.submit(run_shard, spec)] = spec
-                for future in as_completed(futures):
-                    if (result := result_of(future, futures[future])).text is None:
-                        crew.lost(result.index)
-            finally:
-                crew.close()  # before the executor waits for the others
+        with contextlib.closing(crew):
+            for spec in _specs(taking_part, crew, processes):
+                futures[crew.executor.submit(run_shard, spec)] = spec
+            Oversight(crew, futures, scenarios, plan=plan).attend()
+        interrupted = False
     finally:
-        for measuring in measured:
+        for measuring in scenarios:
             measuring.watch.end()
             measuring.remarks += crew.remarks
         # Also what came after Ctrl-C, which ends the parts and loses nothing of them.
         results = [result_of(future, spec) for future, spec in futures.items()]
-        came = _take_in(taking_part, results, processes)
-    if not came:
+        parts = _take_in(taking_part, results, processes, interrupted=interrupted)
+    if (ended := next(filter(None, (part.get("ended") for part in parts)), None)) is not None:
+        kind, words = ended
+        raise ENDS[kind](words)
+    if scenarios[0].loaded is None:
         words = "; ".join(dict.fromkeys(result.words for result in results))
         pytest.fail(f"every process that shared the load is lost: {words}", pytrace=False)
 
@@ -119,8 +130,6 @@ def _specs(
         *(rig.options.from_environment if elsewhere else ()),
         "-p",
         "pytest_llmperf.shard_worker",
-        "-p",
-        "no:cacheprovider",
         f"--rootdir={config.rootpath}",
         "--llm-gate=off",
         *(["-n0"] if config.pluginmanager.hasplugin("xdist") else []),
@@ -133,30 +142,44 @@ def _specs(
             index=index,
             of=processes,
             meeting=crew.meeting,
+            own_cache=config.pluginmanager.hasplugin("cacheprovider"),
             mock_url=rig.mock.url if rig.uses_mock else None,
+            spent=() if rig.budget is None else (rig.budget.spent_usd, rig.budget.dearest_usd),
         )
         for index in range(processes)
     ]
 
 
 def _take_in(
-    taking_part: Sequence[tuple[pytest.Function, Measuring]], results: list[ShardResult], processes: int
-) -> bool:
-    """Put together what came, if anything did; what did not come is lost, and said."""
-    parts: dict[str, list[Part]] = {node_id(item): [] for item, _ in taking_part}
+    taking_part: Sequence[tuple[pytest.Function, Measuring]],
+    results: Sequence[ShardResult],
+    processes: int,
+    *,
+    interrupted: bool,
+) -> list[Mapping[str, Any]]:
+    """Put together what came, if anything did, and give it; what did not come is lost, and said."""
+    came: list[Mapping[str, Any]] = []
+    budgets = {id(budget): budget for _, measuring in taking_part for budget in measuring.budgets}
+    shares = [(budget, budget.share(processes).limit_usd) for budget in budgets.values()]
     for result in sorted(results, key=lambda one: one.index):
-        told = {} if result.text is None else json.loads(result.text)
-        for item, measuring in taking_part:
-            if result.text is None:
-                measuring.remarks.append(f"process {result.index + 1} of {processes} is lost: {result.words}")
-            else:
-                parts[node_id(item)].append(_part(told[node_id(item)], measuring))
-    if not any(parts.values()):
-        return False
+        told = None if result.text is None else json.loads(result.text)
+        words = result.words if told is None else told["cut_short"]
+        if told is None:
+            for budget, share_usd in shares:
+                budget.spent_usd += share_usd  # it may have spent as much
+        else:
+            came.append(told)
+        if told is None or (words and not interrupted):
+            for _, measuring in taking_part:
+                measuring.remarks.append(f"process {result.index + 1} of {processes} is lost: {words}")
+    lost = processes - len(came) + sum(bool(told["cut_short"]) and not interrupted for told in came)
     for item, measuring in taking_part:
-        whole = put_together(parts[node_id(item)], about=measuring.about, processes=processes)
-        measuring.loaded = Whole(whole)
-    return True
+        own = [told["tests"][node_id(item)] for told in came if node_id(item) in told["tests"]]
+        if parts := [_part(one, measuring) for one in own]:
+            whole = put_together(parts, about=measuring.about, processes=processes, lost=lost)
+            measuring.loaded = Whole(whole)
+            measuring.generators = [part.measurement.resources for part in parts]
+    return came
 
 
 def _part(told: Mapping[str, Any], measuring: Measuring) -> Part:
@@ -164,22 +187,54 @@ def _part(told: Mapping[str, Any], measuring: Measuring) -> Part:
         measuring.first_error = ElsewhereError(told["error"])
     measurement = codec.loads(told["scenario"], Scenario).measurement
     measuring.stopped = measuring.stopped or measurement.stopped
+    measuring.over_budget = measuring.over_budget or measurement.over_budget
+    measuring.spent(measurement.spent_usd or 0.0, dearest_usd=told["dearest_usd"])
     requests = {name: _numbers(values) for name, values in told["requests"].items()}
     starts, ends = told["spans"]
     return Part(measurement=measurement, requests=requests, spans=(starts, ends))
 
 
-def handing_over(taking_part: Sequence[tuple[pytest.Function, Measuring]]) -> None:
-    """In a process that runs a part: hand over what it measured of each test."""
+def only_its_share(taking_part: Sequence[Measuring], spec: Spec) -> None:
+    """In a process that runs a part: what is left of every budget, and the cases, are shared too."""
+    session = taking_part[0].rig.budget
+    if session is not None and spec.spent:
+        session.spent_usd, session.dearest_usd = spec.spent
+    shared = None if session is None else session.share(spec.of)
+    for measuring in taking_part:
+        measuring.budgets = [
+            shared if budget is session and shared is not None else budget.share(spec.of)
+            for budget in measuring.budgets
+        ]
+        if measuring.cases is not None:
+            measuring.cases = itertools.islice(measuring.cases, spec.index, None, spec.of)
+
+
+def handing_over(
+    taking_part: Sequence[tuple[pytest.Function, Measuring]], error: BaseException | None = None
+) -> None:
+    """In a process that runs a part: hand over what it measured of each test, before *error* ended it."""
     _, result = taking_part[0][0].config.stash[SHARD]
-    told = {node_id(item): _told(measuring) for item, measuring in taking_part}
-    result.write_text(json.dumps(told, allow_nan=False), "utf-8")
+    ended = "skip" if isinstance(error, unittest.SkipTest) else None
+    ended = next((kind for kind, one in ENDS.items() if isinstance(error, one)), ended)
+    told = {
+        "ended": None if ended is None else (ended, str(error)),
+        "cut_short": ""
+        if error is None or ended is not None
+        else f"it was interrupted ({type(error).__name__})",
+        "tests": {
+            node_id(item): told for item, measuring in taking_part if (told := _told(measuring)) is not None
+        },
+    }
+    whole = result.with_suffix(".whole")  # it may be killed while it writes
+    whole.write_text(json.dumps(told, allow_nan=False), "utf-8")
+    whole.replace(result)
 
 
-def _told(measuring: Measuring) -> Mapping[str, Any]:
+def _told(measuring: Measuring) -> Mapping[str, Any] | None:
     member = measuring.loaded
     assert isinstance(member, Member)
-    assert member.columns is not None
+    if member.columns is None:
+        return None  # it ended before anything was measured
     requests, spans = member.columns
     error = measuring.first_error
     return {
@@ -187,6 +242,7 @@ def _told(measuring: Measuring) -> Mapping[str, Any]:
         "scenario": codec.dumps(measuring.result),
         "requests": {name: [_null(value) for value in values] for name, values in requests.items()},
         "spans": spans,
+        "dearest_usd": max((budget.dearest_usd for budget in measuring.budgets), default=0.0),
     }
 
 

@@ -13,8 +13,9 @@ from pytest_llmperf import cluster
 from pytest_llmperf.cluster import Cluster, OnWorkers, Worker, WorkerGoneError
 from pytest_llmperf.cluster_worker import PROJECT, digests, look
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.meeting import LoopbackMeeting
 from pytest_llmperf.mock.process import start_mock
-from pytest_llmperf.shard import LoopbackMeeting, Spec
+from pytest_llmperf.shard import Spec
 
 
 @dataclass

@@ -22,10 +22,17 @@ class Budget:
     spent_usd: float = 0.0
     dearest_usd: float = 0.0  #: iteration, in all its requests
 
-    def spend(self, usd: float) -> None:
-        """One iteration has cost *usd*."""
+    def share(self, of: int) -> Budget:
+        """What one of *of* processes may spend of what is left: together they cannot exceed it."""
+        name = f"its share, 1 of {of}, of what was left of {self.name}"
+        return Budget(
+            limit_usd=max(0.0, self.limit_usd - self.spent_usd) / of, name=name, dearest_usd=self.dearest_usd
+        )
+
+    def spend(self, usd: float, *, dearest_usd: float | None = None) -> None:
+        """One iteration has cost *usd*, or several, of which the dearest cost *dearest_usd*."""
         self.spent_usd += usd
-        self.dearest_usd = max(self.dearest_usd, usd)
+        self.dearest_usd = max(self.dearest_usd, usd if dearest_usd is None else dearest_usd)
 
     def refusal(self, iterations: int = 1) -> str | None:
         """Why *iterations* more, all at once, may cost too much; None when they may run."""

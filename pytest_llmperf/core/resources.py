@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 #: Points of a time line that are kept; a longer one is thinned to every second point, and again.
@@ -27,8 +28,8 @@ QUANTITIES = {
     "gpu_power_w": Quantity(unit="W", help="power of the server's GPUs"),
     "machine_cpu_percent": Quantity(unit="%", help="CPU of this machine; all cores are 100 %"),
     "machine_memory_mb": Quantity(unit="MB", help="memory in use on this machine"),
-    "generator_cpu_percent": Quantity(unit="%", help="CPU of the process that sends the requests"),
-    "generator_rss_mb": Quantity(unit="MB", help="resident memory of the process that sends the requests"),
+    "generator_cpu_percent": Quantity(unit="%", help="CPU of the processes that send the requests"),
+    "generator_rss_mb": Quantity(unit="MB", help="resident memory of the processes that send the requests"),
 }
 
 
@@ -51,6 +52,10 @@ class Resources:
     notes: tuple[str, ...] = ()  #: what to know before trusting a number
     at_s: tuple[float, ...] = ()  #: of each point of the time line, from the first sample
     line: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)  #: None: not sampled then
+
+
+#: Of `QUANTITIES`, those of the load generator.
+GENERATOR = ("generator_cpu_percent", "generator_rss_mb")
 
 
 def thinned(points: Sequence[float | None], limit: int = POINTS) -> tuple[float | None, ...]:
@@ -94,6 +99,42 @@ def pool_resources(parts: Sequence[Resources]) -> Resources:
         at_s=thinned_times(at_s),
         line={name: thinned(points) for name, points in line.items()},
     )
+
+
+def made_by(generators: Sequence[Resources], *, seen: Resources) -> Resources:
+    """*seen* by who leads, with what the processes that made the load used at the same time, all together.
+
+    Their samples are not taken at the same moments: a sum takes each process's last value before a moment.
+    """
+    usage = {name: one for name, one in seen.usage.items() if name not in GENERATOR}
+    line = {name: points for name, points in seen.line.items() if name not in GENERATOR}
+    for name in GENERATOR:
+        known = [part.usage[name] for part in generators if name in part.usage]
+        if not known:
+            continue
+        lines = [(part.at_s, part.line[name]) for part in generators if name in part.line]
+        total = tuple(_sum([_at(at_s, *one) for one in lines]) for at_s in seen.at_s)
+        mean = sum(one.mean for one in known)
+        peak = max((value for value in total if value is not None), default=sum(one.peak for one in known))
+        usage[name] = Usage(mean=mean, peak=max(mean, peak), n=max(one.n for one in known))
+        line[name] = total
+    missing = {name: why for name, why in seen.missing.items() if name not in usage}
+    for part in generators:
+        missing |= {
+            name: why for name, why in part.missing.items() if name in GENERATOR and name not in usage
+        }
+    return replace(seen, usage=usage, line=line, missing=missing)
+
+
+def _at(moment_s: float, at_s: Sequence[float], points: Sequence[float | None]) -> float | None:
+    """The last of *points*, each taken *at_s*, up to a moment."""
+    index = bisect_right(at_s, moment_s) - 1
+    return points[index] if 0 <= index < len(points) else None
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _together(known: Usage | None, more: Usage) -> Usage:

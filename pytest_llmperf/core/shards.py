@@ -20,12 +20,16 @@ class Part:
     spans: tuple[Sequence[float], Sequence[float]]  #: starts and ends of the iterations
 
 
-def put_together(parts: Sequence[Part], *, about: Measurement, processes: int) -> Measurement:
+def put_together(
+    parts: Sequence[Part], *, about: Measurement, processes: int, lost: int | None = None
+) -> Measurement:
     """The measurement of all *parts*: samples side by side, counts added, time lines on top of each other.
 
-    *about* gives its names and facts. *processes*: how many there should be.
+    *about* gives its names and facts. *processes*: how many there should be. *lost*: of how many a share is
+    missing; None: of those that gave no part.
     """
     loads = [part.measurement.load for part in parts if part.measurement.load is not None]
+    merged = merge(loads, processes=processes)
     pooled = pool([part.measurement for part in parts])
     columns = {
         name: [value for part in parts for value in part.requests[name]]
@@ -40,6 +44,7 @@ def put_together(parts: Sequence[Part], *, about: Measurement, processes: int) -
     )
     line = timeline(
         began_s=0.0,
+        due_s=columns["due"],
         sent_s=columns["sent"],
         done_s=columns["done"],
         latency_s=columns["latency"],
@@ -52,7 +57,7 @@ def put_together(parts: Sequence[Part], *, about: Measurement, processes: int) -
         series=_in_time_order([part.measurement.series for part in parts]),
         busy_s=union_s(succeeded),
         wall_s=max(ends) - min(starts) if starts else 0.0,
-        load=replace(merge(loads, processes=processes), timeline=line),
+        load=replace(merged, timeline=line, lost=merged.lost if lost is None else lost),
     )
 
 

@@ -90,6 +90,7 @@ class Tally:
         requests = self._requests
         return timeline(
             began_s=began_s,
+            due_s=requests["due"],
             sent_s=requests["sent"],
             done_s=requests["done"],
             latency_s=requests["latency"],

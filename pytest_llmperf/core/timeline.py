@@ -22,11 +22,15 @@ class Timeline:
     p95_s: tuple[float | None, ...] = ()  #: latency of the successful requests that ended
     in_flight: tuple[int, ...] = ()  #: requests under way at the end of the step
     users: tuple[int, ...] = ()  #: iterations under way at the end of the step
+    #: Requests that were due and not sent yet at the end of the step: they wait in the generator, for a late
+    #: start or for a connection. What waits in the server is in flight.
+    queued: tuple[int, ...] = ()
 
 
 def timeline(
     *,
     began_s: float,
+    due_s: Sequence[float],
     sent_s: Sequence[float],
     done_s: Sequence[float],
     latency_s: Sequence[float],
@@ -47,6 +51,9 @@ def timeline(
     def step(at_s: float) -> int:
         return min(max(int((at_s - began_s) / step_s), 0), steps - 1)
 
+    due = [0] * steps
+    for at_s in due_s:
+        due[step(at_s)] += 1
     started, finished, failed, counted = [0] * steps, [0] * steps, [0] * steps, [0.0] * steps
     latencies: list[list[float]] = [[] for _ in range(steps)]
     for sent, done, latency, output in zip(sent_s, done_s, latency_s, tokens, strict=True):
@@ -72,6 +79,7 @@ def timeline(
         p95_s=tuple(_p95(values) for values in latencies),
         in_flight=_under_way(started, finished),
         users=_under_way(begun, ended),
+        queued=_under_way(due, started),
     )
 
 

@@ -21,6 +21,11 @@ class Lately:
         """One request ended at *done_s*; *latency_s* is NaN if it failed."""
         self._ended.append((done_s, latency_s))
 
+    def drain(self) -> list[float | None]:
+        """The latencies of all that ended since the last call, for someone else's `add`; None: failed."""
+        ended = [self._ended.popleft()[1] for _ in range(len(self._ended))]
+        return [None if math.isnan(latency_s) else latency_s for latency_s in ended]
+
     def reason(self, limits: AbortOn, now_s: float) -> str | None:
         """Why the run should end by *limits*; None when it may go on, or too little is known."""
         if limits.error_rate is None and limits.p95_s is None:

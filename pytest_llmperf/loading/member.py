@@ -121,9 +121,6 @@ class Member:
             cause = None if error is None else cause_of(error)
             gone = isinstance(cause, RequestFailed) and cause.failure.kind in UNREACHABLE
             self._gone = self._gone + 1 if gone else 0
-        # Those that run already may be as dear as the dearest before, and so may the next one.
-        if not control.stopped.is_set() and (why := self.measuring.refusal(control.running + 1)):
-            control.stop(why)
         if self._gone >= GONE_AFTER + control.peak:
             control.stop(f"{self._gone} iterations in a row found no server")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import gc
 import math
 import threading
@@ -22,9 +21,11 @@ from pytest_llmperf.load.plan import Arrivals, Plan, Users
 from pytest_llmperf.load.probe import Probe
 from pytest_llmperf.load.rhythm import Rhythm
 from pytest_llmperf.load.warming import warm_up
+from pytest_llmperf.loading import watching
 from pytest_llmperf.loading.iterating import Iterations
 from pytest_llmperf.loading.member import Member
-from pytest_llmperf.loading.watching import Watch
+from pytest_llmperf.meeting import Line
+from pytest_llmperf.options import Options
 from pytest_llmperf.shard import Spec, meet
 
 
@@ -38,33 +39,26 @@ class LoadRun:
         self._part = part
         self._rhythm = rhythm
         self._members = members
-        self._rng = Random(f"{seed} load")  # noqa: S311 - a schedule, no secret
+        self._rng = _rng(seed)
         order = Random(f"{seed} order {part.index if part is not None else 0}")  # noqa: S311 - as above
         self._probe = Probe()
         self._iterations = Iterations(members, order=order, probe=self._probe)
-        plan = self._limited(rhythm.profile.plan(self._rng))
+        plan = plan_of(rhythm, seed=seed, options=members[0].measuring.rig.options)
         self._plan = plan if part is None else plan.shard(part.index, part.of)
-        self._watch = Watch(members, self._plan)
+        self._watch: watching.Watch = watching.Judging(members, self._plan)
+        self._line: Line | None = None
         self._cpu_s = self._wall_s = 0.0
-
-    def _limited(self, plan: Plan) -> Plan:
-        """*plan* for as many iterations as the command line says, if it says so."""
-        options = self._members[0].measuring.rig.options
-        if options.quick:
-            return plan.limited(3)
-        asked = options.overrides.get("iterations")
-        return plan if asked is None else plan.limited(asked)
 
     def sync_body(self) -> None:
         """Carry it out on threads."""
         for plan in self._warm_up():
             self._on_threads(plan, _control(plan))
         if self._part is not None:
-            meet(self._part, self._called_off)
+            self._take(meet(self._part, self._called_off))
         with self._measured() as control:
             looks = threading.Thread(target=self._probe.watch_threads, args=(control.stopped,), daemon=True)
             looks.start()
-            self._watch.on_a_thread(control)
+            watching.on_a_thread(self._watch, control)
             self._on_threads(self._plan, control)
 
     def _on_threads(self, plan: Plan, control: Control) -> None:
@@ -79,12 +73,13 @@ class LoadRun:
         for plan in self._warm_up():
             await self._in_loop(plan, _control(plan))
         if self._part is not None:
-            call = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._called_off)
-            await asyncio.to_thread(meet, self._part, call)
+            loop = asyncio.get_running_loop()
+            call = lambda reason: loop.call_soon_threadsafe(self._called_off, reason)  # noqa: E731 - one line
+            self._take(await asyncio.to_thread(meet, self._part, call))
         with self._measured() as control:
             watchers = [
                 asyncio.create_task(self._probe.watch_loop()),
-                asyncio.create_task(self._watch.in_loop(control)),
+                asyncio.create_task(watching.in_loop(self._watch, control)),
             ]
             try:
                 await self._in_loop(self._plan, control)
@@ -101,8 +96,12 @@ class LoadRun:
         if control.error is not None:
             raise control.error
 
-    def _called_off(self) -> None:
-        self._iterations.control.stop("the leading session ended")
+    def _take(self, line: Line) -> None:
+        self._line = line
+        self._watch = watching.Telling(self._members, line)
+
+    def _called_off(self, reason: str) -> None:
+        self._iterations.control.stop(reason)
 
     def _warm_up(self) -> Iterator[Plan]:
         return warm_up(self._plan, max(member.measuring.slo.warmup for member in self._members))
@@ -125,6 +124,8 @@ class LoadRun:
             self._cpu_s, self._wall_s = time.process_time() - cpu_s, time.perf_counter() - began_s
             gc.unfreeze()
             control.stop("")
+            if self._line is not None:
+                self._line.say({"measured": control.reason})
             requests = sum(member.requests for member in self._members)
             for member in self._members:
                 member.measuring.watch.end()
@@ -157,6 +158,19 @@ class LoadRun:
             ),
             timeline=tally.timeline(control.began_s),
         )
+
+
+def plan_of(rhythm: Rhythm, *, seed: str, options: Options) -> Plan:
+    """All of the load, for as many iterations as the command line says, if it says so."""
+    plan = rhythm.profile.plan(_rng(seed))
+    if options.quick:
+        return plan.limited(3)
+    asked = options.overrides.get("iterations")
+    return plan if asked is None else plan.limited(asked)
+
+
+def _rng(seed: str) -> Random:
+    return Random(f"{seed} load")  # noqa: S311 - a schedule, no secret
 
 
 def _control(plan: Plan) -> Control:

@@ -24,11 +24,14 @@ class Subject:
     process: ProcessName | None = None  #: as slo.yaml says
     folder: Path = Path()  #: of slo.yaml
     mock_pid: int | None = None  #: where the backend is the plugin's own mock
+    alone: bool = False  #: whether only the load generator is: another process looks at the rest
     interleaved: bool = False  #: whether another arm is measured in the same time
 
 
 def sampler_of(subject: Subject) -> Sampler:
     """A sampler of everything that can be seen of *subject*, not yet begun."""
+    if subject.alone:
+        return Sampler([Generator()], missing={})
     sources: list[Source] = [Machine(), Generator()]
     missing: dict[str, str] = {}
     notes: list[str] = []

@@ -25,7 +25,8 @@ def sentences(rows: Sequence[Summary]) -> list[str]:
 
 def sentence(load: LoadReport) -> str:
     """``20/s, 600 of 600 arrivals, at most 12 at once; generator: 9 % of a core, lag p95 0.3 ms``."""
-    return f"{', '.join(_done(load))}; generator: {', '.join(_health(load.health))}"
+    whose = "generator" if load.processes == 1 else "busiest generator process"
+    return f"{', '.join(_done(load))}; {whose}: {', '.join(_health(load.health))}"
 
 
 def _done(load: LoadReport) -> Iterable[str]:

@@ -56,6 +56,7 @@ def _load(line: Timeline) -> dict[str, object]:
     return {
         "x": [round(one.stop * line.step_s, 3) for one in stretches],
         "users": [max(line.users[one]) for one in stretches],
+        "queued": [max(line.queued[one], default=0) for one in stretches],
         "requests": rate(line.finished),
         "failed": rate(line.failed),
         "p95": [_ms(max(values)) if values else None for values in waits],

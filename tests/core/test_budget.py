@@ -82,6 +82,22 @@ def test_a_budget_is_never_exceeded_by_iterations_no_dearer_than_the_dearest_bef
     assert budget.spent_usd <= limit_usd + 1e-9
 
 
+def test_several_iterations_keep_back_the_dearest_of_them():
+    budget = Budget(limit_usd=1.0)
+    budget.spend(0.6, dearest_usd=0.2)
+    assert budget.refusal(2) is None
+    assert budget.refusal(3) is not None
+
+
+@given(st.floats(0.1, 9), st.floats(0, 9), st.integers(1, 9))
+def test_shares_of_a_budget_are_together_what_is_left_of_it(limit_usd, spent_usd, processes):
+    budget = Budget(limit_usd=limit_usd, spent_usd=spent_usd, dearest_usd=0.01)
+    share = budget.share(processes)
+    assert share.limit_usd * processes == pytest.approx(max(0.0, limit_usd - spent_usd))
+    assert (share.spent_usd, share.dearest_usd) == (0.0, 0.01)
+    assert share.name == f"its share, 1 of {processes}, of what was left of max_cost_usd"
+
+
 def test_a_request_of_unknown_cost_is_as_dear_as_the_dearest_beside_it(request_of):
     known, unknown = request_of(tokens=Tokens(input=0, output=500)), request_of(tokens=None)
     assert cost_at_most([known, unknown], {"m": TOKENS}, "m") == pytest.approx(0.001)

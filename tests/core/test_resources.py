@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_llmperf.core.baseline import History
@@ -10,6 +12,7 @@ from pytest_llmperf.core.resources import (
     POINTS,
     Resources,
     Usage,
+    made_by,
     pool_resources,
     thinned,
     thinned_times,
@@ -117,3 +120,49 @@ def test_a_pooled_scenario_has_the_resources_of_its_items():
         for peak in (100.0, 300.0, 200.0)
     ]
     assert pool(parts).resources.usage["rss_mb"].peak == 300.0
+
+
+def generator(at_s, percents, *, mean=None):
+    """What one process that makes load said of itself."""
+    return Resources(
+        seconds=at_s[-1],
+        usage={"generator_cpu_percent": Usage(mean=mean or 50, peak=max(percents), n=len(percents))},
+        at_s=tuple(at_s),
+        line={"generator_cpu_percent": tuple(percents)},
+    )
+
+
+SEEN = Resources(
+    seconds=1.0,
+    usage={
+        "cpu_percent": Usage(mean=1, peak=2, n=3),
+        "generator_cpu_percent": Usage(mean=1, peak=1, n=3),  # who leads makes no load
+    },
+    at_s=(0.0, 0.5, 1.0),
+    line={"cpu_percent": (1.0, 1.0, 2.0), "generator_cpu_percent": (1.0, 1.0, 1.0)},
+)
+
+
+def test_processes_that_make_the_load_together_are_the_generator():
+    parts = [generator([0.1, 0.6], [40.0, 60.0]), generator([0.2, 0.7], [30.0, 90.0])]
+    told = made_by(parts, seen=SEEN)
+    assert told.usage["generator_cpu_percent"] == Usage(mean=100, peak=150, n=2)
+    assert told.line["generator_cpu_percent"] == (None, 70.0, 150.0)
+    assert told.usage["cpu_percent"] == SEEN.usage["cpu_percent"]
+    assert told.line["cpu_percent"] == SEEN.line["cpu_percent"]
+
+
+def test_their_peak_is_never_less_than_their_mean():
+    assert made_by([generator([5.0], [7.0], mean=9)], seen=SEEN).usage["generator_cpu_percent"].peak == 9
+
+
+def test_without_a_time_line_their_peaks_are_added():
+    flat = replace(generator([0.1], [40.0]), at_s=(), line={})
+    assert made_by([flat, flat], seen=SEEN).usage["generator_cpu_percent"].peak == 100
+
+
+def test_what_no_process_tells_of_itself_is_missing_with_its_reason():
+    silent = Resources(missing={"generator_cpu_percent": "too short", "rss_mb": "not its business"})
+    told = made_by([silent], seen=replace(SEEN, missing={"gpu_percent": "no GPU"}))
+    assert "generator_cpu_percent" not in told.usage
+    assert told.missing == {"generator_cpu_percent": "too short", "gpu_percent": "no GPU"}

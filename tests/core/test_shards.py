@@ -68,3 +68,10 @@ def test_a_missing_part_is_lost(request_of, iteration_of):
     tally.add_loose((), ())
     alone = put_together([part(tally, began_s=0.0)], about=ABOUT, processes=3)
     assert (alone.load.lost, alone.load.processes, alone.wall_s) == (2, 3, 0.0)
+
+
+def test_of_a_part_that_ended_early_a_share_is_lost_too(request_of, iteration_of):
+    tally = Tally(about=ABOUT, slo=Slo(), prices={})
+    tally.add(iteration_of(request_of()))
+    early = put_together([part(tally, began_s=0.0)], about=ABOUT, processes=2, lost=2)
+    assert (early.load.lost, early.iterations) == (2, 1)

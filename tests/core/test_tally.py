@@ -111,6 +111,7 @@ def test_the_time_line_has_what_happened_in_each_second(request_of, iteration_of
         p95_s=(pytest.approx(0.3), pytest.approx(1.0)),
         in_flight=(1, 0),
         users=(1, 0),
+        queued=(0, 0),
     )
 
 
@@ -122,6 +123,7 @@ def test_a_long_run_has_longer_steps():
     day_s = 86400.0
     line = timeline(
         began_s=0.0,
+        due_s=[0.0, day_s - 1],
         sent_s=[0.0, day_s - 1],
         done_s=[1.0, day_s],
         latency_s=[1.0, math.nan],
@@ -143,3 +145,17 @@ def test_iterations_are_reduced_as_they_come_and_none_is_lost(request_of, iterat
         1000,
         pytest.approx(500),
     )
+
+
+def test_the_time_line_has_what_was_due_and_waited_in_the_generator():
+    line = timeline(
+        began_s=10.0,
+        due_s=[10.1, 10.2, 10.3, 12.0],
+        sent_s=[10.1, 11.5, 12.2, 12.0],
+        done_s=[10.2, 12.4, 12.5, 12.6],
+        latency_s=[0.1, 2.2, 2.2, 0.6],
+        tokens=[1, 1, 1, 1],
+        spans=([10.1, 10.2, 10.3, 12.0], [10.2, 12.4, 12.5, 12.6]),
+    )
+    assert line.queued == (2, 1, 0)
+    assert line.in_flight == (0, 1, 0)

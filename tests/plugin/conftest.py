@@ -169,7 +169,8 @@ def _lent_mock() -> Iterator[MockServer]:
 
 
 @pytest.fixture
-def one_mock(_lent_mock, monkeypatch: pytest.MonkeyPatch) -> None:
+def one_mock(_lent_mock: MockServer, monkeypatch: pytest.MonkeyPatch) -> MockServer:
     """Sessions in this process take one quick mock server that is there, instead of starting their own."""
     monkeypatch.setattr(_lent_mock, "stop", _lent_mock.reset)
     monkeypatch.setattr(pytest_llmperf.mock.process, "start_mock", lambda *_, **__: _lent_mock)
+    return _lent_mock

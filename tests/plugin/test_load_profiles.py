@@ -400,39 +400,3 @@ stops = []
         due_meanwhile = 40 * (stall_s - longer_s)
         assert sum(latency_s > longer_s for latency_s in waited) >= due_meanwhile - 2
     assert load(session)["planned"] == len(waited) == 80
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_ctrl_c_under_load_keeps_what_was_measured(project, processes):
-    project.test(
-        HEAD
-        + """
-import os, signal
-# A shell starts what runs in its background with SIGINT ignored.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
-@llm_load(users=2, duration="60s", graceful_stop="1s")
-async def test_it(async_llm):
-    await async_llm.chat("merhaba")
-    with open("count", "a") as file:
-        file.write("x")
-
-@pytest.fixture(scope="session", autouse=True)
-def impatient():
-    leader = os.getpid()
-
-    def watch():
-        while not (os.path.exists("count") and os.path.getsize("count") > 12):
-            time.sleep(0.02)
-        os.kill(leader, signal.SIGINT)
-
-    if os.environ.get("LLMPERF_SHARD") is None:
-        threading.Thread(target=watch, daemon=True).start()
-"""
-    )
-    session = project.run_apart(f"--llm-processes={processes}", "--llm-warmup=0")
-    assert session.exit == 2
-    scenario = session.scenario()
-    assert scenario["load"]["processes"] == processes
-    assert scenario["iterations"] >= 10
-    assert "interrupted in iteration" in scenario["reason"]

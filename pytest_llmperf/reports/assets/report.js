@@ -115,6 +115,8 @@
     { label: "users", name: "now", y: load.users },
     { label: "requests/s", name: "second", y: load.requests },
     { label: "failed/s", name: "limit", y: load.failed },
+    // Due, and not sent yet: the generator's own queue, that is drawn where there ever was one.
+    ...(Math.max(0, ...load.queued) ? [{ label: "not sent yet", name: "before", y: load.queued }] : []),
   ], "", (value) => (value == null ? "-" : Number(value.toPrecision(3))));
 
   drawings.waits = (place, { load }) => seconds(place, load.x, [{ label: "p95", name: "now", y: load.p95 }], "ms", short);
