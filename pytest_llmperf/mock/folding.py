@@ -36,8 +36,8 @@ class Folded:
     __slots__ = ("default", "turkish")
 
     def __init__(self, text: str) -> None:
-        self.turkish = fold_turkish(text)
         self.default = fold_default(text)
+        self.turkish = fold_turkish(text) if "I" in text else self.default  # they differ in nothing else
 
     def contains(self, needle: Folded) -> bool:
         """Whether *needle* occurs anywhere."""

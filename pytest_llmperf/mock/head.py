@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_NOT_LEARNT = (b"transfer-encoding", b"expect", b"upgrade")  # what they mean is not in the head alone
 _LONGEST_KNOWN = 8 * 1024
 _MOST_KNOWN = 512
 
@@ -19,6 +18,7 @@ class Head:
     keep_alive: bool = True
     chunked: bool = True  #: the client takes the chunked transfer coding
     marked: bool = True  #: may have headers that are meant for the mock (X-Llmperf-...)
+    plain: bool = False  #: nothing in it asks for more than its own bytes tell
     body_bytes: int = 0  #: the length of the body that came with it
     is_json: bool = True  #: the body calls itself so
 
@@ -56,9 +56,7 @@ class Heads:
     def learn(self, data: bytes, head: Head) -> None:
         """*data* is one whole request and nothing else; *head* was parsed from it."""
         end = data.find(b"\r\n\r\n") + 4
-        if end > _LONGEST_KNOWN or len(data) - end != head.body_bytes:
-            return
-        if any(name.lower() in _NOT_LEARNT for name, _ in head.headers):
+        if not head.plain or end > _LONGEST_KNOWN or len(data) - end != head.body_bytes:
             return
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()

@@ -12,6 +12,7 @@ from pytest_llmperf.mock.head import Head, says_json
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _READ_BYTES = 256 * 1024  # what asyncio reads at a time
+_NOT_PLAIN = (b"transfer-encoding", b"expect", b"upgrade")  # what they ask for is not in the head alone
 
 
 class Receiver:
@@ -25,8 +26,10 @@ class Receiver:
         "_headers",
         "_in_head",
         "_keep_alive",
+        "_marked",
         "_method",
         "_parser",
+        "_plain",
         "_raw_head_bytes",
         "_target",
         "_unread",
@@ -42,7 +45,8 @@ class Receiver:
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._method = self._version = ""
-        self._keep_alive = True
+        self._keep_alive = self._plain = True
+        self._marked = False
         self._in_head = True
         self._body: list[bytes] = []
         self._head_bytes = 0
@@ -107,11 +111,18 @@ class Receiver:
         self._method = parser.get_method().decode("ascii", "replace")
         self._version = parser.get_http_version()
         self._keep_alive = parser.should_keep_alive()
+        self._plain, self._marked = True, False
         for name, value in self._headers:
-            if len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue":
-                self._go_on()
-            elif len(name) == 14 and name.lower() == b"content-length" and int(value) > MAX_BODY_BYTES:
-                self.refused = 413
+            key = name.lower()
+            if key == b"content-length":
+                if int(value) > MAX_BODY_BYTES:
+                    self.refused = 413
+            elif key in _NOT_PLAIN:
+                self._plain = False
+                if key == b"expect" and value.lower() == b"100-continue":
+                    self._go_on()
+            elif key.startswith(b"x-llmperf-"):
+                self._marked = True
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -135,7 +146,8 @@ class Receiver:
             headers=self._headers,
             keep_alive=self._keep_alive,
             chunked=self._version != "1.0",
-            marked=any(name[:10].lower() == b"x-llmperf-" for name, _ in self._headers),
+            marked=self._marked,
+            plain=self._plain,
             body_bytes=len(body),
             is_json=says_json(self._headers),
         )

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.config import parse_config
-from pytest_llmperf.mock.folding import Folded, FoldedPattern
+from pytest_llmperf.mock.folding import Folded, FoldedPattern, fold_default, fold_turkish
 from pytest_llmperf.mock.pieces import count_tokens, split_pieces
 
 ROUTES = [
@@ -44,6 +44,14 @@ def test_words_that_differ_by_the_dot_of_an_i_stay_apart():
 @pytest.mark.parametrize("pattern", [r"\bİPTAL\b", r"(?P<Verb>iptal)\s\S+", r"[İI]PTAL", r"İPTAL(?= et)"])
 def test_regular_expressions_ignore_case_by_turkish_rules(pattern):
     assert FoldedPattern(pattern).search(Folded("lütfen iptal et"))
+
+
+def test_the_foldings_differ_only_where_a_capital_i_stands():
+    every = " ".join(chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000)
+    assert fold_turkish(every) != fold_default(every)
+    without = every.replace("I", "")
+    assert fold_turkish(without) == fold_default(without)
+    assert Folded("DIŞ").turkish == "dış"
 
 
 def test_folding_a_pattern_leaves_its_classes_alone():
