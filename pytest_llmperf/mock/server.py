@@ -16,6 +16,7 @@ from pytest_llmperf.mock.dialects import DIALECTS
 from pytest_llmperf.mock.head import Heads
 from pytest_llmperf.mock.openai_ask import Limits
 from pytest_llmperf.mock.parcel import Outbox
+from pytest_llmperf.mock.reading import make_reading
 from pytest_llmperf.mock.replay import load_replay
 from pytest_llmperf.mock.replaying import Replaying
 from pytest_llmperf.mock.routes import routes_of
@@ -37,6 +38,7 @@ class Mock:
         self._loop = loop
         self.timers = Timers(loop)
         self.outbox = Outbox(loop)
+        self._reading = make_reading(loop)
         self.config = config
         self.refuse_for = refuse
         self.peers: set[Connection] = set()
@@ -91,6 +93,8 @@ class Mock:
         for peer in [*self.peers, *self._holders]:
             peer.transport.abort()
         self.timers.close()
+        if self._reading is not None:
+            self._reading.close()
 
     def _connection(self, peers: set[Connection]) -> Connection:
         return Connection(
@@ -99,6 +103,7 @@ class Mock:
             refuse=self._refusal,
             peers=peers,
             heads=self._heads,
+            reading=self._reading,
         )
 
     # --- one request
