@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -51,8 +52,8 @@ STARTS_S = 75.0
 #: How many requests each client asks at a time with no pause takes some seconds, by how fast it is.
 NO_PAUSE = {"async_llm": 1.0, "httptools": 2.0, "aiohttp": 1.0, "locust": 1.0, "vllm": 0.5}
 SLOW = 0.08
-#: These need 10 ms of processor and more for a request of 128 streams.
-DEAR = {"httpx", "guidellm"}
+#: These need 5 ms of processor and more for a request of 128 streams, and are asked for a quarter of them.
+DEAR = {"httpx", "aiperf", "guidellm"}
 #: These differ from another client in when they see a token, not in what they cost.
 BIAS_ONLY = {"llm", "locust iter_lines"}
 
@@ -240,9 +241,12 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=1, help="so often in turns; medians, and biases together"
     )
-    parser.add_argument("--minutes", type=float, default=15.0, help="nothing is begun after this")
+    parser.add_argument("--minutes", type=float, default=12.0, help="nothing is begun after this")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where load-peers.inc and .svg go")
     asked = parser.parse_args()
+    if not {SERVER_CORE, CLIENT_CORE} <= os.sched_getaffinity(0):
+        parser.error(f"it needs the processor cores {SERVER_CORE} and {CLIENT_CORE} for itself")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a client is ended on the way out
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # who starts without compiled code pays for it each time
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # a busy client would stop the machine
     os.sched_setaffinity(0, {SERVER_CORE})
