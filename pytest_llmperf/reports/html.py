@@ -130,18 +130,18 @@ def _overview(rows: Sequence[Summary]) -> Iterable[str]:
     shared = {reason for reason, count in doubts.items() if count > 1}
     for index, row in enumerate(rows):
         reason = row.scenario.verdict.reason
-        own = row.outcome not in FINE and reason not in shared
+        told = row.outcome in BROKEN and index < _SHOWN
+        own = row.outcome not in FINE and reason not in shared and not told
         yield from _row(row, index, shown, reason=reason if own else "")
     yield "</table></div>"
-    for sentence in notes.verdicts(
-        [row for row in rows if row.scenario.verdict.reason in shared], every=True
-    ):
+    alike = [row for row in rows if row.outcome not in FINE and row.scenario.verdict.reason in shared]
+    for sentence in notes.verdicts(alike, every=True):
         yield f'<p class="quiet">{escape(sentence.who)}: {escape(sentence.text)}</p>'
     yield "</section>"
 
 
 def _row(row: Summary, index: int, shown: Sequence[Column], *, reason: str) -> Iterable[str]:
-    """The numbers, and below them over the whole width the *reason*, if any."""
+    """The numbers, and below them over the whole width the *reason*, if it is told nowhere else."""
     yield f'<tbody data-outcome="{row.outcome}"><tr>'
     yield f'<th scope="row"><a href="#{row_id(index)}">{escape(plain(row.name))}</a></th>'
     yield f'<td data-value="{row.outcome.severity}">'

@@ -352,7 +352,7 @@ def test_a_click_on_a_heading_sorts_and_a_number_that_is_missing_goes_last(chrom
 @browser
 def test_a_reason_follows_its_scenario_when_the_table_is_sorted(chromium, runs):
     found = chromium.after(
-        render(runs.of("passed", "unreachable", "regressed")),
+        render(runs.of("passed", "not_comparable", "no_baseline")),
         """
         document.querySelector("#scenarios thead th button").click();
         document.querySelector("#scenarios thead th button").click();
@@ -360,15 +360,26 @@ def test_a_reason_follows_its_scenario_when_the_table_is_sorted(chromium, runs):
           row.className || row.querySelector("a").textContent);
         """,
     )
-    assert found == ["test_summary", "why", "test_chat", "test_broken", "why"]
+    assert found == ["test_new", "why", "test_moved", "why", "test_chat"]
 
 
 def test_a_reason_has_the_whole_width_of_the_table(runs):
-    page = render(runs.of("regressed")).replace("\n", "")
+    page = render(runs.of("not_comparable")).replace("\n", "")
     columns = page.count('<th scope="col"', page.index('id="scenarios"'), page.index("</thead>"))
     reason = re.search(r'<tr class="why"><td colspan="(\d+)">([^<]+)</td></tr></tbody>', page)
     assert int(reason[1]) == columns
-    assert "proven" in reason[2]
+    assert "hardware: L4 then" in reason[2]
+
+
+def test_a_reason_is_told_once_at_the_top_and_not_again_in_the_table(runs):
+    assert 'class="why"' not in render(runs.of("regressed", "unreachable", "passed"))
+
+
+def test_a_reason_that_several_scenarios_share_is_told_once(runs):
+    page = render(runs.run_of(runs.scenario("no_baseline", "test_a"), runs.scenario("no_baseline", "test_b")))
+    table = page[page.index('id="scenarios"') : page.index("</section>", page.index('id="scenarios"'))]
+    assert table.count("no baseline stored yet") == 1
+    assert "test_a, test_b: no baseline stored yet" in table
 
 
 @browser

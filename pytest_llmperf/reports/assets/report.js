@@ -3,7 +3,7 @@
   const plots = JSON.parse(document.getElementById("plots").textContent);
   const scenarios = [...document.querySelectorAll(".scenario")];
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const short = (value) => (value == null ? "-" : `${Number(value.toPrecision(3))} ms`);
+  const short = (value) => (value == null ? "" : `${Number(value.toPrecision(3))} ms`);
 
   // ---- plots
 
@@ -66,7 +66,7 @@
       const stepped = uPlot.paths.stepped({ align: 1 });
       const line = (label, name, dash) => ({
         label, stroke: colour(name), width: 2, dash, paths: stepped, spanGaps: true, points: { show: false },
-        value: (_, share) => (share == null ? "-" : `${Number(share.toFixed(1))} %`),
+        value: (_, share) => (share == null ? "" : `${Number(share.toFixed(1))} %`),
       });
       const series = [line("now", "now")];
       const lines = [risen(data.now)];
@@ -101,7 +101,7 @@
         points: { show: line.x.length <= 200, size: 4 }, value: (_, value) => short(value),
       }));
       return new uPlot(options(place, series, {
-        unit: "ms", xLabel: "request", value: { label: "request", show: (x) => x ?? "-" },
+        unit: "ms", xLabel: "request", value: { label: "request", show: (x) => x ?? "" },
       }), joined(data.lines), place);
     },
   };
@@ -109,7 +109,7 @@
   /** Lines over the seconds of a load profile. */
   const seconds = (place, x, lines, unit, shown) => new uPlot(options(place, lines.map(({ label, name }) => ({
     label, stroke: colour(name), width: 1.5, spanGaps: false, points: { show: x.length <= 60, size: 4 }, value: (_, value) => shown(value),
-  })), { unit, xLabel: "s", value: { label: "second", show: (value) => value ?? "-" } }), [x, ...lines.map((line) => line.y)], place);
+  })), { unit, xLabel: "s", value: { label: "second", show: (value) => value ?? "" } }), [x, ...lines.map((line) => line.y)], place);
 
   drawings.load = (place, { load }) => seconds(place, load.x, [
     { label: "users", name: "now", y: load.users },
@@ -117,7 +117,7 @@
     { label: "failed/s", name: "limit", y: load.failed },
     // Due, and not sent yet: the generator's own queue, that is drawn where there ever was one.
     ...(Math.max(0, ...load.queued) ? [{ label: "not sent yet", name: "before", y: load.queued }] : []),
-  ], "", (value) => (value == null ? "-" : Number(value.toPrecision(3))));
+  ], "", (value) => (value == null ? "" : Number(value.toPrecision(3))));
 
   drawings.waits = (place, { load }) => seconds(place, load.x, [{ label: "p95", name: "now", y: load.p95 }], "ms", short);
 
