@@ -214,13 +214,22 @@ def measure_rate(session: Session) -> None:
                     print(text(row), flush=True)
 
 
-def conditions() -> str:
+def versions(peers: Mapping[str, str]) -> list[str]:
+    """Of the tools, as their environments have them: asking each would take a minute."""
+    found = []
+    for name, command in peers.items():
+        packages = Path(command).absolute().parents[1].glob(f"lib/python*/site-packages/{name}-*.dist-info")
+        found += [f"{name} {path.name.removesuffix('.dist-info').partition('-')[2]}" for path in packages]
+    return found
+
+
+def conditions(peers: Mapping[str, str]) -> str:
     """When and on what this run is."""
-    load = os.getloadavg()[0]
-    libraries = ", ".join(f"{name} {version(name)}" for name in BARE if find_spec(name))
+    found = [f"{name} {version(name)}" for name in BARE if find_spec(name)]
     return (
         f"{datetime.now(UTC):%-d %B %Y}, {os.cpu_count()} processors ({platform.machine()}),"
-        f" Python {platform.python_version()}, {libraries}; load average before: {load:.1f}"
+        f" Python {platform.python_version()}, {', '.join([*found, *versions(peers)])};"
+        f" load average before: {os.getloadavg()[0]:.1f}"
     )
 
 
@@ -250,14 +259,15 @@ def main() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # who starts without compiled code pays for it each time
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # a busy client would stop the machine
     os.sched_setaffinity(0, {SERVER_CORE})
-    clients = available(dict(peer.split("=", 1) for peer in asked.peer), asked.tokenizer, asked.only)
+    peers = dict(peer.split("=", 1) for peer in asked.peer)
+    clients = available(peers, asked.tokenizer, asked.only)
     session = Session(
         clients=clients,
         scale=asked.scale,
         rounds=asked.rounds,
         ends_s=time.perf_counter() + 60 * asked.minutes,
     )
-    session.results.conditions = conditions()
+    session.results.conditions = conditions(peers)
     parts = asked.part or PARTS
     # the rates first: they are few, and have the memory
     if "rate" in parts:
