@@ -13,6 +13,7 @@ from pytest_llmperf.stores.directory import DirectoryStore
 
 #: A baseline that shows no regression smaller than this is hardly one.
 _NOISY = 0.5
+_USELESS = 5.0  #: from here on the number itself says nothing
 
 
 def save(run: Run, rig: Rig, *, moment: str) -> tuple[list[str], list[str]]:
@@ -81,6 +82,10 @@ def _sight(scenario: Scenario, store: DirectoryStore) -> str:
         return ""
     looks = gate.looks(Slo().iterations, Slo().max_iterations)
     smallest = gate.sight(series, looks=looks, max_regression=scenario.slo.max_regression)
-    told = f"; up to {looks[-1]} requests will prove a p95 that is {100 * smallest:.0f} % worse"
-    noisy = ", because the machine was noisy: save again when it is quiet, or compare with --llm-ab"
-    return told + (noisy if smallest > _NOISY else "")
+    if smallest <= _NOISY:
+        return f"; up to {looks[-1]} requests will prove a p95 that is {100 * smallest:.0f} % worse"
+    seen = f"only a p95 {100 * smallest:.0f} % worse" if smallest < _USELESS else "hardly any regression"
+    return (
+        f"; the machine was noisy, and {seen} will be proven: "
+        "save again when it is quiet, or compare with --llm-ab"
+    )

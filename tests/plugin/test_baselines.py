@@ -39,6 +39,14 @@ def test_saving_says_where_and_takes_enough_samples(project):
     assert len(json.loads(path.read_text("utf-8"))["series"]["latency_s"]) == 200
 
 
+@pytest.mark.parametrize(("sigma", "seen"), [(0.6, "only a p95 "), (4.0, "hardly any regression ")])
+def test_a_baseline_that_will_show_little_says_so_when_it_is_saved(project, sigma, seen):
+    write(project, f"0.01, {sigma}")
+    session = project.run("--save-baseline")
+    assert f"test_router: saved 200 iterations; the machine was noisy, and {seen}" in session.text
+    assert "will be proven: save again when it is quiet, or compare with --llm-ab" in session.text
+
+
 def test_the_number_of_iterations_of_the_command_line_is_saved(project):
     write(project)
     project.run("--save-baseline", "--llm-iterations=40")
