@@ -31,10 +31,17 @@ class Delivering:
         self._server = server
 
     def stream(
-        self, call: Call, made: Generation, frames: Frames, end: Late | None, *, native: bool = False
+        self,
+        call: Call,
+        made: Generation,
+        frames: Frames,
+        end: Late | None,
+        *,
+        content_type: bytes | None = None,
+        done: bytes | None = None,
     ) -> None:
         """Send *made* token by token; *end* writes the events that tell times."""
-        plan = stream_plan(self._server, call, made, frames, end, native=native)
+        plan = stream_plan(self._server, call, made, frames, end, content_type=content_type, done=done)
         if call.reusable:
             self._server.state.reuse.put(call.body, call.reuse_key, made, plan.parts, stream=True)
         self._deliver(call, made, plan, self._delays(call, made))

@@ -15,6 +15,7 @@ from pytest_llmperf.mock.delivering import Delivering
 from pytest_llmperf.mock.faults import CONTENT, Fault
 from pytest_llmperf.mock.generation import Ask, Choice, Generation, generate
 from pytest_llmperf.mock.instead import played_instead
+from pytest_llmperf.mock.native import Native
 from pytest_llmperf.mock.obfuscation import pad, wants_padding
 from pytest_llmperf.mock.one_off import role_and_fault
 from pytest_llmperf.mock.openai_ask import chat_ask, completion_asks
@@ -111,6 +112,30 @@ class Generating:
 
         self._run(call, asks[0], stream=stream, one_off=one_off, go_on=go_on)
 
+    def native(self, kind: Native) -> Callable[[Call], None]:
+        """The route of a server's own interface."""
+
+        def answer(call: Call) -> None:
+            request = parse_body(call.body)
+            role, one_off = role_and_fault(call)
+            ask = kind.ask(request, self._server.limits, role)
+            stream = kind.streams(request)
+
+            def go_on(said: Answer | None) -> None:
+                made = self._generation(call, "native", ask, generate(ask, said), ask.said.user)
+                if stream:
+                    end: Late = lambda timing: kind.end(request, made, timing)  # noqa: E731 - as above
+                    frames = kind.events(request, made)
+                    self._delivering.stream(call, made, frames, end, done=kind.done)
+                else:
+                    self._delivering.whole(
+                        call, made, lambda timing: kind.whole(request, made, timing), late=True
+                    )
+
+            self._run(call, ask, stream=stream, one_off=one_off, go_on=go_on)
+
+        return answer
+
     def ollama_chat(self, call: Call) -> None:
         """/api/chat."""
         self._ollama(call, is_chat=True)
@@ -142,7 +167,9 @@ class Generating:
             if request.get("stream", True):
                 frames = ollama.chat_events(made) if is_chat else ollama.generate_events(made)
                 end = ollama.chat_end if is_chat else ollama.generate_end
-                self._delivering.stream(call, made, frames, lambda timing: end(made, timing), native=True)
+                self._delivering.stream(
+                    call, made, frames, lambda timing: end(made, timing), content_type=ollama.NDJSON, done=b""
+                )
             else:
                 body = ollama.chat if is_chat else ollama.generate
                 self._delivering.whole(

@@ -22,7 +22,8 @@ _LOST = b'{"error":{"message":"File Not Found","type":"not_found_error","code":4
 _TYPES = {"float_parsing": "number", "float_type": "number", "int_parsing": "number", "int_type": "number"}
 
 
-def _timings(generation: Generation, timing: Timing) -> dict[str, Any]:
+def timings(generation: Generation, timing: Timing) -> dict[str, Any]:
+    """The times of an answer, as the server tells them."""
     prompt, cached = generation.ask.prompt_tokens, generation.cached_tokens
     read, made = max(1, prompt - cached), generation.completion_tokens
     prompt_ms = max(1e-3, (timing.first_ns - timing.started_ns) / 1e6)
@@ -99,7 +100,7 @@ def _chat(generation: Generation, timing: Timing) -> bytes:
             "object": "chat.completion",
             "usage": _usage(generation),
             "id": generation.id,
-            "timings": _timings(generation, timing),
+            "timings": timings(generation, timing),
         }
     )
 
@@ -152,12 +153,12 @@ def _chat_events(generation: Generation, _include_usage: int) -> Frames:
 
 
 def _chat_end(generation: Generation, include_usage: int, timing: Timing) -> bytes:
-    timings = _timings(generation, timing)
+    told = timings(generation, timing)
     finals = [[_one(choice, {}, choice.finish)] for choice in generation.choices]
     if not include_usage:
-        return b"".join(_chunk(generation, final, timings=timings) for final in finals)
+        return b"".join(_chunk(generation, final, timings=told) for final in finals)
     ends = [_chunk(generation, final) for final in finals]
-    return b"".join(ends) + _chunk(generation, [], usage=_usage(generation), timings=timings)
+    return b"".join(ends) + _chunk(generation, [], usage=_usage(generation), timings=told)
 
 
 def _completion(generation: Generation, timing: Timing) -> bytes:
@@ -207,7 +208,7 @@ def _completion_base(generation: Generation, choices: list[dict[str, Any]]) -> d
 
 
 def _completion_tail(generation: Generation, timing: Timing) -> dict[str, Any]:
-    return {"usage": _usage(generation), "id": generation.id, "timings": _timings(generation, timing)}
+    return {"usage": _usage(generation), "id": generation.id, "timings": timings(generation, timing)}
 
 
 def _refusal(refused: Refusal) -> tuple[int, bytes]:

@@ -17,6 +17,7 @@ from pytest_llmperf.mock.pieces import count_tokens
 from pytest_llmperf.mock.plan import Timing
 
 VERSION = "0.12.6"
+SIZE = 2019393189  #: bytes of every model
 NDJSON = b"application/x-ndjson"
 JSON = b"application/json; charset=utf-8"
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -264,12 +265,17 @@ def _calls(choice: Choice) -> list[dict[str, Any]]:
     ]
 
 
+def digest(name: str) -> str:
+    """Of a model's weights: made up, the same for the same name."""
+    return f"{crc32(name.encode('utf-8', 'replace')):08x}" * 8
+
+
 def _model(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "model": name,
-        "size": 2019393189,
-        "digest": f"{crc32(name.encode('utf-8', 'replace')):08x}" * 8,
+        "size": SIZE,
+        "digest": digest(name),
         "details": {
             "parent_model": "",
             "format": "gguf",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.mock import llamacpp_native, sglang_native, tgi_native
 from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.generating import Generating
 from pytest_llmperf.mock.ollama_pages import OllamaPages
@@ -54,8 +55,11 @@ def _vllm(_: Mock, __: Generating, telling: Telling) -> Routes:
     }
 
 
-def _llamacpp(_: Mock, __: Generating, telling: Telling) -> Routes:
+def _llamacpp(_: Mock, generating: Generating, telling: Telling) -> Routes:
+    completion = generating.native(llamacpp_native.COMPLETION)
     return {
+        "/completion": {"POST": completion},
+        "/completions": {"POST": completion},
         "/v1/health": {"GET": telling.health},
         "/v1/embeddings": {"POST": telling.unsupported("embeddings", "--embeddings")},
         "/v1/rerank": {"POST": telling.unsupported("reranking", "--reranking")},
@@ -63,10 +67,20 @@ def _llamacpp(_: Mock, __: Generating, telling: Telling) -> Routes:
     }
 
 
-def _sglang(_: Mock, __: Generating, telling: Telling) -> Routes:
+def _sglang(_: Mock, generating: Generating, telling: Telling) -> Routes:
+    generate = generating.native(sglang_native.GENERATE)
     return {
+        "/generate": {"POST": generate, "PUT": generate},
         "/health_generate": {"GET": telling.health},
         "/flush_cache": {"GET": telling.flush_cache, "POST": telling.flush_cache},
+    }
+
+
+def _tgi(_: Mock, generating: Generating, __: Telling) -> Routes:
+    return {
+        "/": {"POST": generating.native(tgi_native.ROOT)},
+        "/generate": {"POST": generating.native(tgi_native.GENERATE)},
+        "/generate_stream": {"POST": generating.native(tgi_native.GENERATE_STREAM)},
     }
 
 
@@ -80,6 +94,11 @@ def _ollama(server: Mock, generating: Generating, telling: Telling) -> Routes:
         "/api/ps": {"GET": pages.running},
         "/api/version": {"GET": pages.version, "HEAD": pages.version},
         "/api/show": {"POST": pages.show},
+        "/api/pull": {"POST": pages.pull},
+        "/api/push": {"POST": pages.pull},
+        "/api/create": {"POST": pages.create},
+        "/api/copy": {"POST": pages.copy},
+        "/api/delete": {"DELETE": pages.delete},
         "/api/embed": {"POST": telling.ollama_embed},
         "/api/embeddings": {"POST": telling.ollama_embed},
     }
@@ -89,5 +108,6 @@ _OWN: dict[str, Callable[[Mock, Generating, Telling], Routes]] = {
     "vllm": _vllm,
     "llamacpp": _llamacpp,
     "sglang": _sglang,
+    "tgi": _tgi,
     "ollama": _ollama,
 }

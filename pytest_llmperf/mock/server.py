@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from pytest_llmperf.mock import ollama
 from pytest_llmperf.mock.call import Call
@@ -74,6 +75,12 @@ class Mock:
             demands=self.dialect.demands,
         )
         self.plain_engine = self.config.capacity is None
+
+    def serve(self, models: tuple[str, ...]) -> None:
+        """List *models* from now on, until the next reset; where any name was answered, it still is."""
+        self.state.models = models
+        if self.limits.models:
+            self.limits = replace(self.limits, models=models)
 
     def connection(self) -> Connection:
         """A protocol for one more client."""

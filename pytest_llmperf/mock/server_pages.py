@@ -13,7 +13,7 @@ from typing import Any
 from pytest_llmperf.mock.facts import Facts
 
 _FLOAT32 = {"temperature": 0.800000011920929, "top_p": 0.949999988079071, "min_p": 0.05000000074505806}
-_PARAMS: dict[str, Any] = {
+PARAMS: dict[str, Any] = {
     "seed": 4294967295, "temperature": _FLOAT32["temperature"], "dynatemp_range": 0.0, "dynatemp_exponent": 1.0, "top_k": 40,
     "top_p": _FLOAT32["top_p"], "min_p": _FLOAT32["min_p"], "top_n_sigma": -1.0, "xtc_probability": 0.0,
     "xtc_threshold": 0.10000000149011612, "typical_p": 1.0, "repeat_last_n": 64, "repeat_penalty": 1.0,
@@ -39,7 +39,7 @@ _ABILITIES = (
 def props(facts: Facts) -> Any:
     """llama.cpp's /props."""
     return {
-        "default_generation_settings": {"params": _PARAMS, "n_ctx": facts.max_model_len},
+        "default_generation_settings": {"params": PARAMS, "n_ctx": facts.max_model_len},
         "total_slots": facts.places,
         "model_alias": facts.model,
         "model_ftype": "Q4_K - Medium",

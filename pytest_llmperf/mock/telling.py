@@ -32,6 +32,7 @@ _PAGES: dict[str, tuple[Callable[[Facts], bytes], bytes]] = {
     "sglang": (sglang_page, b"text/plain; version=0.0.4; charset=utf-8"),
     "tgi": (tgi_page, b"text/plain; charset=utf-8"),
 }
+_EMBED_NS = 14_143_917  # what Ollama's documentation shows
 _WEIGHT = 1024  # components of an embedding are whole numbers below it, before it is made a unit vector
 
 
@@ -206,7 +207,13 @@ class Telling:
         )  # the same checks of the model's name
         texts = _inputs(request.get("input") or request.get("prompt") or "")
         vectors = [_vector(text, 16, None) for text in texts]
-        body: dict[str, Any] = {"model": request["model"], "embeddings": vectors}
+        body: dict[str, Any] = {
+            "model": request.get("model") or request["name"],
+            "embeddings": vectors,
+            "total_duration": _EMBED_NS,
+            "load_duration": _EMBED_NS // 10,
+            "prompt_eval_count": sum(map(count_tokens, texts)),
+        }
         if call.target.startswith(b"/api/embeddings"):
             body = {"embedding": vectors[0]}
         self._late(call, to_bytes(body))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.mock import ollama
 from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.delivery import LAST_CHUNK, chunked
 from pytest_llmperf.mock.dialect import Frames, to_bytes
@@ -53,16 +52,27 @@ def whole_plan(
 
 
 def stream_plan(
-    server: Mock, call: Call, made: Generation, frames: Frames, end: Late | None, *, native: bool = False
+    server: Mock,
+    call: Call,
+    made: Generation,
+    frames: Frames,
+    end: Late | None,
+    *,
+    content_type: bytes | None = None,
+    done: bytes | None = None,
 ) -> Plan:
-    """An answer that is sent token by token; *end* writes the events that tell times."""
+    """An answer that is sent token by token; *end* writes the events that tell times.
+
+    Its type, and what follows its last event, are the dialect's unless they are given.
+    """
     dialect = server.dialect
+    done = dialect.done if done is None else done
     frame = chunked if call.head.chunked else bytes
     parts = [b""] * made.steps
     for step, data in frames:
         parts[step] += frame(data)
-    close = (b"" if native else frame(dialect.done)) + (LAST_CHUNK if call.head.chunked else b"")
-    kind = ollama.NDJSON if native else dialect.stream_type
+    close = (frame(done) if done else b"") + (LAST_CHUNK if call.head.chunked else b"")
+    kind = dialect.stream_type if content_type is None else content_type
     if not call.head.chunked:
         call.keep_alive = False
     head = server.head(call, 200, kind, None, dialect.stream_extra)

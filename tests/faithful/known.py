@@ -66,7 +66,7 @@ _OTHER_MODEL = "facts about the model, which is another one, and the build"
 _PARSER = "the words of a parser of JSON that the mock does not have; status and kind are the same"
 _ORIGIN = "the mock grants no browser anything"
 _PIPELINE = "cpp-httplib loses a request that comes before it has answered the one before"
-_NATIVE = "llama.cpp's own interface beside OpenAI's, of which the mock has only what tells of the server"
+_SLOT = "the mock has no slots that it could number"
 
 LLAMA = {
     "chat: stop, streamed": Known(
@@ -125,8 +125,8 @@ LLAMA = {
     ),
     "slots": Known("what its slots did last", ("[0].body",)),
     "tokenize: content with pieces": Known("the pieces of another tokenizer", ("[0].body.tokens",)),
-    "native completion": Known(_NATIVE),
-    "native completion, streamed": Known(_NATIVE),
+    "native completion": Known(_SLOT, ("[0].body.id_slot",)),
+    "native completion, streamed": Known(_SLOT, ("[0].body[4].data.id_slot",)),
     "http: HEAD /health": Known("Accept-Ranges is missing", ("[0].headers",)),
     "http: HEAD /v1/models": Known("Accept-Ranges is missing", ("[0].headers",)),
     "http: OPTIONS": Known(_ORIGIN),

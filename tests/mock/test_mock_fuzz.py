@@ -18,16 +18,20 @@ from pytest_llmperf.mock.server import Mock
 CALM = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 PATHS = {
     "vllm": ["/v1/chat/completions", "/v1/completions", "/tokenize", "/v1/embeddings"],
-    "llamacpp": ["/v1/chat/completions", "/v1/completions", "/tokenize"],
-    "ollama": ["/api/chat", "/api/generate", "/api/show", "/api/embed", "/v1/chat/completions"],
+    "llamacpp": ["/v1/chat/completions", "/v1/completions", "/tokenize", "/completion", "/apply-template"],
+    "ollama": [
+        "/api/chat", "/api/generate", "/api/show", "/api/embed", "/v1/chat/completions",
+        "/api/pull", "/api/create", "/api/copy",
+    ],
     "openai": ["/v1/chat/completions"],
-    "sglang": ["/v1/chat/completions"],
-    "tgi": ["/v1/chat/completions"],
-}
+    "sglang": ["/v1/chat/completions", "/generate"],
+    "tgi": ["/v1/chat/completions", "/generate", "/generate_stream", "/"],
+}  # fmt: skip
 FIELDS = [
     "messages", "prompt", "input", "model", "stream", "stream_options", "temperature", "top_p", "n", "max_tokens",  # noqa: E501
     "max_completion_tokens", "stop", "seed", "logprobs", "top_logprobs", "tools", "tool_choice", "response_format",  # noqa: E501
-    "structured_outputs", "options", "format", "content", "dimensions", "encoding_format", "echo", "system",
+    "structured_outputs", "options", "format", "content", "text", "inputs", "parameters", "sampling_params", "from",  # noqa: E501
+    "source", "destination", "n_predict", "dimensions", "encoding_format", "echo", "system",
 ]  # fmt: skip
 SCALAR = st.one_of(
     st.none(), st.booleans(), st.integers(-10, 200), st.just(10**400), st.floats(), st.text(max_size=8),
