@@ -44,10 +44,9 @@ def talk(request, monkeypatch):
 
 def request(text="a"):
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
-    return b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (
-        len(body),
-        body,
-    )
+    kind = b"content-type: application/json"
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n%b\r\ncontent-length: %d\r\n\r\n"
+    return head % (kind, len(body)) + body
 
 
 async def answer(reader):
