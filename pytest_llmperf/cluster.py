@@ -271,7 +271,8 @@ class ClusterCrew:
 
     def _clean_up(self) -> None:
         with contextlib.suppress(OSError):
-            self._names.pulse.delete()
+            if not any("kill" in words for _, words in self._orders):  # which nobody waited for
+                self._names.pulse.delete()
             self._names.news.close()
             for event in (self._names.begin, *map(self._names.started, range(self._count))):
                 event.clear()
@@ -323,7 +324,7 @@ class OnWorkers(Executor):
 
 def _pass_on(theirs: Future[Any], ours: Future[Any], worker: Worker) -> None:
     if theirs.cancelled():
-        _settle(ours, error=WorkerGoneError(f"the worker {worker} is gone"))
+        _settle(ours, error=WorkerGoneError(f"the worker {worker} is gone, or the scheduler is"))
     elif (error := theirs.exception()) is not None:
         _settle(ours, error=WorkerGoneError(f"on {worker}: {type(error).__name__}: {error}"))
     else:

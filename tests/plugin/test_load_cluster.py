@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
+
+from pytest_llmperf import oversight
 
 distributed = pytest.importorskip("distributed")
 
 HEAD = """
-import os
+import os, signal
 from pytest_llmperf import llm_load
 
 """
@@ -139,28 +144,58 @@ def test_three_workers_whose_clocks_disagree_share_a_profile_exactly(project, cl
     assert max(scenario["series"]["latency_s"]) < 10
 
 
-def test_the_share_of_a_worker_that_is_killed_in_the_middle_is_lost(project, cluster):
-    cluster.complete()
-    project.test(
-        HEAD
-        + """
+def ended(pids):
+    """Parts whose session or worker is gone end by themselves."""
+    until_s = time.monotonic() + 60
+    left = set(map(int, pids.split()))
+    while left and time.monotonic() < until_s:
+        time.sleep(0.1)
+        left = {pid for pid in left if psutil.pid_exists(pid)}
+    assert not left
+
+
+#: Of three workers each does one thing, after its part has measured something.
+THREE_FATES = """
 @llm_slo(p95_ms=9000)
 @llm_load(users=6, iterations=5)
 async def test_it(async_llm):
     await async_llm.chat("merhaba")
-    try:
-        os.mkdir("dying")  # only one process can
-    except FileExistsError:
+    for fate in () if fates else ("killed", "frozen", "well"):
+        try:
+            os.mkdir(fate)  # only one process can
+        except FileExistsError:
+            continue
+        fates.append(fate)
+        with open(f"{fate}.pids", "w") as file:
+            parent = os.getppid() if fate == "frozen" else ""  # the Dask worker that started it
+            file.write(f"{os.getpid()} {parent}")
+        if fate == "killed":
+            os.kill(os.getppid(), signal.SIGKILL)
+        if fate == "frozen":
+            os.kill(os.getppid(), signal.SIGSTOP)
+            os.kill(os.getpid(), signal.SIGSTOP)
         return
-    os.kill(os.getppid(), 9)  # the Dask worker that started it
+
+fates = []
 """
-    )
-    session = project.run(f"--llm-cluster={cluster.address}", "--llm-warmup=0")
+
+
+def test_shares_of_workers_that_are_killed_or_out_of_reach_are_lost(project, cluster, monkeypatch):
+    cluster.complete()
+    monkeypatch.setattr(oversight, "SILENT_S", 4.0)
+    project.test(HEAD + THREE_FATES)
+    try:
+        session = project.run(f"--llm-cluster={cluster.address}", "--llm-warmup=0")
+    finally:
+        for pid in (project.path / "frozen.pids").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
     assert session.scenario()["outcome"] == "inconclusive"
-    assert session.scenario()["load"]["lost"] == 1
-    assert "the share of 1 of 3 processes is lost" in session.scenario()["reason"]
-    assert session.scenario()["iterations"] == 20
+    assert session.scenario()["load"]["lost"] == 2
+    assert "the share of 2 of 3 processes is lost" in session.scenario()["reason"]
+    assert session.scenario()["iterations"] == 10
     assert " is gone (test_it)" in session.text
+    assert "it said nothing for 4 s" in session.text
+    ended((project.path / "killed.pids").read_text())
 
 
 def test_a_scheduler_that_does_not_answer_ends_the_session_in_one_line(project, monkeypatch):
@@ -177,3 +212,27 @@ def test_a_key_among_the_arguments_does_not_go_to_the_workers(project):
     assert session.exit == pytest.ExitCode.INTERRUPTED
     assert "a key or password is among pytest's arguments" in session.text
     assert "sk-1234567890" not in session.line("Exit:")
+
+
+def test_without_a_scheduler_all_is_lost_and_the_test_fails(project, cluster):
+    cluster.complete()
+    project.test(
+        HEAD
+        + f"""
+@llm_load(users=3, duration="60s")
+async def test_it(async_llm):
+    await async_llm.chat("merhaba")
+    with open("pids", "a") as file:
+        file.write(f"{{os.getpid()}} ")
+    try:
+        os.kill({cluster.scheduler.pid}, 9)
+    except ProcessLookupError:
+        pass
+"""
+    )
+    session = project.run(f"--llm-cluster={cluster.address}", "--llm-warmup=0")
+    cluster.scheduler.wait()
+    assert session.exit == 1
+    assert "every process that shared the load is lost: WorkerGoneError: " in session.text
+    assert "the scheduler is" in session.text
+    ended((project.path / "pids").read_text())
