@@ -13,13 +13,11 @@ from pytest_llmperf import llm_load
 
 """
 
-FAST = "mock: {latency: {ttft: constant(20ms), itl: constant(1ms)}}\n"
-
 
 @pytest.fixture
-def project(project):
+def project(project, one_mock):
     """A project with a quick mock."""
-    project.write("slo.yaml", "version: 1\ndefaults: {warmup: 1}\n" + FAST)
+    project.write("slo.yaml", "version: 1\ndefaults: {warmup: 1}\n")
     return project
 
 
@@ -91,7 +89,7 @@ def test_an_open_loop_shows_a_stall_of_one_second_that_a_closed_one_hides(projec
             return answer
         """,
     )
-    project.write("slo.yaml", "version: 1\ndefaults: {warmup: 0}\n" + FAST)
+    project.write("slo.yaml", "version: 1\ndefaults: {warmup: 0}\n")
     project.test(
         HEAD
         + """
@@ -114,7 +112,7 @@ async def test_closed(async_llm, server):
 
 
 def test_what_blocks_the_generator_itself_is_part_of_the_latency_and_told(project):
-    project.write("slo.yaml", "version: 1\ndefaults: {warmup: 0}\n" + FAST)
+    project.write("slo.yaml", "version: 1\ndefaults: {warmup: 0}\n")
     project.test(
         HEAD
         + """
@@ -245,7 +243,7 @@ def test_the_command_line_limits_the_iterations(project, profile, arguments, cou
 def test_the_profile_may_stand_in_slo_yaml(project):
     project.write(
         "slo.yaml",
-        "version: 1\nscenarios:\n  '*::test_it': {warmup: 0, load: {users: 2, iterations: 3}}\n" + FAST,
+        "version: 1\nscenarios:\n  '*::test_it': {warmup: 0, load: {users: 2, iterations: 3}}\n",
     )
     project.test("@llm_slo(p95_ms=5000)\n" + BODIES["event loop"])
     session = project.run()
@@ -350,7 +348,7 @@ def test_a_load_run_can_be_read_back_from_its_report(project):
     assert json.loads(render(parse(text, where="run.json")))["scenarios"][0]["load"] == load(session)
 
 
-def test_connections_are_opened_before_measuring_and_told_apart(project, one_mock):
+def test_connections_are_opened_before_measuring_and_told_apart(project):
     project.test(f"{HEAD}@llm_load(users=3, iterations=4)\n{BODIES['event loop']}")
     session = project.run("--llm-gate=off")
     told = session.scenario()["connections"]
@@ -358,7 +356,7 @@ def test_connections_are_opened_before_measuring_and_told_apart(project, one_moc
     assert "test_it  connections: 3 opened, none while measuring; set-up" in session.text
 
 
-def test_connections_that_requests_waited_for_are_counted(project, one_mock):
+def test_connections_that_requests_waited_for_are_counted(project):
     project.test(f"{HEAD}@llm_load(users=3, iterations=4)\n{BODIES['threads']}")
     session = project.run("--llm-gate=off", "--llm-warmup=0")
     assert session.scenario()["connections"]["while_measuring"] == 3
@@ -367,7 +365,7 @@ def test_connections_that_requests_waited_for_are_counted(project, one_mock):
 
 def test_a_server_that_stops_for_a_second_is_in_the_latency_of_all_who_were_due_meanwhile(project):
     """The yardstick is the server's own journal: between two requests that it saw is the stall."""
-    project.write("slo.yaml", "version: 1\n" + FAST)
+    project.write("slo.yaml", "version: 1\n")
     project.test(
         HEAD
         + """
