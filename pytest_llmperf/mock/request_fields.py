@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
-from pytest_llmperf.mock.checks import FALSE_WORDS, TRUE_WORDS, Problem, validation
+from pytest_llmperf.mock.checks import FALSE_WORDS, TRUE_WORDS, Problem, Refusal, validation
 
 _NO_VALUE = object()
 
@@ -254,31 +254,41 @@ DETOKENIZE: dict[str, Check] = {"model": _string, "tokens": _list_of(_whole)}
 
 def check_fields(request: Any, checks: dict[str, Check], *, required: tuple[str, ...]) -> dict[str, Any]:
     """*request* with its known fields of the right type; unknown fields are let through, as vLLM does."""
-    if request is None:
-        raise validation([Problem("missing", "body", "Field required", None)])
     if not isinstance(request, dict):
-        raise validation([Problem(fault.type, "body", fault.message, request) for fault in _model(request)])
-    wrong: dict[str, list[Problem]] = {
-        name: [Problem("missing", f"body.{name}", "Field required", request)]
-        for name in required
-        if name not in request
-    }
+        raise _no_object(request)
+    wrong: dict[str, Faults] = {}
     for name, value in request.items():
         check = checks.get(name)
         if check is None or (value is None and name not in required):
             continue
         faults = check(value)
         if faults:
-            wrong[name] = [
-                Problem(
-                    fault.type,
-                    f"body.{name}{fault.where}",
-                    fault.message,
-                    value if fault.given is _NO_VALUE else fault.given,
-                    fault.context,
-                )
-                for fault in faults
-            ]
+            wrong[name] = faults
+    for name in required:
+        if name not in request:
+            wrong[name] = (Fault("missing", "Field required", given=request),)
     if wrong:
-        raise validation([problem for name in checks for problem in wrong.get(name, ())])
+        raise _refusal_of(request, {name: wrong[name] for name in checks if name in wrong})
     return request
+
+
+def _no_object(request: Any) -> Refusal:
+    if request is None:
+        return validation([Problem("missing", "body", "Field required", None)])
+    return validation([Problem(fault.type, "body", fault.message, request) for fault in _model(request)])
+
+
+def _refusal_of(request: dict[str, Any], wrong: dict[str, Faults]) -> Refusal:
+    return validation(
+        [
+            Problem(
+                fault.type,
+                f"body.{name}{fault.where}",
+                fault.message,
+                request[name] if fault.given is _NO_VALUE else fault.given,
+                fault.context,
+            )
+            for name, faults in wrong.items()
+            for fault in faults
+        ]
+    )

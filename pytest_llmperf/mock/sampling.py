@@ -9,39 +9,25 @@ from pytest_llmperf.mock.checks import Refusal
 
 MAX_N = 128  #: answers to one request; vLLM's own limit of 16384 would let one request fill the memory
 MAX_LOGPROBS = 20
-_NONE_WRONG = frozenset(
-    {
-        "messages",
-        "model",
-        "prompt",
-        "stream",
-        "stream_options",
-        "seed",
-        "stop",
-        "user",
-        "response_format",
-        "tools",
-    }
-)
+_COUNTS_AND_PENALTIES = frozenset({"n", "presence_penalty", "frequency_penalty", "repetition_penalty"})
 
 
 def check_sampling(request: dict[str, Any], *, limit: Any, least: int = 1) -> None:
     """Raise Refusal when a value is out of its bounds; *limit* is how many tokens are wanted."""
-    if _NONE_WRONG.issuperset(request):
-        return
     get = request.get
-    _check_counts_and_penalties(request)
-    _check_temperature(_number(get("temperature"), 1.0))
-    top_p = _number(get("top_p"), 1.0)
-    if not 0 < top_p <= 1:
-        raise bad_parameter("top_p", f"top_p must be in (0, 1], got {top_p}.", top_p)
-    top_k = _whole(get("top_k"), 0)
-    if top_k < -1:
-        raise _unnamed("top_k", f"top_k must be 0 (disable), or at least 1, got {top_k}.", top_k)
-    min_p = _number(get("min_p"), 0.0)
-    if not 0 <= min_p <= 1:
-        raise _unnamed("min_p", f"min_p must be in [0, 1], got {min_p}.", min_p)
-    _check_lengths(limit, least, _whole(get("min_tokens"), 0))
+    if not _COUNTS_AND_PENALTIES.isdisjoint(request):
+        _check_counts_and_penalties(request)
+    if (value := get("temperature")) is not None:
+        _check_temperature(float(value))
+    if (value := get("top_p")) is not None and not 0 < float(value) <= 1:
+        raise bad_parameter("top_p", f"top_p must be in (0, 1], got {float(value)}.", float(value))
+    if (value := get("top_k")) is not None and int(value) < -1:
+        text = f"top_k must be 0 (disable), or at least 1, got {int(value)}."
+        raise _unnamed("top_k", text, int(value))
+    if (value := get("min_p")) is not None and not 0 <= float(value) <= 1:
+        raise _unnamed("min_p", f"min_p must be in [0, 1], got {float(value)}.", float(value))
+    if limit is not None or "min_tokens" in request:
+        _check_lengths(limit, least, _whole(get("min_tokens"), 0))
 
 
 def _check_counts_and_penalties(request: dict[str, Any]) -> None:
@@ -66,18 +52,13 @@ def _check_counts_and_penalties(request: dict[str, Any]) -> None:
 
 
 def _check_temperature(temperature: float) -> None:
-    problem = (
-        "a finite number"
-        if not isfinite(temperature)
-        else "non-negative"
-        if temperature < 0
-        else "in [0, 2]"
-        if temperature > 2
-        else None
-    )
-    if problem is not None:
-        text = f"temperature must be {problem}, got {temperature}."
-        raise bad_parameter("temperature", text, temperature)
+    if 0 <= temperature <= 2:
+        return
+    problem = "a finite number"
+    if isfinite(temperature):
+        problem = "non-negative" if temperature < 0 else "in [0, 2]"
+    text = f"temperature must be {problem}, got {temperature}."
+    raise bad_parameter("temperature", text, temperature)
 
 
 def _check_lengths(limit: Any, least: int, min_tokens: int) -> None:

@@ -10,20 +10,18 @@ from pytest_llmperf.mock.sampling import check_vllms_own
 from pytest_llmperf.mock.vllm_messages import check_parts, message_problems
 
 _RULED = frozenset(
-    [
-        "tools",
-        "tool_choice",
-        "structured_outputs",
-        "prompt_logprobs",
-        "logprobs",
-        "top_logprobs",
-        "stream_options",
-        "response_format",
-        "n",
-        "stop",
+    {
         "continue_final_message",
-    ]
+        "logprobs",
+        "prompt_logprobs",
+        "response_format",
+        "structured_outputs",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+    }
 )
+_VALUED = frozenset({"logprobs", "n", "response_format", "stop", "top_logprobs"})
 _LONGEST_TOKEN = 128  # characters of the longest token in the vocabulary of Qwen2 and its like
 _NO_CONSTRAINT = (
     "You must use one kind of structured outputs constraint but none are specified: {'json': None, 'regex': "
@@ -51,6 +49,7 @@ def _check_chat(request: dict[str, Any]) -> None:
     if messages is None or isinstance(messages, int | float):
         raise Refusal(status=400, message=f"'{type(messages).__name__}' object is not iterable")
     if _RULED.isdisjoint(request):
+        _check_stream_options(request)
         return
     if request.get("continue_final_message") and request.get("add_generation_prompt"):
         both = "`continue_final_message` and `add_generation_prompt`"
@@ -82,7 +81,7 @@ def _check_completion(request: dict[str, Any]) -> None:
 
 def _check_values(request: dict[str, Any], alternatives: Any) -> None:
     """Raise Refusal for values, of the right types, that only vLLM refuses."""
-    if _RULED.isdisjoint(request):
+    if _VALUED.isdisjoint(request):
         return
     check_vllms_own(request, alternatives)
     wanted = request.get("response_format")
