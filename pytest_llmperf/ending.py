@@ -11,6 +11,7 @@ import pytest
 from pytest_llmperf.client.reply import InvalidJson, RequestFailed
 from pytest_llmperf.core.exchange import Exchange, FailureKind
 from pytest_llmperf.iteration_log import Taken
+from pytest_llmperf.wire.errors import excerpt
 
 #: Failures that a server makes which is not there.
 UNREACHABLE = {kind for kind in FailureKind if kind.value.startswith(("connect", "dns", "tls", "timeout"))}
@@ -40,6 +41,16 @@ def one_line(error: BaseException) -> str:
     """*error* for a warning."""
     text = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {text}"[:200]
+
+
+def invalid_reply(error: BaseException) -> str:
+    """What a reply was that is not the JSON that was asked for, and why; empty for other errors."""
+    cause = cause_of(error)
+    if not isinstance(cause, InvalidJson):
+        return ""
+    ended = cause.reply.finish_reason
+    how = f" (finish_reason {ended})" if ended else ""
+    return f"{cause.reason}, in {excerpt(cause.reply.text)!r}{how}"
 
 
 def counts_for_a_step(error: BaseException) -> bool:

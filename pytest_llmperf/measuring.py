@@ -29,7 +29,7 @@ from pytest_llmperf.core.server_view import joined
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Verdict
 from pytest_llmperf.display import Progress
-from pytest_llmperf.ending import ends_quietly, failed_by_json, one_line
+from pytest_llmperf.ending import ends_quietly, failed_by_json, invalid_reply, one_line
 from pytest_llmperf.iteration_log import IterationLog, Taken
 from pytest_llmperf.options import GateMode
 from pytest_llmperf.probes.sampler import Sampler
@@ -75,6 +75,7 @@ class Measuring:
     iterations: list[Iteration] = field(default_factory=list)
     warmups: list[float] = field(default_factory=list)  #: latencies of the warm-up
     first_error: BaseException | None = None
+    first_invalid: str = ""  #: the first reply that was not JSON as asked, where json_valid alone tells of it
     verdict: Verdict | None = None
     stopped: str = ""
     budgets: Sequence[Budget] = ()
@@ -127,6 +128,8 @@ class Measuring:
         quietly = error is not None and ends_quietly(
             error, taken, expected_json=self.slo.expected_json, own_client=own_client
         )
+        if error is not None and quietly and not self.first_invalid:
+            self.first_invalid = invalid_reply(error)
         return Iteration(
             started_s=started_s,
             done_s=done_s,
@@ -168,6 +171,8 @@ class Measuring:
         ]
         if self.first_error is not None:
             warnings.append(f"first failing iteration: {one_line(self.first_error)}")
+        if self.first_invalid:
+            warnings.append(f"first invalid reply: {self.first_invalid}")
         used = Resources() if self.sampler is None else self.sampler.taken
         if self.generators and self.sampler is not None:
             used = made_by(self.generators, seen=used)

@@ -133,7 +133,7 @@ def _checks(row: Summary) -> Iterable[Sequence[str]]:
 
 def _distribution_heading(row: Summary) -> tuple[str, ...]:
     origin, before = earlier(row.scenario, "latency_s")
-    heading = ("", "n", "mean", *_SHOWN_QUANTILES, "max")
+    heading = ("", "n", "mean", "min", *_SHOWN_QUANTILES, "max")
     return (*heading, f"p95 of {plain(origin)}") if before else heading
 
 
@@ -143,7 +143,7 @@ def _distribution(row: Summary) -> Iterable[Sequence[str]]:
         values = row.scenario.measurement.series.get(f"{name}_s", ())
         if metric.shape is not Shape.TIME or not values:
             continue
-        shown = [name, str(len(values)), show(sum(values) / len(values), "s")]
+        shown = [name, str(len(values)), show(sum(values) / len(values), "s"), show(min(values), "s")]
         shown += [show(percentile(values, QUANTILES[quantile]), "s") for quantile in _SHOWN_QUANTILES]
         shown.append(show(max(values), "s"))
         if compares:

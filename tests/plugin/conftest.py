@@ -29,6 +29,7 @@ SCRIPTED = '''
 import itertools
 import json
 import random
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,7 +61,7 @@ def ask(request):
         if wrong is not None:
             raise RequestFailed(wrong, exchange)
         if json_valid is False:
-            raise InvalidJson("Expecting value", None)
+            raise InvalidJson("Expecting value", SimpleNamespace(text="no", finish_reason=None))
 
     return ask
 

@@ -67,6 +67,27 @@ def test_a_reply_that_is_no_json_counts_once(project):
     assert "pytest_llmperf/" not in session.text
 
 
+def test_a_broken_promise_of_json_shows_the_first_reply_that_broke_it(project):
+    project.write(
+        "slo.yaml",
+        """
+        version: 1
+        mock: {latency: {ttft: 1ms, itl: 0ms}, replies: [{contains: [plan], json: {route: calendar}}]}
+        """,
+    )
+    project.test(
+        """
+        @llm_slo(json_valid=0.98, warmup=0, iterations=5, max_iterations=5)
+        def test_router(llm):
+            assert llm.chat("plan", stop=["}"]).json["route"]
+        """
+    )
+    session = project.run()
+    told = [line for line in session.text.splitlines() if "first invalid reply" in line]
+    assert len(told) == 1
+    assert """in '{"route": "calendar"' (finish_reason stop) (test_router)""" in told[0]
+
+
 ASYNC = """
 {mark}
 {limits}

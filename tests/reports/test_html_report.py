@@ -371,6 +371,18 @@ def test_a_reason_has_the_whole_width_of_the_table(runs):
     assert "hardware: L4 then" in reason[2]
 
 
+def test_the_distribution_goes_from_the_fastest_to_the_slowest(runs):
+    page = render(runs.of("passed"))
+    table = page[page.index("<caption>Distribution</caption>") :]
+    heads = re.findall(r'<th scope="col">([^<]*)</th>', table[: table.index("</thead>")])
+    assert [head for head in heads if head in {"mean", "min", "p50", "p99", "max"}] == [
+        *("mean", "min", "p50", "p99", "max")
+    ]
+    row = re.search(r'<th scope="row">latency</th>(.*?)</tr>', table, re.DOTALL)[1]
+    numbers = [float(number) for number in re.findall(r"<td>([\d.]+) ms</td>", row)]
+    assert numbers[1:7] == sorted(numbers[1:7])
+
+
 def test_a_reason_is_told_once_at_the_top_and_not_again_in_the_table(runs):
     assert 'class="why"' not in render(runs.of("regressed", "unreachable", "passed"))
 
