@@ -7,7 +7,7 @@ from typing import Any
 from pytest_llmperf.mock.checks import Refusal
 from pytest_llmperf.mock.dialect import Frames, encode_json, sse, to_bytes
 from pytest_llmperf.mock.generation import Ask, Generation
-from pytest_llmperf.mock.llamacpp import timings
+from pytest_llmperf.mock.llamacpp_answers import timings
 from pytest_llmperf.mock.native import Native, prompt_ask, spoken, texts, whole_number
 from pytest_llmperf.mock.openai_ask import Limits
 from pytest_llmperf.mock.pieces import token_ids
