@@ -48,7 +48,7 @@ FIRST_S, GAP_S, TOKENS = 0.05, 0.005, 32
 TAKES_S = FIRST_S + (TOKENS - 1) * GAP_S
 BARE = ("httptools", "aiohttp", "httpx")
 #: How long a client may take to start and to end, beside the load.
-STARTS_S = 75.0
+STARTS_S = 120.0
 #: How many requests each client asks at a time with no pause takes some seconds, by how fast it is.
 NO_PAUSE = {"async_llm": 1.0, "httptools": 2.0, "aiohttp": 1.0, "locust": 1.0, "vllm": 0.5}
 SLOW = 0.08
