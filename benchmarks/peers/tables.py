@@ -130,15 +130,24 @@ def markdown(results: Results) -> str:
     if told:
         parts.append("How each tool comes to its time to the first token:\n\n" + "\n".join(told))
     if results.failures:
-        parts.append("Not measured:\n\n" + "\n".join(f"- {_plain(one)}" for one in results.failures))
+        parts.append(_failures(results.failures))
     return "\n\n".join(parts) + "\n"
+
+
+def _failures(failures: Sequence[str]) -> str:
+    """Who was not measured, by the reason."""
+    clients: dict[str, list[str]] = {}
+    for one in failures:
+        client, _, why = one.partition(": ")
+        clients.setdefault(_plain(why), []).append(client)
+    lines = (f"- `{why}`: {'; '.join(them)}" for why, them in clients.items())
+    return "Not measured:\n\n" + "\n".join(lines)
 
 
 def _plain(words: str) -> str:
     """Foreign words on one line, without paths of this machine, and nothing that Markdown would act on."""
     kept = re.sub(r"(?<!\w)/[\w./-]+", "PATH", " ".join(words.split()))
-    client, _, why = kept[:200].replace("`", "'").replace("<", "(").replace("{", "(").partition(": ")
-    return f"{client}: `{why}`"
+    return kept[:200].replace("`", "'").replace("<", "(").replace("{", "(")
 
 
 def _paced(results: Results, server: str) -> str:

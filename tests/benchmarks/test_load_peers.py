@@ -168,11 +168,12 @@ def test_the_rounds_of_a_client_are_one_row_beside_the_others():
     assert "| **`async_llm` under `@llm_load`** |  |  | 6 000 | 1.00 x | 100 |" in shown
 
 
-def test_a_client_that_failed_is_named_without_paths_or_markup():
+def test_clients_that_failed_are_named_by_reason_without_paths_or_markup():
     from tables import markdown
 
-    shown = markdown(results(failures=["aiperf, 1 streams: no\n/home/me/`model`<b>{x}"]))
-    assert "- aiperf, 1 streams: `no PATH'model'(b>(x}`" in shown
+    why = "no\n/home/me/`model`<b>{x}"
+    shown = markdown(results(failures=[f"aiperf, 1 streams: {why}", f"vllm, 32 streams: {why}"]))
+    assert "- `no PATH'model'(b>(x}`: aiperf, 1 streams; vllm, 32 streams\n" in shown
 
 
 def test_the_plot_draws_every_panel_and_no_value_beyond_its_edge():
