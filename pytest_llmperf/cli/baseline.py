@@ -54,9 +54,10 @@ def groups(root: Path, part: str = "") -> list[tuple[StoredRun, ...]]:
 def _list(parsed: argparse.Namespace) -> int:
     for runs in groups(parsed.baseline, parsed.scenario):
         samples = sum(len(run.series.get("latency_s", ())) for run in runs)
-        facts = ", ".join(runs[0].facts.values())
+        facts = ", ".join(f"{name} {value}" for name, value in runs[0].facts.items())
+        count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
         sys.stdout.write(
-            f"{plain(runs[0].scenario)}  {len(runs)} runs, {samples} samples, newest {runs[-1].saved[:10]} "
+            f"{plain(runs[0].scenario)}  {count}, {samples} samples, newest {runs[-1].saved[:10]} "
             f"({plain(runs[-1].origin)})  {plain(facts)}\n"
         )
     return 0
@@ -67,11 +68,11 @@ def _show(parsed: argparse.Namespace) -> int:
         sys.stdout.write(f"{plain(runs[0].scenario)}\n")
         sys.stdout.writelines(f"  {name}: {plain(value)}\n" for name, value in runs[0].facts.items())
         for run in runs:
-            numbers = "  ".join(
-                f"{name} p95 {show(_p95(values), 's')}" for name, values in sorted(run.series.items())
+            numbers = ", ".join(
+                f"{_called(name)} {_shown(name, _p95(values))}" for name, values in sorted(run.series.items())
             )
             anchor = "  anchor" if run.anchor else ""
-            sys.stdout.write(f"  {run.saved}  {plain(run.origin)}{anchor}  {numbers}\n")
+            sys.stdout.write(f"  {run.saved}  {plain(run.origin)}{anchor}  p95: {numbers}\n")
     return 0
 
 
@@ -81,11 +82,11 @@ def _diff(parsed: argparse.Namespace) -> int:
         for name, values in sorted(runs[-1].series.items()):
             if first.series.get(name) and values:
                 then, now = _p95(first.series[name]), _p95(values)
-                what = f"{plain(runs[0].scenario)}  {name.removesuffix('_s')} p95"
-                change = f"{100 * (now / then - 1):+.1f} %"
+                what = f"{plain(runs[0].scenario)}  {_called(name)} p95"
+                change = f", {100 * (now / then - 1):+.1f} %" if then else ""
                 sys.stdout.write(
-                    f"{what} {show(then, 's')} ({plain(first.origin)}) -> "
-                    f"{show(now, 's')} ({plain(runs[-1].origin)}), {change}\n"
+                    f"{what} {_shown(name, then)} ({plain(first.origin)}) -> "
+                    f"{_shown(name, now)} ({plain(runs[-1].origin)}){change}\n"
                 )
     return 0
 
@@ -94,6 +95,18 @@ def _prune(parsed: argparse.Namespace) -> int:
     for path in DirectoryStore(parsed.baseline).prune(parsed.keep, parsed.scenario):
         sys.stdout.write(f"removed {path}\n")
     return 0
+
+
+def _called(name: str) -> str:
+    """A series as people name it: ``ttft``, ``input tokens``."""
+    return plain(name.removesuffix("_s").replace("_", " "))
+
+
+def _shown(name: str, value: float) -> str:
+    """A value of the series *name* in its unit: a time, a share or a count."""
+    if name.endswith("_s"):
+        return show(value, "s")
+    return show(value, "") if name == "cached_share" else f"{value:g}"
 
 
 def _p95(values: Sequence[float]) -> float:

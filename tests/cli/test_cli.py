@@ -137,7 +137,11 @@ def stored(tmp_path):
             branch="main",
             anchor=day == 0,
             facts={"backend kind": "openai"},
-            series={"latency_s": tuple(times(0.1 + 0.01 * day))},
+            series={
+                "latency_s": tuple(times(0.1 + 0.01 * day)),
+                "input_tokens": (12.0,) * 100,
+                "cached_share": (0.0,) * 100,
+            },
         )
         store.save(run, append=day > 0)
     return f"--baseline={store.root}"
@@ -153,6 +157,19 @@ def test_baseline_show_marks_the_anchor(stored, capsys):
     anchors = [line for line in capsys.readouterr().out.splitlines() if "anchor" in line]
     assert len(anchors) == 1
     assert "main@abc0000" in anchors[0]
+
+
+def test_baseline_show_has_every_series_in_its_unit(stored, capsys):
+    assert main(["baseline", "show", "chat", stored]) == 0
+    anchor = next(line for line in capsys.readouterr().out.splitlines() if "anchor" in line)
+    assert "p95: cached share 0 %, input tokens 12, latency 1" in anchor
+    assert anchor.endswith(" ms")
+
+
+def test_baseline_diff_of_what_was_zero_has_no_percentage(stored, capsys):
+    assert main(["baseline", "diff", stored]) == 0
+    share = next(line for line in capsys.readouterr().out.splitlines() if "cached share" in line)
+    assert share.endswith("-> 0 % (main@abc0003)")
 
 
 def test_baseline_diff_compares_the_newest_run_with_the_anchor(stored, capsys):
