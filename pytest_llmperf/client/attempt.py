@@ -63,7 +63,7 @@ class Attempt:
         return self._status is not None and not 200 <= self._status < 300
 
     @property
-    def payloads(self) -> tuple[bytes, ...]:
+    def payloads(self) -> tuple[str | bytes, ...]:
         """JSON text of the objects that came."""
         return () if self._reader is None else tuple(self._reader.payloads)
 
@@ -175,7 +175,7 @@ class Attempt:
             )
         else:
             wait = total
-        return min(wait, total, key=lambda deadline: deadline.at_s)
+        return total if total.at_s < wait.at_s else wait
 
     @property
     def waited_for(self) -> FailureKind:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pytest_llmperf.core.exchange import FailureKind
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(NamedTuple):
     """A moment, and what it means when it comes first."""
 
     at_s: float  #: on the clock of ``time.perf_counter()``

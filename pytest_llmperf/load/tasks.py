@@ -60,10 +60,16 @@ class _Crew:
         await asyncio.wait(tasks)
 
     async def _user(self, start_s: float, each: int | None) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         await asyncio.sleep(max(0.0, self._control.began_s + start_s - time.perf_counter()))
         done = 0
         while (each is None or done < each) and self._control.may_begin():
-            await self._once(None)
+            self._busy.add(task)
+            try:
+                await self._once(None)
+            finally:
+                self._busy.discard(task)
             done += 1
             if self._control.over:
                 return
@@ -90,9 +96,6 @@ class _Crew:
             await asyncio.wait(tasks)
 
     async def _once(self, due_s: float | None) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._busy.add(task)
         try:
             await self._iterate(due_s)
         except asyncio.CancelledError:
@@ -100,8 +103,6 @@ class _Crew:
             raise
         except BaseException as error:  # noqa: BLE001 - it ends the whole item, which the caller raises
             self._control.fail(error)
-        finally:
-            self._busy.discard(task)
 
     def let_go(self) -> None:
         """Nothing more begins: those that wait for their turn are done."""

@@ -15,6 +15,8 @@ class Frame(NamedTuple):  # made for every chunk, as is `events.Delta`
 class Frames(Protocol):
     """Bytes in, frames out, however the bytes were cut."""
 
+    end: str  #: what ends a frame, as a rule
+    at_start: bool  #: whether a frame begins with the next byte, and nothing before it matters any more
     stray: bytes  #: the first line that belongs to no frame and yet looks like JSON
 
     def feed(self, data: bytes) -> list[Frame]:

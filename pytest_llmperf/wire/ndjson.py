@@ -11,11 +11,15 @@ class NdjsonFrames:
 
     def __init__(self) -> None:
         self._lines = LineSplitter()
+        self.end = "\n"
+        self.at_start = True
         self.stray = b""  # every line is a frame here
 
     def feed(self, data: bytes) -> list[Frame]:
         """The lines that *data* completes. Raises LineTooLongError."""
-        return [Frame(line) for line in self._lines.feed(data) if line.strip()]
+        lines = self._lines.feed(data)
+        self.at_start = self._lines.at_start
+        return [Frame(line) for line in lines if line.strip()]
 
     def close(self) -> list[Frame]:
         """A last line without its end; it may be cut in the middle."""

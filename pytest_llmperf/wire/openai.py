@@ -60,11 +60,13 @@ class OpenAI:
     def read_answer(self, payload: JsonObject) -> list[Event]:
         """The same for a plain answer."""
         events = _events(payload, part="message")
-        if not any(isinstance(event, Delta | Failed) for event in events):
+        if not any(isinstance(event, _ANSWERS) for event in events):
             raise MalformedAnswerError("the answer has no choices")
         return events
 
 
+#: A plain answer brings one of these.
+_ANSWERS = (Delta, Failed)
 #: A chunk, or its choice, that has one of these may say more than a piece of text.
 _CHUNK_SAYS = frozenset({"error", "detail", "timings", "x_groq"})
 _CHOICE_SAYS = frozenset({"error", "detail", "object", "text", "message"})

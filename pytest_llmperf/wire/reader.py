@@ -35,12 +35,12 @@ class StreamReader:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._frames = dialect.frames()
-        self._template = Template(self._full)
+        self._template = Template(self._apart)
         self._head = b""
         self._size = 0
         self._seen: set[int] = set()
         self._finished: set[int] = set()
-        self.payloads: list[bytes] = []  #: JSON text of every object that came
+        self.payloads: list[str | bytes] = []  #: JSON text of every object that came
         self.done = False  #: whether the server announced the end
         self.failed = False
 
@@ -52,19 +52,42 @@ class StreamReader:
         if self._size > MAX_ANSWER_BYTES:
             return self._noted([Failed(failure=_TOO_MUCH)])
         try:
+            text = data.decode()
+        except UnicodeDecodeError:  # cut inside a character, or no text at all
+            return self._full(data)
+        events: list[Event] = []
+        at = 0
+        while at < len(text):
+            if self._frames.at_start:
+                at = self._template.read(text, at, events, self.payloads)
+            if at < len(text):
+                began, at = at, _behind(self._frames.end, text, at)
+                events += self._full(text[began:at].encode())
+        return events
+
+    def _full(self, data: bytes) -> list[Event]:
+        """What *data* completes, read to the letter."""
+        whole = self._frames.at_start
+        try:
             frames = self._frames.feed(data)
         except LineTooLongError as error:
             return self._noted([Failed(failure=malformed(str(error)))])
         events: list[Event] = []
         for payload, name in frames:
-            delta = None if name else self._template.delta(payload)
-            if delta is None:
-                events += self._noted(self._read(payload, name))
-            else:
-                self.payloads.append(payload)
-                self._seen.add(delta.choice)
-                events.append(delta)
+            events += self._noted(self._read(payload, name))
+        whole = whole and self._frames.at_start and len(frames) == 1
+        if whole and len(events) == 1 and isinstance(events[0], Delta):
+            self._template.learn(data.decode(), frames[0].payload.strip().decode(), events[0])
         return events
+
+    def _apart(self, event: str) -> list[Event]:
+        """What one whole *event* says that is not the first of a stream. Raises MalformedAnswerError."""
+        frames = self._dialect.frames()
+        frames.feed(b"\n")
+        read = frames.feed(event.encode())
+        if len(read) != 1 or not frames.at_start:
+            raise MalformedAnswerError("this is not one event")
+        return self._dialect.read_chunk(_parsed(read[0].payload.strip()))
 
     def close(self, *, complete: bool) -> list[Event]:
         """What the end of the bytes says; *complete*: it is where HTTP announced it."""
@@ -122,14 +145,9 @@ class StreamReader:
         try:
             parsed = _parsed(payload)
             self.payloads.append(payload)  # the text: objects kept alive cost the garbage collector more
-            events = self._dialect.read_chunk(parsed)
+            return self._dialect.read_chunk(parsed)
         except MalformedAnswerError as error:
             return [Failed(failure=malformed(str(error)))]
-        self._template.learn(payload, events)
-        return events
-
-    def _full(self, payload: bytes) -> list[Event]:
-        return self._dialect.read_chunk(_parsed(payload))
 
     def _noted(self, events: list[Event]) -> list[Event]:
         for event in events:
@@ -153,7 +171,7 @@ class PlainReader:
         self._dialect = dialect
         self._parts: list[bytes] = []
         self._size = 0
-        self.payloads: list[bytes] = []  #: JSON text of the object that came
+        self.payloads: list[str | bytes] = []  #: JSON text of the object that came
         self.done = False
         self.failed = False
 
@@ -187,6 +205,12 @@ class PlainReader:
     def _fail(self, failure: Failure) -> list[Event]:
         self.failed = True
         return [Failed(failure=failure)]
+
+
+def _behind(end: str, text: str, at: int) -> int:
+    """Where the piece of *text* from *at* is over that *end* ends, or all of it."""
+    found = text.find(end, at)
+    return len(text) if found < 0 else found + len(end)
 
 
 def _parsed(text: bytes) -> JsonObject:

@@ -22,18 +22,19 @@ class SseFrames:
         self._first = True
         self._fields: list[bytes] = []
         self._event = ""
-        self._between = True  # whether an event begins with the next byte
+        self.end = "\n\n"
+        self.at_start = True
         self.stray = b""  #: the first line that is no field and yet looks like JSON
 
     def feed(self, data: bytes) -> list[Frame]:
         """The events that *data* completes. Raises LineTooLongError."""
-        if self._between and data.startswith(_BEGIN) and data.endswith(_END) and b"\r" not in data:
+        if self.at_start and data.startswith(_BEGIN) and data.endswith(_END) and b"\r" not in data:
             payloads = data[len(_BEGIN) : -len(_END)].split(_END + _BEGIN)
             if data.count(b"\n") == len(_END) * len(payloads):  # whole events of one line, as nearly all are
                 self._first = False
                 return list(map(Frame, payloads))
         frames = [frame for line in self._lines.feed(data) if (frame := self._take(line)) is not None]
-        self._between = not (self._fields or self._event) and self._lines.at_start
+        self.at_start = not (self._fields or self._event) and self._lines.at_start
         return frames
 
     def close(self) -> list[Frame]:

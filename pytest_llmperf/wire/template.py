@@ -1,8 +1,8 @@
-"""Reads the chunks of a stream that differ in one string, without reading the rest of their JSON again.
+"""Reads the events of a stream that differ in one string, without reading the rest of them again.
 
-Nearly all chunks of a stream are the same text but for the piece of the answer that they bring. A reader of
-JSON that has seen the same characters is in the same state: a chunk that begins as an earlier one did, goes
-on with a string, and ends as that one did, says the same but for this string.
+Nearly all events of a stream are the same text but for the piece of the answer that they bring. A reader that
+has seen the same characters is in the same state: an event that begins as an earlier one did, goes on with a
+JSON string, and ends as that one did, says the same but for this string.
 """
 
 from __future__ import annotations
@@ -13,51 +13,58 @@ from json.decoder import scanstring  # type: ignore[attr-defined] # what JSONDec
 
 from pytest_llmperf.wire.events import Delta, Event
 
-#: How many chunks of a stream are learned from, at most: in some streams none is like another.
+#: How many events of a stream are learned from, at most: in some streams none is like another.
 _LESSONS = 3
 
 
 class Template:
-    """What the text chunks of one stream have in common."""
+    """What the text events of one stream have in common."""
 
-    def __init__(self, read: Callable[[bytes], list[Event]]) -> None:
-        """*read* reads a chunk in full, and raises ValueError where it cannot."""
+    def __init__(self, read: Callable[[str], list[Event]]) -> None:
+        """*read* reads a whole event, framing and all, and raises ValueError where it cannot."""
         self._read = read
         self._before = ""
         self._after = ""
+        self._lead = self._trail = 0  #: characters of framing around the JSON text
         self._delta: Callable[[str], Delta] | None = None  #: None: nothing was learned yet
         self._lessons = _LESSONS
 
-    def delta(self, chunk: bytes) -> Delta | None:
-        """All that *chunk* says; None if it has to be read in full to know that."""
-        if self._delta is None:
-            return None
-        try:
-            text = chunk.decode()
-            if not text.startswith(self._before):
-                return None
-            said, end = scanstring(text, len(self._before))
-        except ValueError:  # no UTF-8, or no string
-            return None
-        return self._delta(said) if said and text[end:] == self._after else None
+    def read(self, text: str, at: int, events: list[Event], payloads: list[str | bytes]) -> int:
+        """Read the events of *text* from *at* on into *events*, and their JSON texts into *payloads*.
 
-    def learn(self, chunk: bytes, events: list[Event]) -> None:
-        """Take *chunk* as the template if it, which says *events* when read in full, can be one.
-
-        The proof is another text in its place, that is told as what the chunk says.
+        Gives where that ends: at an event that has to be read in full, or behind the last one.
         """
-        if not self._lessons or len(events) != 1 or not isinstance(events[0], Delta):
-            return
-        said = events[0].content or events[0].reasoning
-        delta = Delta if events[0].content else _reasoning
-        before, found, after = chunk.decode().partition(f'"{said}"')
-        if not said or not found:  # nothing, or written with escapes
+        delta, before, after = self._delta, self._before, self._after
+        while delta is not None and text.startswith(before, at):
+            try:
+                said, end = scanstring(text, at + len(before))
+            except ValueError:  # no string, or not all of it
+                break
+            if not said or not text.startswith(after, end):
+                break
+            events.append(delta(said))
+            end += len(after)
+            payloads.append(text[at + self._lead : end - self._trail])
+            at = end
+        return at
+
+    def learn(self, event: str, payload: str, said: Delta) -> None:
+        """Take *event*, whose JSON text *payload* says *said* and no more, as the template if it can be one.
+
+        The proof: another text in the place of its own is what the event says then.
+        """
+        piece = said.content or said.reasoning
+        delta = Delta if said.content else _reasoning
+        before, found, after = event.partition(f'"{piece}"')
+        lead = event.find(payload)
+        if not self._lessons or not piece or not found or lead < 0:  # nothing is said, or with escapes
             return
         self._lessons -= 1
-        other = said + "."
+        other = piece + "."
         with suppress(ValueError):
-            if self._read(f'{before}"{other}"{after}'.encode()) == [delta(other)]:
+            if self._read(f'{before}"{other}"{after}') == [delta(other)]:
                 self._before, self._after, self._delta = f'{before}"', after, delta
+                self._lead, self._trail = lead, len(event) - lead - len(payload)
 
 
 def _reasoning(text: str) -> Delta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,7 +18,7 @@ from pytest_llmperf.wire.template import Template
 class Full(Template):
     """Learns nothing."""
 
-    def learn(self, chunk, events):
+    def learn(self, event, payload, said):
         pass
 
 
@@ -25,9 +26,11 @@ def events_of(chunks, kind="openai", template=None):
     """What a reader says of each of the *chunks*, and what it keeps of them."""
     reader = StreamReader(dialect(kind))
     if template is not None:
-        reader._template = template(reader._full)
+        reader._template = template(reader._apart)
     frame = "data: {}\n\n" if kind == "openai" else "{}\n"
-    return [reader.feed(frame.format(chunk).encode()) for chunk in chunks], reader.payloads
+    events = [reader.feed(frame.format(chunk).encode()) for chunk in chunks]
+    payloads = [text.encode() if isinstance(text, str) else text for text in reader.payloads]
+    return events, payloads, reader.close(complete=True)
 
 
 def agree(chunks, kind="openai"):
@@ -127,34 +130,66 @@ def test_bytes_that_are_no_text_are_read_in_full():
 
 
 class Counting:
-    """Reads chunks in full, and counts them."""
+    """Reads events in full, and counts them."""
 
-    def __init__(self, kind="openai"):
-        self._read = StreamReader(dialect(kind))._full
-        self.chunks = 0
+    def __init__(self):
+        self._read = StreamReader(dialect("openai"))._apart
+        self.events = 0
 
-    def __call__(self, chunk):
-        self.chunks += 1
-        return self._read(chunk)
+    def __call__(self, event):
+        self.events += 1
+        return self._read(event)
+
+
+def learned(*payloads):
+    """A template that was shown events with these *payloads*, and how many it read in full."""
+    read = Counting()
+    template = Template(read)
+    for payload in payloads:
+        (said,) = read._read(f"data: {payload}\n\n")
+        template.learn(f"data: {payload}\n\n", payload, said)
+    return template, read.events
 
 
 @pytest.mark.parametrize("key", ["content", "reasoning_content"])
-def test_a_stream_is_read_in_full_once(key):
-    read = Counting()
-    template = Template(read)
-    first = (chunk(key, "a")).encode()
-    template.learn(first, read(first))
-    said = [template.delta((chunk(key, text)).encode()) for text in ("b", "c\\n", "é")]
-    texts = ["b", "c\n", "é"]
-    assert said == [Delta(text) if key == "content" else Delta("", text) for text in texts]
-    assert read.chunks == 2  # the first one, and the proof
+def test_all_events_that_are_like_one_are_read_at_once(key):
+    template, proofs = learned(chunk(key, "a"))
+    chunks = [chunk(key, text) for text in ("b", "c\\n", "é")]
+    text = "".join(f"data: {one}\n\n" for one in chunks)
+    events, payloads = [], []
+    assert template.read(text + "data: [DONE]\n\n", 0, events, payloads) == len(text)
+    said = ["b", "c\n", "é"]
+    assert events == [Delta(one) if key == "content" else Delta("", one) for one in said]
+    assert payloads == chunks
+    assert proofs == 1
 
 
-def test_a_stream_whose_chunks_are_never_alike_is_not_learned_from_for_ever():
-    read = Counting()
-    template = Template(read)
-    for number in range(20):
-        chunk = f'{{"id":"{number}","choices":[{{"index":0,"delta":{{"content":"a"}}}}]}}'.encode()
-        assert template.delta(chunk) is None
-        template.learn(chunk, read(chunk))
-    assert read.chunks <= 20 + 3
+def test_half_an_event_is_not_read():
+    template, _ = learned(chunk("content", "a"))
+    events = []
+    assert template.read(f"data: {chunk('content', 'b')}\n", 0, events, []) == 0
+    assert events == []
+
+
+def test_a_stream_whose_events_are_never_alike_is_not_learned_from_for_ever():
+    _, proofs = learned(*like('{"id":"***","choices":[{"index":0,"delta":{"content":"a"}}]}', *"bcdefghij"))
+    assert proofs <= 3
+
+
+@given(streams(), st.lists(st.integers(0, 400), max_size=6))
+def test_what_is_learned_changes_nothing_however_the_bytes_are_cut(chunks, cuts):
+    data = "".join(f"data: {chunk}\n\n" for chunk in chunks).encode()
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    answers = []
+    for template in (Template, Full):
+        reader = StreamReader(dialect("openai"))
+        reader._template = template(reader._apart)
+        events = [event for i, j in pairwise(places) for event in reader.feed(data[i:j])]
+        answers.append(events + reader.close(complete=True))
+    assert answers[0] == answers[1]
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_what_is_learned():
+    first, second = (f"\ufeffdata: {chunk('content', text)}\n\n".encode() for text in "ab")
+    reader = StreamReader(dialect("openai"))
+    assert (reader.feed(first), reader.feed(second)) == ([Delta("a")], [])
