@@ -75,6 +75,8 @@ class Rule:
 
     def answer(self, number: int) -> Answer:
         """The answer of the rule's *number*-th match, from 0."""
+        if len(self.answers) == 1:
+            return self.answers[0]
         if self.cycle:
             return self.answers[number % len(self.answers)]
         return self.answers[min(number, len(self.answers) - 1)]
