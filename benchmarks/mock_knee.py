@@ -26,7 +26,10 @@ MOCK = {
     "log_size": 100_000,
 }
 BODY = json.dumps({"messages": [{"role": "user", "content": "x" * 80}]}).encode()
-REQUEST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
+REQUEST = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+)
 
 
 async def user(port: int, until_s: float) -> None:
