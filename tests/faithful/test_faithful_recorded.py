@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from asking import ask
@@ -51,3 +52,9 @@ def test_any_other_answer_is_a_surprise(server, change):
     [answer] = recorded["chat"]
     assert surprises(name, "chat", [answer], [answer]) == []
     assert surprises(name, "chat", [dataclasses.replace(answer, **change)], [answer])
+
+
+def test_the_documentation_tells_how_many_were_asked_and_how_many_differ():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "explanation" / "mock.md").read_text("utf-8")
+    assert f"The same {len(QUESTIONS)} requests" in page
+    assert {20: "Twenty"}[len(KNOWN["vllm"])] in page
