@@ -6,14 +6,15 @@ import importlib.metadata
 import importlib.util
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
-from pytest_llmperf import cluster
+from pytest_llmperf import cluster, cluster_worker
 from pytest_llmperf.cluster import Cluster, OnWorkers, Worker, WorkerGoneError
-from pytest_llmperf.cluster_worker import PROJECT, digests, look
+from pytest_llmperf.cluster_worker import PROJECT, Unpassed, _relay, digests, look
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.meeting import LoopbackMeeting
+from pytest_llmperf.meeting import GO, OVER, PATIENCE_S, LoopbackMeeting
 from pytest_llmperf.mock.process import start_mock
 from pytest_llmperf.shard import Spec
 
@@ -196,3 +197,85 @@ def test_what_breaks_on_a_worker_names_the_worker():
     client.given[0][1].set_exception(OSError("disk full"))
     with pytest.raises(WorkerGoneError, match=r"on w1 \(tcp://10\.0\.0\.1:1\): OSError: disk full"):
         future.result(0)
+
+
+class Says:
+    """What parts and the leading session share at the scheduler, where everything is said already."""
+
+    def __init__(self, *pulses, begin=True):
+        self.pulses = list(pulses)
+        self.begin = SimpleNamespace(wait=lambda **_: begin)
+        self.told = []
+        self.news = SimpleNamespace(put=self.told.append)
+        self.pulse = SimpleNamespace(get=self._pulse)
+
+    def _pulse(self, **_):
+        if not self.pulses:
+            raise TimeoutError
+        return self.pulses.pop(0)
+
+
+class Host:
+    """Notes what a part, or its keeper, is told."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, words):
+        self.said.append(words)
+
+    def keeper(self, index):
+        return SimpleNamespace(
+            interrupt=lambda seconds: self.said.append(("interrupt", index, seconds)),
+            kill=lambda why: self.said.append(("kill", index, why)),
+        )
+
+
+class Looks:
+    """An event that is set after some looks."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def wait(self, _):
+        self.count -= 1
+        return self.count < 0
+
+
+def relayed(names, *, looks=1, words=()):
+    heard, host = Unpassed(), Host()
+    for one in words:
+        heard.add(one)
+    _relay(names, host, 1, heard, Looks(looks))
+    return host.said
+
+
+def test_a_worker_passes_on_what_its_part_says_and_the_word_to_go():
+    names = Says((1, []))
+    assert relayed(names, words=[{"ready": True}]) == [GO]
+    assert names.told == [[1, {"begun": True}], [1, {"ready": True}]]
+
+
+def test_a_worker_passes_each_order_on_once_and_only_what_is_meant_for_its_part():
+    orders = [[None, {"stop": "enough"}], [0, {"kill": "another part"}], [1, {"kill": "it hangs"}]]
+    said = relayed(Says((1, orders[:1]), (2, orders), (3, orders)), looks=3)
+    assert said == [GO, {"stop": "enough"}, ("kill", 1, "it hangs")]
+
+
+def test_ctrl_c_reaches_a_part_that_did_not_begin():
+    said = relayed(Says((1, [[None, {"interrupt": 9.0}]]), begin=False))
+    assert said == [OVER, ("interrupt", 1, 9.0)]
+
+
+def test_a_part_is_interrupted_when_nothing_is_heard_of_the_leading_session(monkeypatch):
+    monkeypatch.setattr(cluster_worker, "_SILENT_S", -1.0)
+    assert relayed(Says()) == [GO, OVER, ("interrupt", 1, PATIENCE_S)]
+
+
+def test_no_request_is_lost_on_the_way_to_the_leading_session():
+    heard = Unpassed()
+    heard.add({"ended": [[0.1], []], "done": 1})
+    heard.add({"measured": ""})
+    heard.add({"ended": [[0.2], [None]], "done": 3})
+    assert heard.take() == {"ended": [[0.1, 0.2], [None]], "done": 3, "measured": ""}
+    assert heard.take() == {}
