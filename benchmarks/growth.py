@@ -239,7 +239,7 @@ def session(size: int, options: Sequence[str], *, loaded: bool) -> float:
         test.write_text(SESSION.format(load=load, arguments=arguments), "utf-8")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={folder}"]
         command += [str(test), *options, *(f"--llm-report={folder / report}" for report in REPORTS)]
-        return run(command, core=max(os.sched_getaffinity(0)), LOG=str(folder / "log")).peak_mb
+        return run(command, core=max(os.sched_getaffinity(0)), timeout_s=900, LOG=str(folder / "log")).peak_mb
 
 
 if __name__ == "__main__":

@@ -154,6 +154,12 @@ class Together:
             raise failure
 
 
+def let_go(item: pytest.Function) -> None:
+    """The item's result is made: pytest keeps items to the end, and the samples need not stay with them."""
+    if CONDUCTOR in item.stash:
+        del item.stash[CONDUCTOR]
+
+
 def conducted(item: pytest.Function, conductor: Conductor, *, claimed: bool) -> Callable[..., Any]:
     """What pytest calls instead of the item's body; a coroutine function where a plugin *claimed* it."""
     body: Callable[..., Any] = item.obj

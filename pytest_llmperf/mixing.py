@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_llmperf import scenario
-from pytest_llmperf.conducting import TakingPart, Together, conducted
+from pytest_llmperf.conducting import TakingPart, Together, conducted, let_go
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.measurement import without_setup
@@ -50,6 +50,7 @@ def _repeated(item: pytest.Function, rig: Rig, mix: Mix) -> Iterator[None]:
                     yield
         finally:
             item.obj = body
+            let_go(item)
 
 
 class _Result:

@@ -152,7 +152,7 @@ class Controller:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Reports survive the crash of a worker, and so do the measurements on them."""
-        text = sharing.attached(report)
+        text = sharing.take_off(report)
         if text is not None:
             sharing.ledger_of(self._config).add(text, report)
 

@@ -124,6 +124,10 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
         measuring.put_away()
         result = measuring.result
         item.stash[RESULT] = codec.dumps(result)
+        if measuring.slo.load is not None:
+            from pytest_llmperf.conducting import let_go  # noqa: PLC0415 - only under a load profile
+
+            let_go(item)
         if interrupted:  # pytest makes no report of it, or one with this same text
             item.config.stash.setdefault(INTERRUPTED, []).append(item.stash[RESULT])
         item.user_properties += properties(result)  # for --junitxml

@@ -158,9 +158,12 @@ def attach(report: pytest.TestReport, item: pytest.Item) -> None:
         setattr(report, _ATTRIBUTE, "")
 
 
-def attached(report: pytest.TestReport) -> str | None:
-    """What `attach` put on a report; None for a report of anything else."""
-    text: str | None = getattr(report, _ATTRIBUTE, None)
+def take_off(report: pytest.TestReport) -> str | None:
+    """What `attach` put on a report; None for a report of anything else.
+
+    It is gone from there: pytest keeps every report to the end, and the samples of a load test are megabytes.
+    """
+    text: str | None = report.__dict__.pop(_ATTRIBUTE, None)
     # pytest-rerunfailures adds an outcome: that run of the test does not count.
     return None if str(report.outcome) == "rerun" else text
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import math
 import os
 import shlex
 import traceback
@@ -189,8 +188,8 @@ def _part(told: Mapping[str, Any], measuring: Measuring) -> Part:
     measuring.stopped = measuring.stopped or measurement.stopped
     measuring.over_budget = measuring.over_budget or measurement.over_budget
     measuring.spent(measurement.spent_usd or 0.0, dearest_usd=told["dearest_usd"])
-    requests = {name: _numbers(values) for name, values in told["requests"].items()}
-    starts, ends = told["spans"]
+    requests = {name: codec.samples_of_text(text) for name, text in told["requests"].items()}
+    starts, ends = map(codec.samples_of_text, told["spans"])
     return Part(measurement=measurement, requests=requests, spans=(starts, ends))
 
 
@@ -240,15 +239,7 @@ def _told(measuring: Measuring) -> Mapping[str, Any] | None:
     return {
         "error": None if error is None else "".join(traceback.format_exception(error))[-4000:],
         "scenario": codec.dumps(measuring.result),
-        "requests": {name: [_null(value) for value in values] for name, values in requests.items()},
-        "spans": spans,
         "dearest_usd": max((budget.dearest_usd for budget in measuring.budgets), default=0.0),
+        "requests": {name: codec.samples_as_text(values) for name, values in requests.items()},
+        "spans": [codec.samples_as_text(values) for values in spans],
     }
-
-
-def _null(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _numbers(values: list[float | None]) -> list[float]:
-    return [math.nan if value is None else value for value in values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,12 @@ def costs(priced: Sequence[tuple[Exchange, Price]]) -> tuple[float, ...]:
         if of_tokens is not None:
             found.append(of_tokens + gpu_usd[price] * share)
     return tuple(found)
+
+
+def busy_s(due_s: Sequence[float], done_s: Sequence[float], latency_s: Sequence[float]) -> float:
+    """`union_s` of requests in columns, without a pair for each; of a failure *latency_s* is NaN."""
+    order = sorted(range(len(due_s)), key=due_s.__getitem__)
+    return ordered_union_s((due_s[at], done_s[at]) for at in order if not math.isnan(latency_s[at]))
 
 
 def union_s(spans: Iterable[tuple[float, float]]) -> float:

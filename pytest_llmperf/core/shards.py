@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
+from pytest_llmperf.core.column import Column, Series
 from pytest_llmperf.core.load_report import merge
 from pytest_llmperf.core.measurement import Measurement, pool
-from pytest_llmperf.core.price import union_s
+from pytest_llmperf.core.price import busy_s
 from pytest_llmperf.core.timeline import timeline
 
 
@@ -32,16 +35,10 @@ def put_together(
     merged = merge(loads, processes=processes)
     pooled = pool([part.measurement for part in parts])
     columns = {
-        name: [value for part in parts for value in part.requests[name]]
+        name: Column(chain.from_iterable(part.requests[name] for part in parts))
         for name in ("due", "sent", "done", "latency", "tokens")
     }
-    starts = [value for part in parts for value in part.spans[0]]
-    ends = [value for part in parts for value in part.spans[1]]
-    succeeded = (
-        (due, done)
-        for due, done, latency in zip(columns["due"], columns["done"], columns["latency"], strict=True)
-        if latency == latency  # noqa: PLR0124 - NaN is not equal to itself
-    )
+    starts, ends = (Column(chain.from_iterable(part.spans[side] for part in parts)) for side in (0, 1))
     line = timeline(
         began_s=0.0,
         due_s=columns["due"],
@@ -55,21 +52,21 @@ def put_together(
         pooled,
         facts={**pooled.facts, **about.facts},
         series=_in_time_order([part.measurement.series for part in parts]),
-        busy_s=union_s(succeeded),
+        busy_s=busy_s(columns["due"], columns["done"], columns["latency"]),
         wall_s=max(ends) - min(starts) if starts else 0.0,
         load=replace(merged, timeline=line, lost=merged.lost if lost is None else lost),
     )
 
 
-def _in_time_order(parts: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, tuple[float, ...]]:
+def _in_time_order(parts: Sequence[Series]) -> dict[str, Column]:
     """Every series of *parts* merged: each value by how far into its own part it is."""
     merged = {}
     for name in dict.fromkeys(name for part in parts for name in part):
-        placed = [
-            ((index + 0.5) / len(values), number, value)
-            for number, part in enumerate(parts)
-            for values in [part.get(name, ())]
-            for index, value in enumerate(values)
-        ]
-        merged[name] = tuple(value for _, _, value in sorted(placed))
+        placed = [_placed(part.get(name, ()), number) for number, part in enumerate(parts)]
+        merged[name] = Column(value for _, _, value in heapq.merge(*placed))
     return merged
+
+
+def _placed(values: Sequence[float], number: int) -> Iterator[tuple[float, int, float]]:
+    """How far into part *number* each of its values is, the part, and the value."""
+    return (((index + 0.5) / len(values), number, value) for index, value in enumerate(values))

@@ -11,7 +11,7 @@ from pytest_llmperf.core.column import Column
 from pytest_llmperf.core.exchange import Exchange
 from pytest_llmperf.core.iteration import Iteration, NamedCheck, TimedStep
 from pytest_llmperf.core.measurement import Measurement, measure, pool
-from pytest_llmperf.core.price import Price, ordered_union_s
+from pytest_llmperf.core.price import Price, busy_s
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.timeline import Timeline, timeline
 
@@ -69,20 +69,18 @@ class Tally:
         self._reduce()
         if self._counts is None:
             return measure([], about=self._about, slo=self._slo, prices=self._prices)
+        due, done, latency = (self._requests[name] for name in ("due", "done", "latency"))
+        in_flight_s = busy_s(
+            due, done, latency
+        )  # before the copies below: it takes as much memory, for a moment
         return replace(
             self._counts,
             facts={**self._about.facts, **self._counts.facts},
             iterations=self.iterations,
             series={name: Column(values) for name, values in self._series.items()},
-            busy_s=self._busy_s(),
+            busy_s=in_flight_s,
             wall_s=self._ended_s - self._began_s if self._spans[0] else 0.0,
         )
-
-    def _busy_s(self) -> float:
-        """`union_s` of the successful requests, without a pair of numbers in memory for each."""
-        due, done, latency = (self._requests[name] for name in ("due", "done", "latency"))
-        order = sorted(range(len(due)), key=due.__getitem__)
-        return ordered_union_s((due[i], done[i]) for i in order if not math.isnan(latency[i]))
 
     def timeline(self, began_s: float) -> Timeline:
         """The run second by second, from *began_s*."""
@@ -98,14 +96,16 @@ class Tally:
             spans=self._spans,
         )
 
-    def columns(self, began_s: float) -> tuple[dict[str, list[float]], tuple[list[float], list[float]]]:
+    def columns(self, began_s: float) -> tuple[dict[str, Column], tuple[Column, Column]]:
         """Requests and spans of iterations as `core.shards.Part` takes them; times from *began_s*."""
         self._reduce()
         requests = {
-            name: [value - began_s for value in values] if name in {"due", "sent", "done"} else list(values)
+            name: Column(value - began_s for value in values)
+            if name in {"due", "sent", "done"}
+            else Column(values)
             for name, values in self._requests.items()
         }
-        starts, ends = ([value - began_s for value in values] for values in self._spans)
+        starts, ends = (Column(value - began_s for value in values) for values in self._spans)
         return requests, (starts, ends)
 
     def _reduce(self) -> None:

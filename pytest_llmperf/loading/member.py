@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_llmperf.ab import Arm, in_turns
 from pytest_llmperf.client.reply import RequestFailed
+from pytest_llmperf.core.column import Column
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.load import Load
 from pytest_llmperf.core.load_report import LoadReport
@@ -57,7 +58,7 @@ class Member:
         self.requests = 0
         self.report: LoadReport | None = None
         #: What another process needs to put parts together, see `Tally.columns`.
-        self.columns: tuple[dict[str, list[float]], tuple[list[float], list[float]]] | None = None
+        self.columns: tuple[dict[str, Column], tuple[Column, Column]] | None = None
         self._cached: dict[Arm, Measurement] = {}
 
     def _tally(self) -> Tally:
