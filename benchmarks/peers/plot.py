@@ -9,10 +9,16 @@ from html import escape
 WIDTH, ROW, LEFT, BARS = 640, 18, 120, 420
 
 
-def bars(panels: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> str:
-    """A panel for each title; lengths are logarithmic, for clients differ by powers of ten.
+def number(value: float) -> str:
+    """With three figures that count."""
+    return f"{float(f'{value:.3g}'):,.10g}"
 
-    A client's second value, where it has one, is the end of a thin line that goes on from its bar.
+
+def bars(panels: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> str:
+    """A panel for each title, with clients in the order given.
+
+    Lengths are logarithmic, for clients differ by powers of ten. A client's second value, if any, is
+    the end of a thin line that goes on from its bar.
     """
     parts, top = [], 0
     for title, values in panels.items():
@@ -23,21 +29,21 @@ def bars(panels: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> str:
         span = math.log(max(max(value, more or 0.0) for value, more in shown.values()) / low)
         parts.append(f'<text class="title" x="8" y="{top + 16}">{escape(title)}</text>')
         top += 24
-        for name, (value, more) in sorted(shown.items(), key=lambda item: item[1][0]):
+        for name, (value, more) in shown.items():
             length = BARS * math.log(value / low) / span
             kind = "ours" if name in {"async_llm", "llm"} else "other"
             parts += [
                 f'<text text-anchor="end" x="{LEFT - 6}" y="{top + 12}">{escape(name)}</text>',
                 f'<rect class="{kind}" x="{LEFT}" y="{top + 2}" width="{length:.1f}" height="{ROW - 6}"/>',
             ]
-            said, end = f"{value:,.3g}", length
+            said, end = number(value), length
             if more is not None and more > value:
                 end = BARS * math.log(more / low) / span
                 parts.append(
                     f'<rect class="{kind}" x="{LEFT + length:.1f}" y="{top + 7}" width="{end - length:.1f}"'
                     ' height="2"/>'
                 )
-                said += f" / {more:,.3g}"
+                said += f" / {number(more)}"
             parts.append(f'<text x="{LEFT + end + 6:.1f}" y="{top + 12}">{said}</text>')
             top += ROW
         top += 10

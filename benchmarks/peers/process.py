@@ -26,7 +26,7 @@ class Used:
     """What a client's processes used together."""
 
     cpu: tuple[tuple[float, float], ...]  #: at times of ``time.perf_counter()``: seconds of processor so far
-    peak_mb: float  #: the most memory that all had at once; of the largest process, where not asked for
+    peak_mb: float  #: the most memory that was seen of all at once, or ever of one; 0 if it was not asked for
 
     def cpu_between(self, start_s: float, end_s: float) -> float:
         """Seconds of processor between two times."""
@@ -71,8 +71,7 @@ def run(
         timer = threading.Timer(timeout_s, stop)
         timer.start()
         try:
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            process.wait()
         finally:  # also when the benchmark itself is interrupted
             timer.cancel()
             watch.stop()
@@ -82,7 +81,7 @@ def run(
         raise ClientFailedError(f"not done after {timeout_s:.0f} s; last words: {words[-200:]}")
     if process.returncode:
         raise ClientFailedError(f"ended with {process.returncode}: {_reason(words)}")
-    return Used(cpu=tuple(watch.cpu), peak_mb=max(watch.peak_bytes, usage.ru_maxrss * 1024) / 1e6)
+    return Used(cpu=tuple(watch.cpu), peak_mb=watch.peak_bytes / 1e6)
 
 
 def _reason(words: str) -> str:
@@ -144,9 +143,13 @@ class _Watch:
         self.cpu.append((time.perf_counter(), max(seconds, self.cpu[-1][1])))
 
     def _see_memory(self) -> None:
-        together = 0
+        together = largest = 0
         for process in (self._root, *self.descendants):
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, OSError):
                 # pages that are shared count in part for each
                 together += process.memory_full_info().pss
-        self.peak_bytes = max(self.peak_bytes, together)
+                # not ru_maxrss: that begins with what this process has, of which the client is a fork
+                status = Path(f"/proc/{process.pid}/status").read_text("utf-8", "replace")
+                found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)  # none of one that has ended
+                largest = max(largest, int(found[1]) * 1024 if found else 0)
+        self.peak_bytes = max(self.peak_bytes, together, largest)

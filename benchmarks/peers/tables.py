@@ -238,4 +238,11 @@ def panels(results: Results) -> dict[str, dict[str, tuple[float, float | None]]]
         found.setdefault(f"requests/s of a core, {kind}", {})[client] = (rate.per_core_s, None)
         if rate.peak_mb is not None:
             found.setdefault("peak memory, MB", {})[client] = (rate.peak_mb, None)
-    return found
+    return {title: _best_first(title, values) for title, values in found.items()}
+
+
+def _best_first(
+    title: str, values: dict[str, tuple[float, float | None]]
+) -> dict[str, tuple[float, float | None]]:
+    more_is_better = title.startswith("requests/s")
+    return dict(sorted(values.items(), key=lambda item: item[1][0], reverse=more_is_better))

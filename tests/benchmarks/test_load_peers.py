@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -123,6 +124,31 @@ def test_processor_time_of_descendants_is_counted(tmp_path):
     )
     used = run([sys.executable, "-c", program], core=0, memory=False, LOG=str(tmp_path / "log"))
     assert 0.55 < used.cpu[-1][1] < 5
+
+
+def test_a_client_that_has_ended_is_still_looked_at_without_a_word():
+    """Its parent, which is the one that looks, has not asked for its status yet."""
+    from process import _Watch
+
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    watch = _Watch(ended.pid, memory=True)
+    watch._see_memory()
+    watch.stop()
+    ended.wait()
+    assert watch.peak_bytes == 0
+
+
+def test_memory_is_the_clients_own_and_not_of_who_started_it(tmp_path):
+    from process import run
+
+    ballast = bytearray(200_000_000)
+    used = run(["sleep", "1"], core=0, LOG=str(tmp_path / "log"))
+    grown = "import time; kept = bytearray(50_000_000); time.sleep(1)"
+    more = run([sys.executable, "-c", grown], core=0, LOG=str(tmp_path / "log"))
+    del ballast
+    assert 0 < used.peak_mb < 20
+    assert 50 < more.peak_mb < 100
 
 
 def test_the_small_server_answers_and_logs_as_the_mock_does(tmp_path):
