@@ -136,7 +136,7 @@ class Project:
         return self._session(self.pytester.runpytest_inprocess, arguments, plugins)
 
     def run_apart(
-        self, *arguments: str, plugins: tuple[str, ...] = ("llmperf",), timeout_s: float = 60
+        self, *arguments: str, plugins: tuple[str, ...] = ("llmperf",), timeout_s: float = 180
     ) -> Session:
         """Run pytest in a process of its own."""
 

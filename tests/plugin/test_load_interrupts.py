@@ -18,7 +18,7 @@ pathlib.Path("pids", str(os.getpid())).touch()
 if LEADS:  # a shell starts what runs in its background with SIGINT ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-@llm_load(users=2, duration="60s", graceful_stop="60s")
+@llm_load(users=2, duration="10m", graceful_stop="10m")
 async def test_it(async_llm):
     await async_llm.chat("merhaba")
     with open("count", "a") as file:
@@ -48,8 +48,8 @@ def session(project, *signals, processes, more=""):
     project.write("slo.yaml", "version: 1\nmock: {latency: {ttft: constant(20ms), itl: constant(1ms)}}\n")
     words = ", ".join(f"signal.{name}" for name in signals)
     project.test(f"{TEST}\nSIGNALS = [{words}]\n{more}")
-    # What does not end within the graceful stop's time is a failure.
-    return project.run_apart(f"--llm-processes={processes}", "--llm-warmup=0", timeout_s=50)
+    # Whoever waits for the profile's end, or for iterations to finish, is a failure.
+    return project.run_apart(f"--llm-processes={processes}", "--llm-warmup=0", timeout_s=300)
 
 
 def alive(project):
@@ -61,8 +61,7 @@ def pids(project):
     return [int(path.name) for path in (project.path / "pids").iterdir()]
 
 
-@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("processes", "signal"), [(1, "SIGTERM"), (2, "SIGTERM"), (2, "SIGINT")])
 def test_an_interrupted_load_keeps_what_was_measured(project, processes, signal):
     ended = session(project, signal, processes=processes)
     assert ended.exit == pytest.ExitCode.INTERRUPTED
@@ -84,7 +83,7 @@ def test_a_second_ctrl_c_ends_parts_that_do_not_listen(project):
 
 def test_parts_of_a_session_that_is_killed_end_by_themselves(project):
     session(project, "SIGKILL", processes=2)
-    ends_s = time.monotonic() + 20
+    ends_s = time.monotonic() + 60
     while alive(project) and time.monotonic() < ends_s:
         time.sleep(0.1)
     assert alive(project) == []
