@@ -398,3 +398,11 @@ stops = []
         due_meanwhile = 40 * (stall_s - longer_s)
         assert sum(latency_s > longer_s for latency_s in waited) >= due_meanwhile - 2
     assert load(session)["planned"] == len(waited) == 80
+
+
+def test_the_garbage_collector_waits_while_a_load_is_measured_and_not_after_that(project):
+    body = "async def test_it(async_llm):\n    SEEN.append(gc.get_threshold()[0]); await async_llm.chat('')\n"
+    after = "\ndef test_after():\n    assert max(SEEN) > BEFORE == gc.get_threshold()[0]\n"
+    head = "import gc\nSEEN, BEFORE = [], gc.get_threshold()[0]\n"
+    project.test(f"{head}{HEAD}@llm_load(users=1, iterations=2)\n{body}{after}")
+    assert project.run("--llm-gate=off").outcomes() == {"passed": 2}
