@@ -326,7 +326,7 @@ class Rig:
             url=self.backend.url if asks_backend else "",
             process=self.entry.process,
             folder=self.root if self.options.slo_file is None else self.options.slo_file.parent,
-            mock_pid=self.mock.pid if mocked and self.entry.process is None else None,
+            mock_pid=self.mock.pid if mocked and not alone and self.entry.process is None else None,
             alone=alone,
             interleaved=self.options.ab is not None,
         )
