@@ -118,7 +118,10 @@ SPECS: dict[str, _Spec] = {
         help=f"store this session as the baseline ({BASELINE_ITERATIONS} samples per scenario)",
     ),
     "append_baseline": _Spec(ini="bool", help="store this session as one more run of the baseline"),
-    "baseline": _Spec(metavar="PATH", help="where baselines are kept (default: .llmperf/baselines)"),
+    "baseline": _Spec(
+        metavar="PATH-or-URL",
+        help="where baselines are kept (default: .llmperf/baselines), or a URL of a .zip or .tar.gz of them",
+    ),
     "ab": _Spec(
         metavar="BASE",
         help="compare with BASE instead of the stored baseline, iteration by iteration in random order: "
@@ -212,6 +215,8 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
             defaults[name] = value
         else:
             overrides[name] = value
+    baseline = given.get("baseline")
+    remote = baseline is not None and "://" in baseline
     backends, models = given.get("backend") or ["mock"], given.get("model") or [None]
     options = Options(
         backend=backends[0],
@@ -226,7 +231,8 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
         save_baseline=given.get("save_baseline", False),
         append_baseline=given.get("append_baseline", False),
         ab=given.get("ab") or None,
-        baseline=_path(config, given.get("baseline")),
+        baseline=None if remote else _path(config, baseline),
+        baseline_url=baseline if remote else None,
         gate=given.get("gate", GateMode.FAIL),
         strict=given.get("strict", frozenset()),
         reports=tuple(given.get("report", ())),
@@ -277,6 +283,10 @@ def _agreeing(options: Options) -> Options:
         raise pytest.UsageError(
             "--llm-url is the URL of one backend, and several are compared: give each its url under "
             "backends: in slo.yaml"
+        )
+    if options.saves and options.baseline_url is not None:
+        raise pytest.UsageError(
+            "--llm-baseline: a URL is only read: save into a directory, and publish an archive of that"
         )
     if options.saves and options.gate is GateMode.OFF:
         raise pytest.UsageError(

@@ -69,6 +69,7 @@ class Options:
     append_baseline: bool = False
     ab: str | None = None  #: a backend, a URL or git:REV to interleave with
     baseline: Path | None = None  #: None: .llmperf/baselines under the root directory
+    baseline_url: str | None = None  #: of an archive of baselines, which stands for the directory
     gate: GateMode = GateMode.FAIL
     strict: frozenset[Outcome] = frozenset()
     reports: tuple[str, ...] = ()

@@ -97,6 +97,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     return estimate.sentence(scenarios, sharing.rig_of(config))
 
 
+@pytest.hookimpl(tryfirst=True)  # before the estimate, which reads the baseline
 def pytest_collection_finish(session: pytest.Session) -> None:
     """A server that nobody can reach ends the session now, not after a timeout per scenario."""
     scenarios = [item for item in session.items if markers.is_scenario(item)]

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_llmperf.ab import GIT, Arm, label_of
@@ -54,6 +55,7 @@ class Rig:
     _mock: MockServer | None = None
     _revision: Revision | None = None
     _cluster: Cluster | None = None
+    _fetched: TemporaryDirectory[str] | None = None  #: baselines of a URL
     _unreachable: str | None = None
     _main: Rig | None = None  #: set where this is the rig of one set-up of several
     _aimed: dict[str, Rig] = field(default_factory=dict)
@@ -156,16 +158,29 @@ class Rig:
         beside = directory / name
         return beside if beside.exists() or not (self.root / name).exists() else self.root / name
 
-    @property
+    @cached_property
     def store(self) -> DirectoryStore:
-        """Where the baselines are."""
+        """Where the baselines are. Raises LlmPerfUsageError where a URL has none."""
+        if self._main is not None:
+            return self._main.store
         root = self.options.baseline or self.root / ".llmperf" / "baselines"
+        if self.options.baseline_url is not None and self.compares_with_stored:
+            from pytest_llmperf.stores.archive import fetch  # noqa: PLC0415 - only when it is used
+
+            self._fetched = TemporaryDirectory(prefix="llmperf-baselines-")
+            root = Path(self._fetched.name)
+            fetch(self.options.baseline_url, root)
         return DirectoryStore(root, must_match=self.slo_file.must_match)
 
+    @property
+    def compares_with_stored(self) -> bool:
+        """Whether there is a use for stored runs: not in a session that saves, or compares otherwise."""
+        options = self.options
+        return not (options.saves or options.quick or options.ab or options.gate is GateMode.OFF)
+
     def history(self, scenario: str) -> History:
-        """What is stored about *scenario*; nothing in a session that saves or compares otherwise."""
-        stored = not (self.options.saves or self.options.quick or self.options.ab)
-        return self.store.history(scenario) if stored else History()
+        """What is stored about *scenario*; nothing where there is no use for it."""
+        return self.store.history(scenario) if self.compares_with_stored else History()
 
     @property
     def mock(self) -> MockServer:
@@ -362,7 +377,7 @@ class Rig:
 
         A single scenario's own noise, from a handful of runs, is too noisy to trust.
         """
-        if self.options.saves or self.options.quick or self.options.ab:
+        if not self.compares_with_stored:
             return None
         if self._main is not None:
             return self._main.run_effect
@@ -399,6 +414,8 @@ class Rig:
             self.counter.close()
         if "relay" in vars(self):
             self.relay.stop()
+        if self._fetched is not None:
+            self._fetched.cleanup()
         if self._cluster is not None:
             self._cluster.close()
         if self._revision is not None:

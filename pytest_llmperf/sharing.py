@@ -101,6 +101,7 @@ def rig_for(item: pytest.Item) -> Rig:
 def prepare(config: pytest.Config, scenarios: Sequence[pytest.Item]) -> None:
     """Make sure that what the scenarios need is there. Raises LlmPerfUsageError."""
     rig = rig_of(config)
+    _ = rig.store  # a baseline that cannot be fetched ends the session now
     mocked = False
     for setup in dict.fromkeys(setup_of(item) for item in scenarios if asks_backend(item)):
         rig.aimed(setup).connect()

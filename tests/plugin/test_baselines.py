@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
+import io
 import json
+import shutil
+import threading
+import zipfile
 
 import pytest
 
@@ -223,3 +228,53 @@ def test_small_steps_do_not_creep_past_the_anchor(project):
     session = project.run()
     assert session.exit == 1
     assert "since the anchor: p95" in session.text
+
+
+# Baselines behind a URL
+
+
+@pytest.fixture
+def published(saved):
+    """The project's baseline as an archive on a server, and not in the project; gives its URL."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in stored(saved):
+            archive.writestr(str(path.relative_to(saved.path)), path.read_bytes())
+    shutil.rmtree(saved.path / ".llmperf")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/main.zip" else 404)
+            self.end_headers()
+            if self.path == "/main.zip":
+                self.wfile.write(packed.getvalue())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://ci:s3cret-word@127.0.0.1:{server.server_port}/main.zip"
+        server.shutdown()
+
+
+def test_a_baseline_behind_a_url_is_compared_with(saved, published):
+    write(saved, median=0.2)
+    session = saved.run(f"--llm-baseline={published}")
+    assert session.scenario()["outcome"] == "regressed"
+    assert "s3cret" not in session.text
+    assert "s3cret" not in json.dumps(session.report)
+    assert stored(saved) == []
+
+
+def test_a_url_without_a_baseline_ends_the_session_at_once(saved, published):
+    session = saved.run(f"--llm-baseline={published}.gone")
+    assert session.exit == 2
+    assert "main.zip.gone answered with 404." in session.text
+    assert "s3cret" not in session.text
+
+
+def test_nothing_is_saved_behind_a_url(saved, published):
+    session = saved.run(f"--llm-baseline={published}", "--save-baseline")
+    assert session.exit == 4
+    session.result.stderr.fnmatch_lines(["*--llm-baseline: a URL is only read*"])
