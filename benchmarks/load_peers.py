@@ -38,8 +38,8 @@ sys.path.insert(0, str(BESIDE))
 import ours  # noqa: E402 - they lie beside this script
 from plot import bars  # noqa: E402
 from process import ClientFailedError, Used, run  # noqa: E402
-from servers import SERVERS, Server  # noqa: E402
 from tables import Paced, Rate, Results, markdown, panels, text  # noqa: E402
+from targets import SERVERS, Server  # noqa: E402
 from tools import TOOLS, Call  # noqa: E402
 from work import Answered, NotMatchedError, Work, biases, counted  # noqa: E402
 

@@ -118,6 +118,8 @@ def test_noise_at_the_port_does_not_keep_a_part_away(host):
 
 
 SLEEP = "import time; time.sleep(60)"
+#: What runs in the background of a shell is born deaf to it.
+HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 DEAF = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); {SLEEP}"
 
 
@@ -145,7 +147,7 @@ def started():
 
 
 def test_an_interrupted_part_gets_ctrl_c(started):
-    process, keeper = started(f"print('up', flush=True); {SLEEP}"), Keeper()
+    process, keeper = started(f"{HEARS}; print('up', flush=True); {SLEEP}"), Keeper()
     keeper.keep(process)
     keeper.interrupt(60.0)
     assert process.wait(timeout=10) == -signal.SIGINT

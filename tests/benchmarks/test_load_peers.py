@@ -154,7 +154,7 @@ def test_memory_is_the_clients_own_and_not_of_who_started_it(tmp_path):
 def test_the_small_server_answers_and_logs_as_the_mock_does(tmp_path):
     """One bare client asks both; their logs have the same names, and times that fit."""
     from process import run
-    from servers import SERVERS
+    from targets import SERVERS
     from work import Work, biases
 
     for serve in SERVERS.values():
