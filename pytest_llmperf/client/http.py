@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 from pytest_llmperf.client.dial import dial, look_up
+from pytest_llmperf.client.turnstile import Turnstile
 from pytest_llmperf.core.connections import SetUp
 
 if TYPE_CHECKING:
@@ -118,9 +119,13 @@ class Connection(asyncio.BufferedProtocol):
     Not an asyncio.Protocol: that makes room for 256 KiB before each read, in four times the time of the read.
     """
 
-    def __init__(self, buffer: bytearray | None = None) -> None:
-        """*buffer* is read into; all connections of one event loop can share it. None: it has its own."""
+    def __init__(self, buffer: bytearray | None = None, turnstile: Turnstile | None = None) -> None:
+        """*buffer* is read into; all connections of one event loop can share it, and *turnstile*.
+
+        None: it has its own.
+        """
         self._loop = asyncio.get_running_loop()
+        self._turnstile = turnstile or Turnstile()
         self._buffer = memoryview(bytearray(_READ_BYTES) if buffer is None else buffer)
         self._transport: asyncio.Transport | None = None
         self._received: list[tuple[float, bytes]] = []
@@ -133,6 +138,7 @@ class Connection(asyncio.BufferedProtocol):
         self._ended = False
         self._paused = False
         self._holding = False
+        self._queued = False  # at the turnstile
         self._tail = b""
 
     @property
@@ -161,8 +167,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._buffered > _MAX_BUFFERED_BYTES and self._transport is not None:
             self._transport.pause_reading()
             self._paused = True
-        if not self._holding or self._paused or self._may_end(data):
-            self._wake()
+        if (not self._holding or self._paused or self._may_end(data)) and not self._queued:
+            self._queued = True
+            self._turnstile.enter(self._turn)
 
     def eof_received(self) -> None:
         """The server will send no more; asyncio calls it and closes."""
@@ -251,6 +258,11 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 self._waiter.set_exception(TimeoutError())
 
+    def _turn(self) -> None:
+        self._queued = False
+        if self._received:  # else somebody has taken it meanwhile, and who waits now waits for more
+            self._wake()
+
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -275,11 +287,13 @@ class Pool:
         self._connect_s = connect_s
         self._opened = opened
         self._buffer = bytearray(_READ_BYTES)
+        self._turnstile: Turnstile | None = None
         self._idle: list[Connection] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def connect(self) -> Connection:
         """A new connection. Raises TimeoutError and OSError."""
+        self._here()
         async with asyncio.timeout(self._connect_s):
             addresses, dns_s = await look_up(self._host, self._port)
             began_s = time.perf_counter()
@@ -296,7 +310,10 @@ class Pool:
         name = None if self._context is None else self._host
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(self._buffer), sock=dialled, ssl=self._context, server_hostname=name
+                lambda: Connection(self._buffer, self._turnstile),
+                sock=dialled,
+                ssl=self._context,
+                server_hostname=name,
             )
         except BaseException:
             dialled.close()
@@ -305,16 +322,20 @@ class Pool:
 
     def take(self) -> Connection | None:
         """The idle connection used last, None if there is none."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop = loop
-            self._idle.clear()
+        self._here()
         while self._idle:
             connection = self._idle.pop()
             if connection.idle_and_open:
                 return connection
             connection.abort()
         return None
+
+    def _here(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
+            self._turnstile = Turnstile()
+            self._idle.clear()
 
     def give_back(self, connection: Connection) -> None:
         """Keep it for the next request."""

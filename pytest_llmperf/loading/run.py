@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import math
 import threading
 import time
@@ -24,12 +23,10 @@ from pytest_llmperf.load.warming import warm_up
 from pytest_llmperf.loading import watching
 from pytest_llmperf.loading.iterating import Iterations
 from pytest_llmperf.loading.member import Member
+from pytest_llmperf.loading.undisturbed import undisturbed
 from pytest_llmperf.meeting import Line
 from pytest_llmperf.options import Options
 from pytest_llmperf.shard import Spec, meet
-
-#: For the garbage collector: requests leave no cycles, and each of its pauses is in somebody's latency.
-_THRESHOLDS = 50_000, 20, 100
 
 
 class LoadRun:
@@ -118,27 +115,26 @@ class LoadRun:
             member.measuring.sample()
         self._iterations.measure()
         control = self._iterations.control = _control(self._plan)
-        gc.collect()
-        gc.freeze()  # a full collection walks all that pytest and the test have made, which takes long
-        thresholds = gc.get_threshold()
-        gc.set_threshold(*_THRESHOLDS)
-        cpu_s, began_s = time.process_time(), time.perf_counter()
-        try:
-            yield control
-        finally:
-            self._cpu_s, self._wall_s = time.process_time() - cpu_s, time.perf_counter() - began_s
-            gc.set_threshold(*thresholds)
-            gc.unfreeze()
-            control.stop("")
-            if self._line is not None:
-                self._line.say({"measured": control.reason})
-            requests = sum(member.requests for member in self._members)
-            for member in self._members:
-                member.measuring.watch.end()
-                member.measuring.watch.aside += requests - member.requests
-                member.measuring.stopped = control.reason
-                in_columns = self._part is not None
-                member.finish(self._report, began_s=control.began_s, in_columns=in_columns)
+        with undisturbed():
+            cpu_s, began_s = time.process_time(), time.perf_counter()
+            try:
+                yield control
+            finally:
+                self._cpu_s, self._wall_s = time.process_time() - cpu_s, time.perf_counter() - began_s
+                self._over(control)
+
+    def _over(self, control: Control) -> None:
+        """Nothing more is measured."""
+        control.stop("")
+        if self._line is not None:
+            self._line.say({"measured": control.reason})
+        requests = sum(member.requests for member in self._members)
+        for member in self._members:
+            member.measuring.watch.end()
+            member.measuring.watch.aside += requests - member.requests
+            member.measuring.stopped = control.reason
+            in_columns = self._part is not None
+            member.finish(self._report, began_s=control.began_s, in_columns=in_columns)
 
     def _report(self, member: Member, tally: Tally) -> LoadReport:
         """How it went, for *member* with its samples."""

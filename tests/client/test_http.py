@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_llmperf.client import http
 from pytest_llmperf.client.http import Connection, Head, HttpError, Pool, ResponseParser
+from pytest_llmperf.client.turnstile import Turnstile
 
 RECORDINGS = [
     path
@@ -168,6 +169,26 @@ def test_a_flood_wakes_a_reader_of_a_stream(monkeypatch):
         assert len(await asyncio.wait_for(reading, 5)) == 1
 
     asyncio.run(run())
+
+
+def test_who_has_read_it_all_is_not_let_through_for_it_again():
+    """Nothing read would be taken for the end of the connection."""
+
+    async def run():
+        connection, turnstile = Connection(), Turnstile()
+        connection._turnstile = turnstile
+        turnstile.enter(lambda: None)  # somebody is before it
+        arrive(connection, b"x")
+        arrive(connection, b"y")
+        assert [data for _, data in await connection.read(0)] == [b"x", b"y"]
+        reading = asyncio.ensure_future(connection.read(time.perf_counter() + 60))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not reading.done()
+        arrive(connection, b"z")
+        return [data for _, data in await asyncio.wait_for(reading, 5)]
+
+    assert asyncio.run(run()) == [b"z"]
 
 
 def test_bytes_before_the_end_are_read_before_it_is_told():
