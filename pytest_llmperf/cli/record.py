@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pytest_llmperf.client.redact import redact, safe_url
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.loopback import ADDRESS, check_host
 from pytest_llmperf.relay.server import Relay, Route
 from pytest_llmperf.relay.upstream import Upstream
 from pytest_llmperf.relay.writing import Writer
@@ -32,11 +33,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=8001, help="where clients connect; 0 takes a free one (default: 8001)"
     )
+    parser.add_argument("--host", default=ADDRESS, help=f"{ADDRESS}, which is all that it listens on")
     parser.set_defaults(command=run)
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Record until Ctrl-C or SIGTERM."""
+    check_host(parsed.host)
     upstream = _checked(parsed.upstream)
     if not 0 <= parsed.port <= 65535:
         raise LlmPerfUsageError(f"--port {parsed.port} is no port; expected 0 to 65535")

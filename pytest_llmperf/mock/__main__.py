@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.loopback import ADDRESS, check_host
 from pytest_llmperf.mock.config import MockConfig, parse_config
 from pytest_llmperf.mock.service import listen, serve
 
@@ -23,12 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="llmperf mock", description="A model server for tests, on 127.0.0.1."
     )
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
+    parser.add_argument("--host", default=ADDRESS, help=f"{ADDRESS}, which is all that it listens on")
     parser.add_argument("--config", type=Path, help="a slo.yaml; its mock: section is used")
     parser.add_argument("--seed", type=int, help="seed of delays; wins over the file's")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="answer as recorded by llmperf record")
     parser.add_argument("--speed", type=float, metavar="N", help="replay N times as fast (default: 1)")
     options = parser.parse_args(arguments)
     try:
+        check_host(options.host)
         config = load_config(options.config)
         config = replay_from(config, options.replay, options.speed)
         if options.seed is not None:

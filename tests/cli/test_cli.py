@@ -276,3 +276,13 @@ def test_a_reader_that_has_seen_enough_is_no_error(run_json):
     said = process.stderr.read()
     process.stderr.close()
     assert (process.wait(), said) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    "command", [["mock", "--port", "0"], ["record", "--upstream", "http://127.0.0.1:1", "--out", "new.jsonl"]]
+)
+def test_what_listens_refuses_another_address_than_loopback(command, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--host", "0.0.0.0"]) == 2
+    assert "--host 0.0.0.0: it listens on 127.0.0.1 alone" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
