@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ _TIMEOUT_S = 30.0
 #: RuntimeError: a password is wanted, or the compression is none of zipfile's.
 _UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 _DEPTH = 3  #: SCENARIO/ENVIRONMENT/RUN.json, see `directory`
+_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]*")  #: of such a folder or file
 
 
 def fetch(url: str, directory: Path) -> None:
@@ -78,6 +80,8 @@ def _files(packed: bytes) -> Iterator[tuple[str, bytes]]:
     for path, size, read in _members(packed):
         parts = PurePosixPath(path).parts
         if len(parts) < _DEPTH or not path.endswith(".json") or ".." in parts:
+            continue
+        if not all(map(_NAME.fullmatch, parts[-_DEPTH:])):  # the root of an absolute path, or a drive
             continue
         left -= size
         if left < 0:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+from pathlib import Path
 
 import httpx
 import pytest
@@ -61,10 +62,18 @@ def test_the_user_and_password_of_the_url_are_sent(fetched, respx_mock):
     assert sent == httpx.BasicAuth("ci", "s3cret-word")._auth_header
 
 
-@pytest.mark.parametrize("name", ["../../a/b/c.json", "a/../../c.json", "/a/../c.json", "a/b/.."])
-def test_no_file_is_written_outside(fetched, name, tmp_path):
-    assert fetched(zipped({RUN: b"{}", name: b"bad"})) == {RUN: b"{}"}
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../../a/b/c.json", "a/../../c.json", "/a/../c.json", "a/b/.."),
+        *("/no-such-folder/b.json", "C:/a/b.json", "a/b\\..\\..\\c/d.json"),
+    ],
+)
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_no_file_is_written_outside(fetched, pack, name, tmp_path):
+    assert fetched(pack({RUN: b"{}", name: b"bad"})) == {RUN: b"{}"}
     assert [path.name for path in tmp_path.iterdir()] == ["baselines"]
+    assert not Path(name).exists()
 
 
 def test_links_are_left_out(fetched):
