@@ -80,20 +80,25 @@ def decide_limit(
     n = array.size
     observed = float(np.quantile(array, quantile))
     low, high = interval(array, quantile)
-    allowed = 1 - quantile
     beyond = int((array > bound).sum())
-    twice = 2 * allowed / (1 + allowed)
-    many = float(bdtrc(beyond - 1, n, allowed)) if beyond else 1.0
-    few = float(bdtr(float(beyond), n, twice))
-    if many <= alpha / max(1, len(looks)) and observed > bound:
-        side = Side.BROKEN
-    elif observed <= bound and (few <= _KEPT_ALPHA or (beyond == 0 and _far_above(array, bound))):
+    side = _side(beyond, n, allowed=1 - quantile, kept=observed <= bound, alpha=alpha / max(1, len(looks)))
+    if beyond == 0 and _far_above(array, bound):
         side = Side.KEPT
-    else:
-        side = Side.STRADDLING
     return _settled(
         side, kept=observed <= bound, observed=observed, low=low, high=high, n=n, last=look + 1 >= len(looks)
     )
+
+
+def _side(beyond: int, n: int, *, allowed: float, kept: bool, alpha: float) -> Side:
+    """What is proven if *beyond* of *n* are beyond a limit that allows it of a share *allowed*.
+
+    Nothing is where it contradicts the point estimate, by which the limit is *kept* or not.
+    """
+    if not kept and float(bdtrc(beyond - 1, n, allowed)) <= alpha:
+        return Side.BROKEN
+    if kept and float(bdtr(float(beyond), n, 2 * allowed / (1 + allowed))) <= _KEPT_ALPHA:
+        return Side.KEPT
+    return Side.STRADDLING
 
 
 def _far_above(array: np.ndarray[tuple[int], np.dtype[np.float64]], bound: float) -> bool:
@@ -134,30 +139,20 @@ def decide_limit_proportion(
 ) -> LimitDecision:
     """Which side of *bound* (0..1) a share of successes is on ("at least": kept when above).
 
-    - A bound of 1 is a promise about every request: one failure breaks it at once.
-    - Without a failure every bound is kept: whatever keeps 1.0 keeps less.
-    - broken: Wilson's interval at 1 - alpha / looks (one-sided) lies below the bound.
-    - kept: Wilson's interval at 95 % (one-sided) lies above it, or that few failures would have
-      probability <= 5 % if the odds of failing were twice what the limit allows.
-    - straddling: more samples; at the last look the point estimate decides, "close to the limit".
+    The rule is that of `decide_limit`, with failures for the values beyond the bound. So a bound of 1 is
+    a promise about every request: one failure breaks it at once. Without a failure every bound is
+    kept: whatever keeps 1.0 keeps less. The interval is Wilson's.
     """
     proportion.checked(successes, trials)
     if not 0 <= bound <= 1:
         raise ValueError(f"bound: {bound} is not between 0 and 1")
-    share, failures, allowed = successes / trials, trials - successes, 1 - bound
+    share, failures = successes / trials, trials - successes
     low, high = proportion.wilson(successes, trials)
-    surely = 1 - 2 * alpha / max(1, len(looks))
-    if failures == 0:
-        side = Side.KEPT
-    elif bound == 1 or proportion.wilson(successes, trials, confidence=surely)[1] < bound:
-        side = Side.BROKEN
-    elif share >= bound and (
-        proportion.wilson(successes, trials, confidence=0.9)[0] >= bound
-        or float(bdtr(float(failures), trials, 2 * allowed / (1 + allowed))) <= _KEPT_ALPHA
-    ):
+    if failures == 0 or bound == 0:
         side = Side.KEPT
     else:
-        side = Side.STRADDLING
+        each = alpha / max(1, len(looks))
+        side = _side(failures, trials, allowed=1 - bound, kept=share >= bound, alpha=each)
     return _settled(
         side, kept=share >= bound, observed=share, low=low, high=high, n=trials, last=look + 1 >= len(looks)
     )

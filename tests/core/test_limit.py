@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from pytest_llmperf.core.gate import Side, decide_limit, decide_limit_proportion, looks
 
@@ -146,10 +147,33 @@ def test_without_a_failure_every_share_is_kept_at_the_first_look(bound):
 
 
 @pytest.mark.parametrize(
-    ("successes", "side"), [(29, Side.STRADDLING), (26, Side.STRADDLING), (25, Side.BROKEN), (0, Side.BROKEN)]
+    ("successes", "side"), [(29, Side.STRADDLING), (24, Side.STRADDLING), (23, Side.BROKEN), (0, Side.BROKEN)]
 )
 def test_a_share_is_broken_at_once_only_when_far_below(successes, side):
     assert decide_limit_proportion(successes, 30, 0.95, looks=LOOKS).side is side
+
+
+@pytest.mark.parametrize("bound", [0.8, 0.9, 0.95, 0.98, 0.99, 0.999])
+def test_a_share_met_exactly_is_broken_before_the_last_look_once_in_a_hundred_times_at_most(bound):
+    undecided, seen, early = np.ones(1), 0, 0.0  # probability of each number of failures, without simulation
+    for look, n in enumerate(LOOKS[:-1]):
+        more = np.arange(n - seen + 1)
+        undecided = np.convolve(undecided, stats.binom.pmf(more, n - seen, 1 - bound))
+        seen = n
+        for failures in range(n + 1):
+            decision = decide_limit_proportion(n - failures, n, bound, look=look, looks=LOOKS)
+            early += undecided[failures] * (decision.side is Side.BROKEN)
+            undecided[failures] *= not decision.final
+    assert 0 < early <= 0.01
+
+
+def test_shares_are_decided_as_requests_beyond_a_percentile_are():
+    for n, look in zip(LOOKS, range(len(LOOKS)), strict=True):
+        for beyond in range(1, n + 1):
+            values = [1.0] * (n - beyond) + [3.0] * beyond
+            times = decide_limit(values, 2.0, quantile=0.95, look=look, looks=LOOKS)
+            shares = decide_limit_proportion(n - beyond, n, 0.95, look=look, looks=LOOKS)
+            assert (times.side, times.final) == (shares.side, shares.final) or beyond == 0.05 * n
 
 
 def test_a_share_is_kept_when_twice_the_failures_are_ruled_out():
@@ -177,6 +201,10 @@ def test_a_router_that_is_valid_90_percent_of_the_time_rarely_passes_98():
     rng = np.random.default_rng(2)
     kept = [sequential_share(rng.random(480) < 0.9, 0.98).side is Side.KEPT for _ in range(500)]
     assert np.mean(kept) <= 0.08
+
+
+def test_a_limit_of_nothing_is_kept_by_anything():
+    assert decide_limit_proportion(0, 30, 0.0, looks=LOOKS).side is Side.KEPT
 
 
 @pytest.mark.parametrize("bound", [-0.1, 1.1])
