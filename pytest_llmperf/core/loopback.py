@@ -11,7 +11,7 @@ def check_host(host: str) -> None:
     """Raise LlmPerfUsageError, with the reason, where *host* is another address than loopback."""
     if host not in {ADDRESS, "localhost"}:
         raise LlmPerfUsageError(
-            f"--host {host}: it listens on {ADDRESS} alone, because it serves whoever reaches it and asks for "
-            "no password. Start it on the machine of its clients, or forward a port to it, as ssh -R and "
+            f"--host {host}: it listens on {ADDRESS} alone, because it serves whoever reaches it and asks "
+            "for no password. Start it on the machine of its clients, or forward a port to it, as ssh -R and "
             "kubectl port-forward do."
         )
