@@ -313,7 +313,7 @@ def _check_extras(options: Options) -> None:
 
         otel.check()
     if options.cluster is not None:
-        from pytest_llmperf import cluster  # noqa: PLC0415 - see above
+        from pytest_llmperf.shards import cluster  # noqa: PLC0415 - see above
 
         cluster.check()
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from pytest_llmperf.ab import label_of
+from pytest_llmperf.ab.arms import label_of
 from pytest_llmperf.core.duration import show_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.markers import node_id
-from pytest_llmperf.mixes import mix_of
+from pytest_llmperf.mixes.mix import mix_of
 from pytest_llmperf.options import Options
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.scenario import slo_of

@@ -32,7 +32,7 @@ def llm(request: pytest.FixtureRequest) -> Iterator[Llm]:
 
 @contextmanager
 def _llm(item: pytest.Item) -> Iterator[Llm]:
-    from pytest_llmperf.ab import Arm
+    from pytest_llmperf.ab.arms import Arm
     from pytest_llmperf.client.sync import Client
     from pytest_llmperf.llm import Llm
     from pytest_llmperf.scenario import log_of, switch_of
@@ -58,7 +58,7 @@ def async_llm(request: pytest.FixtureRequest) -> Iterator[AsyncLlm]:
 
 @contextmanager
 def _async_llm(item: pytest.Item) -> Iterator[AsyncLlm]:
-    from pytest_llmperf.ab import Arm
+    from pytest_llmperf.ab.arms import Arm
     from pytest_llmperf.client.aio import AsyncClient
     from pytest_llmperf.llm import AsyncLlm
     from pytest_llmperf.scenario import ASYNC_CLOSERS, log_of, switch_of

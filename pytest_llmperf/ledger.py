@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmperf.ab import Base, as_history
+from pytest_llmperf.ab.arms import Base, as_history
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.breakdown import explanation
 from pytest_llmperf.core.budget import not_passed

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from pytest_llmperf.ab import Arm, Switch
+from pytest_llmperf.ab.arms import Arm, Switch
 from pytest_llmperf.client.calls import authorization, without_credentials
 from pytest_llmperf.client.counting import Counter
 from pytest_llmperf.client.encoding import readable

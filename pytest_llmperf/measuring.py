@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from pytest_llmperf.ab import Arm, Base, Switch, as_history, paired
+from pytest_llmperf.ab.arms import Arm, Base, Switch, as_history, paired
 from pytest_llmperf.core import server_story
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.breakdown import explanation

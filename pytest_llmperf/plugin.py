@@ -75,11 +75,11 @@ def pytest_pycollect_makeitem() -> Generator[None, object, object]:
     scenarios = [one for one in made if markers.is_scenario(one)] if isinstance(made, list) else ()
     if not scenarios:
         return made
-    from pytest_llmperf import mixes
+    from pytest_llmperf.mixes import mix
 
     try:
         for scenario in scenarios:
-            mixes.collect(scenario)
+            mix.collect(scenario)
     except LlmPerfUsageError as error:
         message = str(error)
     else:
@@ -125,7 +125,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """A scenario's body is repeated, and judged."""
     if not markers.is_scenario(pyfuncitem):
         return (yield)
-    from pytest_llmperf.mixing import repeated
+    from pytest_llmperf.mixes.running import repeated
 
     with repeated(pyfuncitem, sharing.rig_for(pyfuncitem)):
         return (yield)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_llmperf.ab import GIT, Arm, label_of
+from pytest_llmperf.ab.arms import GIT, Arm, label_of
 from pytest_llmperf.backends import connect, entry_of
 from pytest_llmperf.cases import load_cases, shuffled
 from pytest_llmperf.core.backend import Backend
@@ -30,14 +30,14 @@ from pytest_llmperf.stores.directory import DirectoryStore
 from pytest_llmperf.turns import turn
 
 if TYPE_CHECKING:
-    from pytest_llmperf.cluster import Cluster
+    from pytest_llmperf.ab.revision import Revision
     from pytest_llmperf.core.server_view import Counters
     from pytest_llmperf.load.rhythm import Rhythm
     from pytest_llmperf.mock.config import MockConfig
     from pytest_llmperf.mock.process import MockServer
     from pytest_llmperf.probes.sampler import Sampler
     from pytest_llmperf.relay.process import RelayProcess
-    from pytest_llmperf.revision import Revision
+    from pytest_llmperf.shards.cluster import Cluster
     from pytest_llmperf.tokens import TokenCounter
 
 
@@ -241,7 +241,7 @@ class Rig:
         name = self.options.ab
         if name is None or not name.startswith(GIT) or self.options.quick:
             return
-        from pytest_llmperf.revision import Revision  # noqa: PLC0415 - only when it is used
+        from pytest_llmperf.ab.revision import Revision  # noqa: PLC0415 - only when it is used
 
         self._revision = Revision.start(
             name, root=self.root, files=files, arguments=[*_for_revision(self.options), *arguments]
@@ -261,7 +261,7 @@ class Rig:
         """
         if self.options.cluster is None:
             return
-        from pytest_llmperf.cluster import (  # noqa: PLC0415 - an extra, only when it is used
+        from pytest_llmperf.shards.cluster import (  # noqa: PLC0415 - an extra, only when it is used
             Cluster,
             check_arguments,
         )
@@ -434,4 +434,4 @@ def _for_revision(options: Options) -> list[str]:
         ("cache", options.overrides.get("cache")),
     ]
     own = [f"--llm-{key}={value}" for key, value in selected if value is not None]
-    return ["-p", "pytest_llmperf.peer", "-p", "no:cacheprovider", "--llm-ab=", "--llm-gate=off", *own]
+    return ["-p", "pytest_llmperf.ab.peer", "-p", "no:cacheprovider", "--llm-ab=", "--llm-gate=off", *own]

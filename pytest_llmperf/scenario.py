@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.ab import Arm, Base, Lead, Switch, label_of
+from pytest_llmperf.ab.arms import Arm, Base, Switch, label_of
+from pytest_llmperf.ab.peer import LEAD
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.budget import Budget
 from pytest_llmperf.core.cache import CacheMode
@@ -33,16 +34,14 @@ from pytest_llmperf.reports.junit import properties
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.rounds import fixture_of
 from pytest_llmperf.server_watch import ServerWatch
-from pytest_llmperf.sharing import INTERRUPTED, IS_PART, RESULT
+from pytest_llmperf.shards.worker import SHARD
+from pytest_llmperf.sharing import INTERRUPTED, RESULT
 
 #: Functions that close what async fixtures opened in the test's event loop.
 ASYNC_CLOSERS = pytest.StashKey[list[Callable[[], object]]]()
 
 #: Marks with which an async plugin claims a coroutine function that it runs itself.
 _CLAIMED = ("anyio", "trio")
-
-#: Set where this process is the base arm of another session.
-LEAD: pytest.StashKey[Lead] = pytest.StashKey()
 
 _LOG = pytest.StashKey[IterationLog]()
 _SWITCH = pytest.StashKey[Switch]()
@@ -125,7 +124,7 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
         result = measuring.result
         item.stash[RESULT] = codec.dumps(result)
         if measuring.slo.load is not None:
-            from pytest_llmperf.conducting import let_go  # noqa: PLC0415 - only under a load profile
+            from pytest_llmperf.conducting.together import let_go  # noqa: PLC0415 - only under a load profile
 
             let_go(item)
         if interrupted:  # pytest makes no report of it, or one with this same text
@@ -152,7 +151,7 @@ def many_at_once(item: pytest.Item, rig: Rig) -> Iterator[None]:
     @functools.wraps(original)
     async def together(**arguments: Any) -> None:
         __tracebackhide__ = True
-        from pytest_llmperf.conducting import CONDUCTOR  # noqa: PLC0415 - only under a load profile
+        from pytest_llmperf.conducting.together import CONDUCTOR  # noqa: PLC0415 - only under a load profile
 
         await item.stash[CONDUCTOR].in_loop(original, arguments)
 
@@ -170,7 +169,7 @@ def is_claimed(item: pytest.Function) -> bool:
 
 def _loaded(item: pytest.Function, measuring: Measuring, load: Load) -> Callable[..., Any]:
     """What runs the item's body under the load profile."""
-    from pytest_llmperf.conducting import TakingPart, Together, conducted  # noqa: PLC0415 - only under a load
+    from pytest_llmperf.conducting.together import TakingPart, Together, conducted  # noqa: PLC0415 - only under a load
 
     alone = Together(
         [TakingPart(item=item, measuring=measuring)],
@@ -231,7 +230,7 @@ def measuring_of(item: pytest.Function, rig: Rig, *, profile: str | None = None)
 def _sampler(item: pytest.Item, rig: Rig, *, asks_backend: bool) -> Sampler | None:
     if rig.options.quick or LEAD in item.config.stash:
         return None
-    return rig.sampler(asks_backend=asks_backend, alone=item.config.stash.get(IS_PART, False))
+    return rig.sampler(asks_backend=asks_backend, alone=SHARD in item.config.stash)
 
 
 def _apart(pooled: str | None, setup: str) -> str | None:

@@ -34,12 +34,6 @@ RESULT = pytest.StashKey[str]()
 #: Whether Ctrl-C or pytest.exit, with whatever exit status, ended the session.
 CUT_SHORT = pytest.StashKey[bool]()
 
-#: Of a process that runs a part of a load run: the mock server of the session that leads.
-MOCK_URL = pytest.StashKey[str]()
-
-#: Set in a process that runs a part of a load run.
-IS_PART = pytest.StashKey[bool]()
-
 #: Of a report; xdist carries every attribute that is plain text.
 _ATTRIBUTE = "llmperf"
 
@@ -66,12 +60,14 @@ def rig_of(config: pytest.Config) -> Rig:
     """The process's rig, made by the first call. Raises LlmPerfUsageError."""
     if _RIG not in config.stash:
         from pytest_llmperf.rig import Rig
+        from pytest_llmperf.shards.worker import SHARD
 
+        spec, _ = config.stash.get(SHARD, (None, None))
         config.stash[_RIG] = Rig.build(
             config.stash[OPTIONS],
             config.rootpath,
             turn_lock=turn_lock(config),
-            mock_url=config.stash.get(MOCK_URL, None),
+            mock_url=None if spec is None else spec.mock_url,
         )
     return config.stash[_RIG]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.ab import paired
+from pytest_llmperf.ab.arms import paired
 from pytest_llmperf.core.iteration import Iteration, TimedStep
 
 

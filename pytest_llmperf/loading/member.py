@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from pytest_llmperf.ab import Arm, in_turns
+from pytest_llmperf.ab.arms import Arm, in_turns
 from pytest_llmperf.client.reply import RequestFailed
 from pytest_llmperf.core.column import Column
 from pytest_llmperf.core.iteration import Iteration

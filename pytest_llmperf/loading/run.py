@@ -24,9 +24,9 @@ from pytest_llmperf.loading import watching
 from pytest_llmperf.loading.iterating import Iterations
 from pytest_llmperf.loading.member import Member
 from pytest_llmperf.loading.undisturbed import undisturbed
-from pytest_llmperf.meeting import Line
 from pytest_llmperf.options import Options
-from pytest_llmperf.shard import Spec, meet
+from pytest_llmperf.shards.meeting import Line
+from pytest_llmperf.shards.shard import Spec, meet
 
 
 class LoadRun:

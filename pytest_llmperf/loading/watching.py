@@ -11,7 +11,7 @@ from typing import Protocol
 from pytest_llmperf.load.control import Control
 from pytest_llmperf.load.plan import Arrivals, Plan
 from pytest_llmperf.loading.member import Member
-from pytest_llmperf.meeting import Line
+from pytest_llmperf.shards.meeting import Line
 
 #: Seconds between two looks.
 EVERY_S = 0.25

@@ -18,7 +18,7 @@ import pytest_llmperf.estimate
 import pytest_llmperf.ledger
 import pytest_llmperf.llm
 import pytest_llmperf.loading.run
-import pytest_llmperf.mixing
+import pytest_llmperf.mixes.running
 import pytest_llmperf.mock.process
 import pytest_llmperf.reports.json
 import pytest_llmperf.scenario

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_llmperf import oversight
+from pytest_llmperf.conducting import oversight
 
 distributed = pytest.importorskip("distributed")
 
@@ -199,7 +199,7 @@ def test_shares_of_workers_that_are_killed_or_out_of_reach_are_lost(project, clu
 
 
 def test_a_scheduler_that_does_not_answer_ends_the_session_in_one_line(project, monkeypatch):
-    monkeypatch.setattr("pytest_llmperf.cluster._PATIENCE_S", 0.2)
+    monkeypatch.setattr("pytest_llmperf.shards.cluster._PATIENCE_S", 0.2)
     project.test(f"{HEAD}@llm_load(users=1, iterations=1)\ndef test_it(llm):\n    llm.chat('merhaba')\n")
     session = project.run("--llm-cluster=tcp://127.0.0.1:9")
     assert session.exit == pytest.ExitCode.INTERRUPTED

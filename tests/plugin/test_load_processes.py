@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf import oversight
+from pytest_llmperf.conducting import oversight
 
 HEAD = """
 import os, signal, time

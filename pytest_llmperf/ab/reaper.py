@@ -1,6 +1,6 @@
 """Removes a worktree, and what runs in it, when the session that made it is gone: however it ended.
 
-Started as ``python -m pytest_llmperf.reaper TOP DIRECTORY`` before the worktree is made. The session
+Started as ``python -m pytest_llmperf.ab.reaper TOP DIRECTORY`` before the worktree is made. The session
 holds the other end of its standard input, and writes the process id of what it starts there; the end of
 the input is the end of the session, also when it was killed.
 """

@@ -12,8 +12,8 @@ import threading
 
 import pytest
 
-from pytest_llmperf import meeting
-from pytest_llmperf.meeting import GO, OVER, Host, Keeper, LoopbackMeeting
+from pytest_llmperf.shards import meeting
+from pytest_llmperf.shards.meeting import GO, OVER, Host, Keeper, LoopbackMeeting
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_llmperf import scenario
-from pytest_llmperf.conducting import TakingPart, Together, conducted, let_go
+from pytest_llmperf.conducting.together import TakingPart, Together, conducted, let_go
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.measurement import without_setup
@@ -20,8 +20,8 @@ from pytest_llmperf.ending import one_line
 from pytest_llmperf.fixtures import GIVEN
 from pytest_llmperf.load.rhythm import Rhythm
 from pytest_llmperf.markers import asks_backend
-from pytest_llmperf.mix_results import Ended, Left
-from pytest_llmperf.mixes import Mix, fixtures_of, load_of, mix_of, own_parameter, taking_part
+from pytest_llmperf.mixes.mix import Mix, fixtures_of, load_of, mix_of, own_parameter, taking_part
+from pytest_llmperf.mixes.results import Ended, Left
 from pytest_llmperf.reports.junit import properties
 from pytest_llmperf.rig import Rig
 from pytest_llmperf.sharing import INTERRUPTED, RESULT, SETUP, setup_of
@@ -60,13 +60,13 @@ class _Result:
         self._failure = failure
 
     def on_threads(self, body: Callable[..., Any], arguments: Mapping[str, Any]) -> None:  # noqa: ARG002 - it ran
-        """See `conducting.Conductor`."""
+        """See `together.Conductor`."""
         __tracebackhide__ = True
         if self._failure is not None:
             raise self._failure
 
     async def in_loop(self, body: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-        """See `conducting.Conductor`."""
+        """See `together.Conductor`."""
         __tracebackhide__ = True
         self.on_threads(body, arguments)
 
@@ -161,7 +161,7 @@ def _in_words(mix: Mix, members: list[pytest.Function], setup: str) -> str:
 
 
 def _arguments(member: pytest.Function, leader: pytest.Function, stack: ExitStack) -> Mapping[str, Any]:
-    """What the body of a *member* that pytest has not set up asks for; `mixes.collect` allows no more."""
+    """What the body of a *member* that pytest has not set up asks for; `mix.collect` allows no more."""
     names = member._fixtureinfo.argnames  # noqa: SLF001 - pytest has no public name for it
     given: dict[str, Any] = {}
     for name in names:

@@ -1,6 +1,6 @@
 """A pytest plugin that runs one part of a load run: the other end of `shard`.
 
-Loaded with ``-p pytest_llmperf.shard_worker`` into the process that `shard.run_shard` starts.
+Loaded with ``-p pytest_llmperf.shards.worker`` into the process that `shard.run_shard` starts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmperf.shard import SPEC
-from pytest_llmperf.sharing import IS_PART, MOCK_URL
-from pytest_llmperf.splitting import SHARD
+from pytest_llmperf.shards.shard import SPEC, Spec
+
+#: Set in a process that runs a part: which one, and the file for its result.
+SHARD = pytest.StashKey[tuple[Spec, Path]]()
 
 #: What a part is given instead of the leading session's: it would write the same files, send the same, empty
 #: the same folder, or wait for someone at the keyboard. These win over the environment and the ini file too.
@@ -57,9 +58,6 @@ def pytest_configure(config: pytest.Config) -> None:
             setattr(config.option, name, value)
     config.args = [f"{config.rootpath}/{node_id}" for node_id in spec.node_ids]
     config.stash[SHARD] = spec, Path(result)
-    config.stash[IS_PART] = True
-    if spec.mock_url is not None:
-        config.stash[MOCK_URL] = spec.mock_url
     config.pluginmanager.register(_Part(spec.node_ids), "llmperf-part")
     # Who starts a shell script in the background may have Ctrl-C ignored: here it comes from who leads.
     signal.signal(signal.SIGINT, signal.default_int_handler)

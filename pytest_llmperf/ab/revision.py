@@ -22,12 +22,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_llmperf.ab import GIT, Base
-from pytest_llmperf.channel import Channel
+from pytest_llmperf.ab.arms import GIT, Base
+from pytest_llmperf.ab.channel import Channel
+from pytest_llmperf.ab.reaper import ENDING_S
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.iteration import Iteration
-from pytest_llmperf.reaper import ENDING_S
 
 #: How long the other process may take to import and collect.
 COLLECTING_S = 120.0
@@ -60,7 +60,7 @@ class Checkout:
         )
         directory = Path(tempfile.mkdtemp(prefix="llmperf-base-")).resolve() / "tree"
         reaper = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "pytest_llmperf.reaper", str(top), str(directory)],
+            [sys.executable, "-m", "pytest_llmperf.ab.reaper", str(top), str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

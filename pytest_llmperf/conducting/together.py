@@ -12,12 +12,13 @@ from typing import Any, Protocol
 
 import pytest
 
+from pytest_llmperf.conducting.leading import handing_over, in_processes, only_its_share, processes_for
 from pytest_llmperf.load.rhythm import Rhythm
 from pytest_llmperf.load.sigterm import sigterm_as_ctrl_c
 from pytest_llmperf.loading.member import Member
 from pytest_llmperf.loading.run import LoadRun, plan_of
 from pytest_llmperf.measuring import Measuring
-from pytest_llmperf.splitting import SHARD, handing_over, in_processes, only_its_share, processes_for
+from pytest_llmperf.shards.worker import SHARD
 
 
 class Conductor(Protocol):

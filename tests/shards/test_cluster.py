@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_llmperf import cluster, cluster_worker
-from pytest_llmperf.cluster import Cluster, OnWorkers, Worker, WorkerGoneError
-from pytest_llmperf.cluster_worker import PROJECT, Unpassed, _relay, digests, look
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.meeting import GO, OVER, PATIENCE_S, LoopbackMeeting
 from pytest_llmperf.mock.process import start_mock
-from pytest_llmperf.shard import Spec
+from pytest_llmperf.shards import cluster, cluster_worker
+from pytest_llmperf.shards.cluster import Cluster, OnWorkers, Worker, WorkerGoneError
+from pytest_llmperf.shards.cluster_worker import PROJECT, Unpassed, _relay, digests, look
+from pytest_llmperf.shards.meeting import GO, OVER, PATIENCE_S, LoopbackMeeting
+from pytest_llmperf.shards.shard import Spec
 
 
 @dataclass

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_llmperf.conducting.leading import ElsewhereError
 from pytest_llmperf.markers import node_id
 from pytest_llmperf.sharing import INTERRUPTED
-from pytest_llmperf.splitting import ElsewhereError
 
 #: What ends a test with nothing but words.
 _ENDINGS = {"skip": pytest.skip.Exception, "xfail": pytest.xfail.Exception, "fail": pytest.fail.Exception}

@@ -1,6 +1,6 @@
 """The other end of `revision`: a pytest plugin that runs scenarios one iteration at a time, on demand.
 
-Loaded with ``-p pytest_llmperf.peer`` into the process that ``--llm-ab git:REV`` starts.
+Loaded with ``-p pytest_llmperf.ab.peer`` into the process that ``--llm-ab git:REV`` starts.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.channel import Channel
+from pytest_llmperf.ab.arms import Lead
+from pytest_llmperf.ab.channel import Channel
+from pytest_llmperf.ab.revision import ADDRESS, TOKEN
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.markers import is_scenario
-from pytest_llmperf.revision import ADDRESS, TOKEN
-from pytest_llmperf.scenario import LEAD
+
+#: Set where this process is the base arm of another session.
+LEAD: pytest.StashKey[Lead] = pytest.StashKey()
 
 
 class SocketLead:

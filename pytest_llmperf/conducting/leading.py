@@ -11,12 +11,12 @@ import traceback
 import unittest
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_llmperf.ab import Arm
+from pytest_llmperf.ab.arms import Arm
+from pytest_llmperf.conducting.oversight import Oversight
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.run import Scenario
@@ -25,11 +25,8 @@ from pytest_llmperf.load.plan import Plan
 from pytest_llmperf.loading.member import Member
 from pytest_llmperf.markers import node_id
 from pytest_llmperf.measuring import Measuring
-from pytest_llmperf.oversight import Oversight
-from pytest_llmperf.shard import Crew, LocalCrew, ShardResult, Spec, result_of, run_shard
-
-#: Set in a process that runs a part: which one, and the file for its result.
-SHARD = pytest.StashKey[tuple[Spec, Path]]()
+from pytest_llmperf.shards.shard import Crew, LocalCrew, ShardResult, Spec, result_of, run_shard
+from pytest_llmperf.shards.worker import SHARD
 
 #: What ends a test from inside one of its iterations, wherever that ran.
 ENDS: dict[str, type[BaseException]] = {
@@ -128,7 +125,7 @@ def _specs(
         *config.invocation_params.args,
         *(rig.options.from_environment if elsewhere else ()),
         "-p",
-        "pytest_llmperf.shard_worker",
+        "pytest_llmperf.shards.worker",
         f"--rootdir={config.rootpath}",
         "--llm-gate=off",
         *(["-n0"] if config.pluginmanager.hasplugin("xdist") else []),

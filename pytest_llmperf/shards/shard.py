@@ -2,7 +2,7 @@
 
 `run_shard` runs one part, in a pytest process of its own; it is a plain function of a `Spec`, so any
 ``concurrent.futures.Executor`` can call it, here or on another machine. What a part measured comes back
-as JSON text. `shard_worker` is the other end, inside that process. A `Crew` is where the parts run: this
+as JSON text. `worker` is the other end, inside that process. A `Crew` is where the parts run: this
 machine (`LocalCrew`), or a cluster.
 """
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from pytest_llmperf.meeting import GO, OVER, Host, Keeper, Line, LoopbackMeeting, Words
+from pytest_llmperf.shards.meeting import GO, OVER, Host, Keeper, Line, LoopbackMeeting, Words
 
 #: Where the other process finds its `Spec`.
 SPEC = "LLMPERF_SHARD"
@@ -103,7 +103,7 @@ class ShardResult:
     """What became of one part."""
 
     index: int
-    text: str | None  #: what `shard_worker` wrote; None when it is lost
+    text: str | None  #: what `worker` wrote; None when it is lost
     words: str = ""  #: why it is lost, or the last that its process said
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmperf.client.redact import redact
-from pytest_llmperf.cluster_worker import PROJECT, ClusterMeeting, Names, digests, look
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.meeting import Words
-from pytest_llmperf.shard import Meeting, Spec
+from pytest_llmperf.shards.cluster_worker import PROJECT, ClusterMeeting, Names, digests, look
+from pytest_llmperf.shards.meeting import Words
+from pytest_llmperf.shards.shard import Meeting, Spec
 
 #: Seconds that a scheduler has to answer, and to have its first worker.
 _PATIENCE_S = 5

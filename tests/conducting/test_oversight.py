@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_llmperf import oversight
+from pytest_llmperf.conducting import oversight
+from pytest_llmperf.conducting.oversight import Oversight
 from pytest_llmperf.core.load import AbortOn
 from pytest_llmperf.load.plan import Users
-from pytest_llmperf.meeting import LoopbackMeeting
-from pytest_llmperf.oversight import Oversight
-from pytest_llmperf.shard import ShardResult, Spec
+from pytest_llmperf.shards.meeting import LoopbackMeeting
+from pytest_llmperf.shards.shard import ShardResult, Spec
 
 PLAN = Users(starts_s=(0.0, 0.0))
 

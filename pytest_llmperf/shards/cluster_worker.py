@@ -1,6 +1,6 @@
 """What happens on the workers of a Dask cluster: a look at what they have, and the meeting of the parts.
 
-The process that makes the load knows nothing of Dask: it meets at a port of its own machine (`shard.Host`),
+The process that makes the load knows nothing of Dask: it meets at a port of its own machine (`meeting.Host`),
 and the Dask worker beside it passes on what is said there.
 """
 
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pytest_llmperf.meeting import GO, OVER, PATIENCE_S, Host, Words
-from pytest_llmperf.shard import Seat
+from pytest_llmperf.shards.meeting import GO, OVER, PATIENCE_S, Host, Words
+from pytest_llmperf.shards.shard import Seat
 
 #: In the environment of a worker: where the project is there, if it is not where the leading session has it.
 PROJECT = "LLMPERF_PROJECT"

@@ -1,0 +1,1 @@
+"""Weighted mixes: tests that share one load profile."""
