@@ -68,7 +68,7 @@ class Dialect:
     closes_after: int | None = None  #: answers on one connection
     lenient: frozenset[str] = frozenset()  #: shapes of Refusal that this server does not have
     demands: Demands = USUAL
-    new_id: Callable[[int], str] = "{:016x}".format  #: from 64 random bits
+    new_id: Callable[[int], str] = "{:016x}".format  #: from 64 random bits; all of one length (`reuse`)
 
 
 class HeadWriter:

@@ -65,5 +65,5 @@ OLLAMA = replace(
     completion=completion(_OLLAMA),
     completion_events=completion_events(_OLLAMA),
     lenient=frozenset({"sampling", "max_tokens", "tag"}),
-    new_id=lambda bits: str(bits % 1000),
+    new_id=lambda bits: str(100 + bits % 900),
 )

@@ -81,6 +81,7 @@ class Mock:
         self.state.models = models
         if self.limits.models:
             self.limits = replace(self.limits, models=models)
+        self.state.reuse.clear()
 
     def connection(self) -> Connection:
         """A protocol for one more client."""

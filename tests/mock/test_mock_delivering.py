@@ -12,6 +12,7 @@ from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal, parse_body
 from pytest_llmperf.mock.conversation import Conversation
 from pytest_llmperf.mock.delivery import Delivery
+from pytest_llmperf.mock.dialects import DIALECTS
 from pytest_llmperf.mock.generation import Ask, Generation, generate, make_up
 from pytest_llmperf.mock.head import Head
 from pytest_llmperf.mock.metrics import Finished, Metrics
@@ -134,6 +135,18 @@ def test_tool_calls_of_the_same_answer_have_ids_of_their_own(mock, chat):
     answers = [chat(mock).json for _ in range(4)]
     ids = {answer["choices"][0]["message"]["tool_calls"][0]["id"] for answer in answers}
     assert len(ids) == len(answers)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_ids_are_of_one_length_as_answers_are_used_again_under_another(name):
+    assert len({len(DIALECTS[name].new_id(bits)) for bits in (0, 7, 99, 12345, 2**64 - 1)}) == 1
+
+
+def test_an_answer_is_not_used_again_when_its_model_is_gone(start, chat, ask):
+    server = start(dialect="ollama", models=["tiny", "other"])
+    assert [chat(server).status for _ in range(3)] == [200] * 3
+    assert ask(server, "/api/delete", {"model": "tiny"}, method="DELETE").status == 200
+    assert chat(server).status == 404
 
 
 def test_a_whole_answer_that_nobody_waits_for_is_counted_as_aborted(start, ask):
