@@ -12,6 +12,7 @@ from typing import Any
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.config import parse_config
+from pytest_llmperf.mock.distribution import LONGEST_S
 from pytest_llmperf.mock.faults import parse_fault
 from pytest_llmperf.mock.replay import load_replay
 from pytest_llmperf.mock.rules import Answer, parse_answer, parse_rule
@@ -121,4 +122,7 @@ class Control:
         self._state().replay = load_replay(Path(section["file"]), speed=float(section["speed"]))
 
     def _refuse_for(self, section: Any) -> None:
-        self._refuse(float(section["for_s"]))
+        for_s = float(section["for_s"])
+        if not 0 <= for_s <= LONGEST_S:
+            raise ValueError(f"for_s: expected seconds from 0 to {LONGEST_S:g}, not {for_s}")
+        self._refuse(for_s)

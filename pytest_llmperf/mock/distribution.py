@@ -14,7 +14,7 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(ns|us|µs|ms|s|min|m|h)\s*", re.IGNORECASE)
 _CALL = re.compile(r"\s*([a-z]+)\s*\((.*)\)\s*", re.DOTALL)
-_LONGEST_S = 24 * 3600.0
+LONGEST_S = 24 * 3600.0  #: of any duration that a user writes
 
 SHAPES = (
     "constant(D), uniform(LOW, HIGH), normal(MEAN, SD), lognormal(MEDIAN, SIGMA), gamma(MEAN, SD), "
@@ -51,7 +51,7 @@ def parse_duration(text: object, *, where: str) -> float:
             f"{where}: {text!r} is not a duration; write a number with a unit, as 55ms or 1.5s"
         )
     seconds = float(found[1]) * _UNITS[found[2].lower()]
-    if seconds > _LONGEST_S:
+    if seconds > LONGEST_S:
         raise LlmPerfUsageError(f"{where}: {text!r} is longer than a day")
     return seconds
 
@@ -88,7 +88,7 @@ def empirical(values_s: Sequence[float], *, text: str, where: str) -> Distributi
     values = tuple(values_s)
     if not values:
         raise LlmPerfUsageError(f"{where}: {text} holds no values")
-    if any(not 0 <= value <= _LONGEST_S for value in values):
+    if any(not 0 <= value <= LONGEST_S for value in values):
         raise LlmPerfUsageError(f"{where}: {text} holds a value that is negative or longer than a day")
     return Distribution(text=text, draw=lambda rng: rng.choice(values))
 
@@ -125,7 +125,7 @@ def _lognormal(text: str, arguments: list[str], where: str) -> Distribution:
     if median_s <= 0:
         raise LlmPerfUsageError(f"{where}: {text!r}: the median of a lognormal is above zero")
     mu = log(median_s)
-    return Distribution(text=text, draw=lambda rng: min(_LONGEST_S, rng.lognormvariate(mu, sigma)))
+    return Distribution(text=text, draw=lambda rng: min(LONGEST_S, rng.lognormvariate(mu, sigma)))
 
 
 def _gamma(text: str, arguments: list[str], where: str) -> Distribution:

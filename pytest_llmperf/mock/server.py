@@ -35,6 +35,7 @@ class Mock:
         loop: asyncio.AbstractEventLoop,
         token: str | None = None,
         refuse: Callable[[float], None] = lambda _: None,
+        accept: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = loop
         self.timers = Timers(loop)
@@ -42,6 +43,7 @@ class Mock:
         self._reading = make_reading(loop)
         self.config = config
         self.refuse_for = refuse
+        self._accept = accept
         self.peers: set[Connection] = set()
         self._holders: set[Connection] = set()
         self._heads = Heads()
@@ -75,6 +77,7 @@ class Mock:
             demands=self.dialect.demands,
         )
         self.plain_engine = self.config.capacity is None
+        self._accept()
 
     def serve(self, models: tuple[str, ...]) -> None:
         """List *models* from now on, until the next reset; where any name was answered, it still is."""
@@ -185,6 +188,8 @@ class Mock:
         if call.number < 0 and call.target.startswith((PREFIX, b"/metrics")):
             return  # who looks at the server asks nothing of it
         state = self.state
+        if call.arrived_ns < state.started_ns:
+            return  # it belongs to the time before the reset
         state.journal.add(call)
         if call.delivery is not None:
             state.running -= 1

@@ -19,18 +19,20 @@ class Service:
     def __init__(self, config: MockConfig, listener: socket.socket, *, token: str | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener: socket.socket | None = listener
-        self._servers: list[asyncio.Server] = []
+        self._server: asyncio.Server | None = None
+        self._control: asyncio.Server | None = None
+        self._reopening: asyncio.TimerHandle | None = None  # while connections are refused
         self._tasks: set[asyncio.Task[None]] = set()
         self.port: int = listener.getsockname()[1]
-        self.mock = Mock(config, loop=self._loop, token=token, refuse=self.refuse)
+        self.mock = Mock(config, loop=self._loop, token=token, refuse=self.refuse, accept=self.accept)
 
     async def open(self) -> None:
         """Take connections of clients."""
-        listener = self._listener or listen(self.port)
-        self._listener = None
-        self._servers.append(
-            await self._loop.create_server(self.mock.connection, sock=listener, backlog=_BACKLOG)
-        )
+        assert self._listener is not None
+        listener, self._listener = self._listener, None
+        self._server = await self._loop.create_server(self.mock.connection, sock=listener, backlog=_BACKLOG)
+        if self._reopening is not None:  # it refuses again by now
+            self._shut()
 
     async def open_control(self) -> int:
         """Take control from another port, which stays open while the first one refuses; which it is."""
@@ -39,23 +41,40 @@ class Service:
         return int(listener.getsockname()[1])
 
     def refuse(self, for_s: float) -> None:
-        """Take no connections, and reset those there are, for *for_s* seconds."""
-        while self._servers:
-            self._servers.pop().close()
+        """Take no connections, and reset those there are, for *for_s* seconds at least."""
+        self._shut()
         self.mock.cut_clients()
-        self._loop.call_later(for_s, self._reopen)
+        until_s = self._loop.time() + for_s
+        if self._reopening is not None:
+            until_s = max(until_s, self._reopening.when())
+            self._reopening.cancel()
+        self._reopening = self._loop.call_at(until_s, self.accept)
+
+    def accept(self) -> None:
+        """Take connections again, if none are taken."""
+        if self._reopening is None or self._listener is None:
+            return
+        self._reopening.cancel()
+        self._reopening = None
+        self._listener.listen(_BACKLOG)  # at once: who was told of it may connect before the task runs
+        task = self._loop.create_task(self.open())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _shut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._listener = listen(self.port)  # nobody else takes the port meanwhile
 
     def close(self) -> None:
         """Stop everything."""
-        for server in self._servers:
-            server.close()
+        if self._reopening is not None:
+            self._reopening.cancel()
+        for listening in (self._server, self._control, self._listener):
+            if listening is not None:
+                listening.close()
         self.mock.close()
-
-    def _reopen(self) -> None:
-        if not self._servers:
-            task = self._loop.create_task(self.open())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
 
 
 async def serve(config: MockConfig, listener: socket.socket, *, token: str | None) -> Service:
