@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from hmac import compare_digest
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.call import Call
+from pytest_llmperf.mock.checks import Refusal
 from pytest_llmperf.mock.config import parse_config
 from pytest_llmperf.mock.distribution import LONGEST_S
 from pytest_llmperf.mock.faults import parse_fault
@@ -19,13 +21,23 @@ from pytest_llmperf.mock.rules import Answer, parse_answer, parse_rule
 from pytest_llmperf.mock.state import State
 
 PREFIX = b"/_mock/"
-_NO_REPLY = 404
 
 
 class Control:
     """``/_mock/...``: every path takes a JSON value and gives one."""
 
-    __slots__ = ("_acts", "_asked", "_callbacks", "_listener", "_refuse", "_reset", "_state", "_token")
+    __slots__ = (
+        "_acts",
+        "_asked",
+        "_fail",
+        "_listener",
+        "_numbers",
+        "_questions",
+        "_refuse",
+        "_reset",
+        "_state",
+        "_token",
+    )
 
     def __init__(
         self,
@@ -34,12 +46,15 @@ class Control:
         token: str,
         reset: Callable[[], None],
         refuse: Callable[[float], None],
+        fail: Callable[[Call, Exception], None],
     ) -> None:
         self._state = state
         self._token = token.encode()
         self._reset = reset
         self._refuse = refuse
-        self._callbacks: dict[int, Callable[[Answer], None]] = {}
+        self._fail = fail
+        self._questions: dict[int, tuple[Call, Callable[[Answer], None]]] = {}
+        self._numbers = count()
         self._asked: list[dict[str, Any]] = []
         self._listener: Call | None = None
         self._acts: dict[bytes, Callable[[Any], Any]] = {
@@ -68,10 +83,12 @@ class Control:
         except (LlmPerfUsageError, ValueError, TypeError, KeyError, AttributeError) as error:
             return 400, {"error": str(error)}
 
-    def ask(self, answer: Answer, request: dict[str, Any], then: Callable[[Answer], None]) -> None:
-        """Let the function of a rule answer *request*; *then* is called with what it says."""
-        number = len(self._callbacks) + 1 if not self._callbacks else max(self._callbacks) + 1
-        self._callbacks[number] = then
+    def ask(
+        self, call: Call, answer: Answer, request: dict[str, Any], then: Callable[[Answer], None]
+    ) -> None:
+        """Let the function of a rule answer *call*; *then* is called with what it says."""
+        number = next(self._numbers)
+        self._questions[number] = call, then
         self._asked.append({"number": number, "callback": answer.callback, "request": request})
         if self._listener is not None and not self._listener.done:
             listener, self._listener = self._listener, None
@@ -93,8 +110,17 @@ class Control:
         return None
 
     def _answer(self, section: Any) -> None:
-        then = self._callbacks.pop(section["number"])
-        then(parse_answer(section["answer"], where="the function's answer"))
+        call, then = self._questions.pop(section["number"])
+        if call.done:
+            return  # its client did not wait
+        if "error" in section:
+            refused = Refusal(status=500, message=str(section["error"]), type="InternalServerError")
+            self._fail(call, refused)
+            return
+        try:
+            then(parse_answer(section["answer"], where="the function's answer"))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client waits for an answer
+            self._fail(call, error)
 
     def _requests(self, _: Any) -> Any:
         journal = self._state().journal

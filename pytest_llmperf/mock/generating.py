@@ -206,7 +206,7 @@ class Generating:
             return
         answer = self._rule_answer(ask.said)
         if answer is not None and answer.callback is not None and self._server.control is not None:
-            self._server.control.ask(answer, _for_function(call, ask), go_on)
+            self._server.control.ask(call, answer, _for_function(call, ask), go_on)
         else:
             go_on(answer)
 

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from pytest_llmperf.mock.config import MockConfig, parse_config
 from pytest_llmperf.mock.empirical import resolve_empirical
 from pytest_llmperf.mock.faults import parse_fault
 from pytest_llmperf.mock.include import expand
-from pytest_llmperf.mock.rules import parse_rule
+from pytest_llmperf.mock.rules import parse_answer, parse_rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,8 @@ class MockServer:
         self._lock = threading.Lock()
         self._control = control
         self._connection = http.client.HTTPConnection("127.0.0.1", control, timeout=10)
-        self._functions: list[Callable[[dict[str, Any]], Any]] = []
+        self._functions: dict[int, Callable[[dict[str, Any]], Any]] = {}  # until the next reset
+        self._numbers = count()
         self._listener: threading.Thread | None = None
         self._stopped = False
         self.port = port
@@ -82,6 +84,7 @@ class MockServer:
 
         A function is called in this process, on a thread, with a dict of ``user``, ``system``,
         ``history``, ``model`` and ``body``; the time it takes counts into the time to first token.
+        What it raises becomes an answer with status 500.
         Instead of *answer*: ``sequence=[...]``, ``template="Dediniz ki: {user}"``, ``tool_calls=[...]``.
 
         Conditions are those of a rule in slo.yaml: ``contains=``, ``regex=``, ``equals=``,
@@ -138,6 +141,7 @@ class MockServer:
     def reset(self) -> None:
         """Go back to how it was started: rules, latency, faults, seed; forget received requests."""
         self._post("/_mock/reset", None)
+        self._functions.clear()
 
     @property
     def requests(self) -> tuple[ReceivedRequest, ...]:
@@ -151,13 +155,14 @@ class MockServer:
         stop(self._process)
 
     def _remember(self, function: Callable[[dict[str, Any]], Any]) -> int:
-        self._functions.append(function)
+        number = next(self._numbers)
+        self._functions[number] = function
         if self._listener is None:
             self._listener = threading.Thread(
                 target=self._answer_questions, name="llm_mock replies", daemon=True
             )
             self._listener.start()
-        return len(self._functions) - 1
+        return number
 
     def _answer_questions(self) -> None:
         """Ask the server for requests that a function is to answer, until the server ends."""
@@ -167,18 +172,22 @@ class MockServer:
             while not self._stopped:
                 connection.request("POST", "/_mock/asked", b"null", headers)
                 for asked in json.loads(connection.getresponse().read()):
-                    answer = self._call(asked)
-                    body = json.dumps({"number": asked["number"], "answer": answer}).encode()
+                    body = json.dumps({"number": asked["number"], **self._call(asked)}).encode()
                     connection.request("POST", "/_mock/answer", body, headers)
                     connection.getresponse().read()
         connection.close()
 
-    def _call(self, asked: Mapping[str, Any]) -> Any:
+    def _call(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of the function, or the error that the client gets instead."""
         try:
             said = self._functions[asked["callback"]](asked["request"])
-            return said if isinstance(said, str) else {"json": said}
+            answer = said if isinstance(said, str) else {"json": said}
+            parse_answer(answer, where="the reply function's answer")
+        except LlmPerfUsageError as error:
+            return {"error": str(error)}
         except Exception as error:  # noqa: BLE001 - the test's own function
-            return f"the reply function raised {type(error).__name__}: {error}"
+            return {"error": f"the reply function raised {type(error).__name__}: {error}"}
+        return {"answer": answer}
 
     def _post(self, path: str, value: Any) -> Any:
         body = json.dumps(value).encode()

@@ -59,7 +59,7 @@ class Mock:
         self.control = (
             None
             if token is None
-            else Control(lambda: self.state, token=token, reset=self.reset, refuse=refuse)
+            else Control(lambda: self.state, token=token, reset=self.reset, refuse=refuse, fail=self.fail)
         )
         self.reset()
 
@@ -127,15 +127,8 @@ class Mock:
                 route(call)
             else:
                 self._answer_other(call)
-        except Refusal as refused:
-            self.refuse(call, refused)
         except Exception as error:  # noqa: BLE001 - no request may take the server down
-            self.refuse(
-                call,
-                Refusal(
-                    status=500, message=f"{type(error).__name__} in the mock", type="InternalServerError"
-                ),
-            )
+            self.fail(call, error)
 
     def _answer_other(self, call: Call) -> None:
         """Answer what is control, recorded, asked with a query, or no route at all."""
@@ -172,6 +165,13 @@ class Mock:
         query = call.target.partition(b"?")[2].decode("latin-1")
         location = f"http://{host}{path}" + (f"?{query}" if query else "")
         self.send(call, 307, b"", content_type=b"", extra={"location": location})
+
+    def fail(self, call: Call, error: Exception) -> None:
+        """The answer that *error* is: a refusal as it says, anything else as a defect of the server."""
+        if not isinstance(error, Refusal):
+            text = f"{type(error).__name__} in the mock"
+            error = Refusal(status=500, message=text, type="InternalServerError")
+        self.refuse(call, error)
 
     def refuse(self, call: Call, refused: Refusal, extra: dict[str, str] | None = None) -> None:
         """The error *refused*, in the words of the dialect."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 
 import jsonschema
 import pytest
@@ -150,9 +152,47 @@ def test_a_function_of_the_test_may_answer(mock, chat):
     assert json.loads(content(chat(mock, "yankı yap"))) == {"echo": "yankı yap", "n": 1}
 
 
-def test_a_function_that_fails_still_gives_the_client_an_answer(mock, chat):
-    mock.reply(lambda _: 1 / 0)
-    assert "ZeroDivisionError" in content(chat(mock))
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        (lambda _: 1 / 0, "the reply function raised ZeroDivisionError: division by zero"),
+        (lambda _: {"a", "b"}, "the reply function's answer.json: not a JSON value"),
+        (lambda _: float("nan"), "the reply function's answer.json: not a JSON value"),
+    ],
+    ids=["raises", "set", "nan"],
+)
+def test_a_function_without_an_answer_is_an_error_of_the_server(mock, chat, says, reason):
+    mock.reply(says, contains="kötü")
+    mock.reply(lambda _: "iyi", contains="iyi")
+    failed = chat(mock, "kötü")
+    assert (failed.status, reason in failed.json["error"]["message"]) == (500, True)
+    assert content(chat(mock, "iyi")) == "iyi"  # the next one is asked as if nothing had been
+
+
+def test_a_client_that_does_not_wait_for_a_function_leaves_nothing_behind(mock, ask):
+    asked, left = threading.Event(), threading.Event()
+    mock.reply(lambda _: (asked.set(), left.wait(5), "geç")[-1], contains="yavaş", times=1)
+    body = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "yavaş"}]}).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    )
+    with socket.create_connection(("127.0.0.1", mock.port)) as connection:
+        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        assert asked.wait(5)
+    while not mock.requests:  # until the server has seen that the client is gone
+        pass
+    left.set()
+    mock.reply(lambda _: "ok")
+    assert content(ask(mock, "/v1/chat/completions", body)) == "ok"  # asked for after the late answer
+    assert (
+        'vllm:num_requests_running{engine="0",model_name="tiny"} 0.0' in ask(mock, "/metrics").body.decode()
+    )
+
+
+def test_functions_are_forgotten_with_their_rules(mock):
+    mock.reply(lambda _: "a")
+    mock.reset()
+    assert not mock._functions
 
 
 def test_the_newest_rule_of_the_fixture_goes_first_and_reset_takes_it_back(mock, chat):
