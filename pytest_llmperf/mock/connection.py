@@ -35,6 +35,7 @@ class Connection(asyncio.Protocol):
         "_reading",
         "_receiver",
         "_starting",
+        "_writable",
         "answered",
         "on_call",
         "on_finished",
@@ -67,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Call] = deque()
         self._closing = False
         self._starting = False
+        self._writable = True  # False: the client has yet to read what was written
         self.answered = 0  #: requests on this connection
 
     # --- asyncio
@@ -119,13 +121,15 @@ class Connection(asyncio.Protocol):
             self.on_finished(call)
 
     def pause_writing(self) -> None:
-        """The client reads slowly: take no more requests from it."""
+        """The client reads slowly: neither take nor answer more requests of it."""
+        self._writable = False
         self._input.pause_reading()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self._writable = True
         if not self.transport.is_closing():
-            self._input.resume_reading()
+            self._start()
 
     # --- answering
 
@@ -155,13 +159,15 @@ class Connection(asyncio.Protocol):
 
     def _start(self) -> None:
         self._starting = True
-        while self._queue and self._current is None:
+        while self._queue and self._current is None and self._writable:
             self._current = call = self._queue.popleft()
             self.on_call(call)
         self._starting = False
         if len(self._queue) > _MAX_PIPELINED:
             self._input.pause_reading()
-        elif not self._queue and not self.transport.is_closing() and not self._input.is_reading():
+        elif self._queue or not self._writable:
+            return
+        elif not self.transport.is_closing() and not self._input.is_reading():
             self._input.resume_reading()
 
     def _refuse(self, status: int) -> None:

@@ -80,6 +80,20 @@ def test_a_client_that_reads_late_gets_every_answer_in_order(talk):
     assert talk(client) == list(range(1, count + 1))
 
 
+def test_a_client_that_reads_nothing_is_not_answered_into_memory(talk):
+    async def client(mock, reader, writer):
+        writer.transport.pause_reading()
+        writer.writelines(request("a" * number) for number in range(1000))
+        await until(lambda: mock.peers)
+        (peer,) = mock.peers
+        await until(lambda: not peer._input.is_reading())
+        for _ in range(2000):  # turns of the loop in which it would be answered
+            await asyncio.sleep(0)
+        return peer.transport.get_write_buffer_size()
+
+    assert talk(client) < 10 * len(REPLY)
+
+
 def test_a_long_body_is_read_in_parts(talk):
     async def client(_, reader, writer):
         writer.write(request("a" * 300_000))
