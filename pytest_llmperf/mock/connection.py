@@ -112,13 +112,7 @@ class Connection(asyncio.Protocol):
         if isinstance(self._input, Source):
             self._input.end()
         self._closing = True
-        self._queue.clear()
-        call, self._current = self._current, None
-        if call is not None and not call.done:
-            call.done = True
-            if call.on_gone is not None:
-                call.on_gone()
-            self.on_finished(call)
+        self._abandon()
 
     def pause_writing(self) -> None:
         """The client reads slowly: neither take nor answer more requests of it."""
@@ -170,8 +164,23 @@ class Connection(asyncio.Protocol):
         elif not self.transport.is_closing() and not self._input.is_reading():
             self._input.resume_reading()
 
+    def _abandon(self) -> None:
+        """Nothing more is answered."""
+        self._queue.clear()
+        call, self._current = self._current, None
+        if call is not None and not call.done:
+            call.done = True
+            if call.on_gone is not None:
+                call.on_gone()
+            self.on_finished(call)
+
     def _refuse(self, status: int) -> None:
         self._closing = True
+        begun = self._current is not None and self._current.first_byte_ns
+        self._abandon()
+        if begun:  # an error in the middle of an answer would be taken for a part of it
+            self.transport.close()
+            return
         self.transport.write(self.refuse(status, _REASONS[status]))
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from pytest_llmperf.mock.config import parse_config
+from pytest_llmperf.mock.config import parse_config, parse_latency
 from pytest_llmperf.mock.reading import make_reading
 from pytest_llmperf.mock.service import Service, listen
 
@@ -42,8 +42,8 @@ def talk(request, monkeypatch):
     return run
 
 
-def request(text="a"):
-    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
+def request(text="a", **more):
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **more}).encode()
     kind = b"content-type: application/json"
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n%b\r\ncontent-length: %d\r\n\r\n"
     return head % (kind, len(body)) + body
@@ -92,6 +92,20 @@ def test_a_client_that_reads_nothing_is_not_answered_into_memory(talk):
         return peer.transport.get_write_buffer_size()
 
     assert talk(client) < 10 * len(REPLY)
+
+
+def test_nonsense_during_a_stream_ends_it_there(talk, caplog):
+    async def client(mock, reader, writer):
+        mock.state.latency = parse_latency({"ttft": "0", "itl": "5ms"}, where="x")
+        writer.write(request(stream=True))
+        await reader.readuntil(b"data: ")
+        writer.write(b"\0nonsense\r\n\r\n")
+        rest = await reader.read()
+        return rest, mock.state.running
+
+    rest, running = talk(client)
+    assert (b"HTTP/1.1" in rest, b"[DONE]" in rest, running) == (False, False, 0)
+    assert not caplog.records
 
 
 def test_a_long_body_is_read_in_parts(talk):
