@@ -13,6 +13,7 @@ from pytest_llmperf.mock.conversation import Conversation, after_marker, from_me
 from pytest_llmperf.mock.dialect import Frames, to_bytes
 from pytest_llmperf.mock.generation import Ask, Choice, Generation
 from pytest_llmperf.mock.instance import check_schema
+from pytest_llmperf.mock.native import texts
 from pytest_llmperf.mock.pieces import count_tokens
 from pytest_llmperf.mock.plan import Timing
 
@@ -47,7 +48,7 @@ def chat_ask(
     request: Any, *, models: tuple[str, ...], max_model_len: int, marker: str | None, role: str | None
 ) -> Ask:
     """What an /api/chat request asks for."""
-    model = _checked_model(request, models)
+    model = checked_model(request, models)
     messages = [message for message in request.get("messages") or () if isinstance(message, dict)]
     said = from_messages(messages, model=model, marker=marker, role=role)
     tokens = sum(count_tokens(text_of(message.get("content"))) for message in messages)
@@ -66,7 +67,7 @@ def generate_ask(
     request: Any, *, models: tuple[str, ...], max_model_len: int, marker: str | None, role: str | None
 ) -> Ask:
     """What an /api/generate request asks for."""
-    model = _checked_model(request, models)
+    model = checked_model(request, models)
     prompt, system = request.get("prompt") or "", request.get("system") or ""
     said = Conversation(model=model, user=after_marker(prompt, marker), system=system, history=(), role=role)
     return _ask(request, said, count_tokens(prompt) + count_tokens(system), max_model_len)
@@ -74,7 +75,7 @@ def generate_ask(
 
 def is_unload(request: Any) -> bool:
     """Whether a request that asks nothing is to free the model's memory at once."""
-    return request.get("keep_alive") in {0, "0", "0s"}
+    return request.get("keep_alive") in (0, "0", "0s")  # not a set: it may be a list
 
 
 def is_load(request: Any) -> bool:
@@ -172,7 +173,7 @@ def running(models: tuple[str, ...], max_model_len: int) -> Any:
     until = datetime.fromtimestamp(time_ns() / 1e9 + 300, UTC).isoformat().replace("+00:00", "Z")
     return {
         "models": [
-            _model(name) | {"expires_at": until, "size_vram": 2019393189, "context_length": max_model_len}
+            _model(name) | {"expires_at": until, "size_vram": SIZE, "context_length": max_model_len}
             for name in models
         ]
     }
@@ -180,7 +181,7 @@ def running(models: tuple[str, ...], max_model_len: int) -> Any:
 
 def show(request: Any, *, models: tuple[str, ...], max_model_len: int) -> Any:
     """/api/show."""
-    name = _checked_model(request, models)
+    name = checked_model(request, models)
     return {
         "modelfile": f"FROM {name}\n",
         "parameters": "",
@@ -203,7 +204,6 @@ def _ask(request: dict[str, Any], said: Conversation, tokens: int, max_model_len
     options = request.get("options") or {}
     limit = options.get("num_predict")
     limit = limit if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0 else None
-    stop = options.get("stop") or ()
     form = request.get("format")
     if isinstance(form, dict):
         check_schema(form)
@@ -215,13 +215,14 @@ def _ask(request: dict[str, Any], said: Conversation, tokens: int, max_model_len
         said=said,
         prompt_tokens=prompt_tokens,
         max_tokens=max(1, max_model_len - prompt_tokens) if limit is None else limit,
-        stop=(stop,) if isinstance(stop, str) else tuple(one for one in stop if isinstance(one, str)),
+        stop=texts(options.get("stop")),
         json_object=form == "json",
         schema=form if isinstance(form, dict) else None,
     )
 
 
-def _checked_model(request: Any, models: tuple[str, ...]) -> str:
+def checked_model(request: Any, models: tuple[str, ...]) -> str:
+    """The model that *request* names; Refusal when it is not here, or a field has the wrong type."""
     if not isinstance(request, dict):
         raise Refusal(status=400, message="json: cannot unmarshal into Go value of type api.ChatRequest")
     for key, types in _TYPES.items():

@@ -9,6 +9,7 @@ from operator import itemgetter
 from zlib import crc32
 
 _VOCABULARY = 151_643  # ids are below it
+_LONGEST_KNOWN = 4096  # characters of a text whose pieces are kept
 _WORD = re.compile(r"\s*\S+")
 
 
@@ -20,17 +21,24 @@ def count_tokens(text: str) -> int:
 
 def token_ids(text: str) -> list[int]:
     """An id for each piece of *text*: the same piece, the same id."""
-    pieces = split_pieces(text) if text else ()
-    return [crc32(piece.encode("utf-8", "replace")) % _VOCABULARY for piece in pieces]
+    return list(map(piece_id, split_pieces(text)))
 
 
-@lru_cache(maxsize=1024)
+def piece_id(piece: str) -> int:
+    """The id of one piece."""
+    return crc32(piece.encode("utf-8", "replace")) % _VOCABULARY
+
+
 def split_pieces(text: str) -> tuple[str, ...]:
     """*text* cut into exactly ``count_tokens(text)`` pieces, none of them empty.
 
     Words stay whole where the count allows it; else the longest ones are cut in halves first,
     so that pieces look like a tokenizer's and not like a ruler's.
     """
+    return _known(text) if len(text) <= _LONGEST_KNOWN else _split(text)
+
+
+def _split(text: str) -> tuple[str, ...]:
     count = count_tokens(text)
     words: list[str] = _WORD.findall(text)
     if not words:
@@ -40,6 +48,9 @@ def split_pieces(text: str) -> tuple[str, ...]:
     if len(words) >= count:
         return tuple(words)
     return _halve_longest(words, count)
+
+
+_known = lru_cache(maxsize=1024)(_split)  # rules say the same again and again
 
 
 def _halve_longest(words: list[str], count: int) -> tuple[str, ...]:

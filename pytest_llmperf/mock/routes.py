@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.mock import llamacpp_native, sglang_native, tgi_native
 from pytest_llmperf.mock.call import Call
+from pytest_llmperf.mock.embedding import Embedding
 from pytest_llmperf.mock.generating import Generating
 from pytest_llmperf.mock.ollama_pages import OllamaPages
 from pytest_llmperf.mock.server_pages import PAGES
 from pytest_llmperf.mock.telling import Telling
+from pytest_llmperf.mock.tokenizing import Tokenizing
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
@@ -21,7 +23,7 @@ Routes = dict[str, dict[str, Route]]  #: path, method
 
 def routes_of(server: Mock) -> Routes:
     """Everything that the dialect of *server* answers on."""
-    generating, telling = Generating(server), Telling(server)
+    generating, telling, tokenizing = Generating(server), Telling(server), Tokenizing(server)
     name = server.dialect.name
     routes: Routes = {
         "/v1/chat/completions": {"POST": generating.chat},
@@ -31,11 +33,11 @@ def routes_of(server: Mock) -> Routes:
     if name in ("vllm", "sglang", "tgi", "llamacpp"):
         routes["/health"] = {"GET": telling.health}
         routes["/metrics"] = {"GET": telling.metrics}
-        routes["/tokenize"] = {"POST": telling.tokenize}
+        routes["/tokenize"] = {"POST": tokenizing.tokenize}
     if name in ("vllm", "sglang", "llamacpp"):
-        routes["/detokenize"] = {"POST": telling.detokenize}
+        routes["/detokenize"] = {"POST": tokenizing.detokenize}
     if name in ("vllm", "openai", "ollama", "sglang"):
-        routes["/v1/embeddings"] = {"POST": telling.embeddings}
+        routes["/v1/embeddings"] = {"POST": Embedding(server).openai}
     routes |= {path: {"GET": telling.page(page)} for path, page in PAGES.get(name, {}).items()}
     if name in _OWN:
         routes |= _OWN[name](server, generating, telling)
@@ -84,8 +86,8 @@ def _tgi(_: Mock, generating: Generating, __: Telling) -> Routes:
     }
 
 
-def _ollama(server: Mock, generating: Generating, telling: Telling) -> Routes:
-    pages = OllamaPages(server)
+def _ollama(server: Mock, generating: Generating, _: Telling) -> Routes:
+    pages, embedding = OllamaPages(server), Embedding(server)
     return {
         "/": {"GET": pages.hello, "HEAD": pages.hello},
         "/api/chat": {"POST": generating.ollama_chat},
@@ -99,8 +101,8 @@ def _ollama(server: Mock, generating: Generating, telling: Telling) -> Routes:
         "/api/create": {"POST": pages.create},
         "/api/copy": {"POST": pages.copy},
         "/api/delete": {"DELETE": pages.delete},
-        "/api/embed": {"POST": telling.ollama_embed},
-        "/api/embeddings": {"POST": telling.ollama_embed},
+        "/api/embed": {"POST": embedding.ollama},
+        "/api/embeddings": {"POST": embedding.ollama},
     }
 
 

@@ -133,6 +133,12 @@ def test_a_request_without_a_question_loads_the_model(ollama, ask):
     assert ask(ollama, "/api/generate", {"model": "tiny"}).json["done_reason"] == "load"
 
 
+@pytest.mark.parametrize("odd", [{"keep_alive": ["0"]}, {"options": {"stop": 5}}, {"options": {"stop": [5]}}])
+def test_a_value_that_makes_no_sense_is_passed_over(ollama, ask, odd):
+    assert ask(ollama, "/api/generate", {"model": "tiny", "prompt": "a", **odd}).status == 200
+    assert ask(ollama, "/api/generate", {"model": "tiny", **odd}).json["done_reason"] == "load"
+
+
 def test_texts_are_embedded(ollama, ask):
     assert len(ask(ollama, "/api/embed", {"model": "tiny", "input": ["a", "b"]}).json["embeddings"]) == 2
     assert ask(ollama, "/api/embeddings", {"model": "tiny", "prompt": "a"}).json["embedding"]

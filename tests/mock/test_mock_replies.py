@@ -213,6 +213,12 @@ def test_pieces_are_as_many_as_the_estimate_and_join_to_the_text(text):
     assert all(split_pieces(text))
 
 
+def test_only_the_pieces_of_short_texts_are_kept():
+    short, long = "kısa bir cevap", "uzun " * 1000
+    assert split_pieces(short) is split_pieces(short)
+    assert split_pieces(long) is not split_pieces(long)
+
+
 def test_usage_counts_the_content_chunks_and_the_end(mock, chat):
     events = chat(mock, stream=True, stream_options={"include_usage": True}).events
     chunks = [event for event in events if event != "[DONE]" and event["choices"]]

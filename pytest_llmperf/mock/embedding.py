@@ -1,0 +1,102 @@
+"""/v1/embeddings and Ollama's /api/embed: vectors that depend on the text alone."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from struct import pack
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from pytest_llmperf.mock import ollama
+from pytest_llmperf.mock.call import Call
+from pytest_llmperf.mock.checks import Refusal, parse_body
+from pytest_llmperf.mock.dialect import to_bytes
+from pytest_llmperf.mock.openai_ask import check_model
+from pytest_llmperf.mock.pieces import count_tokens
+
+if TYPE_CHECKING:
+    from pytest_llmperf.mock.server import Mock
+
+_WIDTH = 16  # components of a vector when nobody says how many
+_MOST_INPUTS = 2048
+_OLLAMA_NS = 14_143_917  # what Ollama's documentation shows
+_WEIGHT = 1024  # components of an embedding are whole numbers below it, before it is made a unit vector
+
+
+class Embedding:
+    """Texts to vectors, after the time to first token."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, server: Mock) -> None:
+        self._server = server
+
+    def openai(self, call: Call) -> None:
+        """/v1/embeddings."""
+        request = parse_body(call.body)
+        if not isinstance(request, dict) or "input" not in request:
+            raise Refusal(
+                status=400, message="Missing required parameter: 'input'.", param="input", shape="prompt"
+            )
+        model = check_model(request, self._server.limits)
+        texts = _inputs(request["input"])
+        width = request.get("dimensions")
+        width = width if isinstance(width, int) and 0 < width <= 8192 else _WIDTH
+        data = [
+            {
+                "object": "embedding",
+                "index": at,
+                "embedding": _vector(text, width, request.get("encoding_format")),
+            }
+            for at, text in enumerate(texts)
+        ]
+        tokens = sum(map(count_tokens, texts))
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        self._late(call, to_bytes({"object": "list", "data": data, "model": model, "usage": usage}))
+
+    def ollama(self, call: Call) -> None:
+        """/api/embed and its predecessor /api/embeddings."""
+        request = parse_body(call.body)
+        model = ollama.checked_model(request, self._server.limits.models)
+        texts = _inputs(request.get("input") or request.get("prompt") or "")
+        vectors = [_vector(text, _WIDTH, None) for text in texts]
+        body: dict[str, Any] = {
+            "model": model,
+            "embeddings": vectors,
+            "total_duration": _OLLAMA_NS,
+            "load_duration": _OLLAMA_NS // 10,
+            "prompt_eval_count": sum(map(count_tokens, texts)),
+        }
+        if call.target.startswith(b"/api/embeddings"):
+            body = {"embedding": vectors[0]}
+        self._late(call, to_bytes(body))
+
+    def _late(self, call: Call, body: bytes) -> None:
+        server, state = self._server, self._server.state
+        call.number = state.number
+        ttft_ns, _ = state.draw_delays(1, call.arrived_ns)
+        state.number += 1
+        if ttft_ns:
+            server.timers.at(call.arrived_ns + ttft_ns, lambda _: server.send(call, 200, body))
+        else:
+            server.send(call, 200, body)
+
+
+def _inputs(given: Any) -> list[str]:
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given, list) and given and all(isinstance(item, int) for item in given):
+        return [" ".join(map(str, given))]
+    if isinstance(given, list) and 0 < len(given) <= _MOST_INPUTS:
+        return [item if isinstance(item, str) else json.dumps(item) for item in given]
+    raise Refusal(status=400, message="'input' is a text or a list of texts.", param="input", shape="prompt")
+
+
+def _vector(text: str, width: int, form: Any) -> Any:
+    """A unit vector that depends on the text alone."""
+    data = text.encode("utf-8", "replace")
+    raw = [crc32(data, at) % (2 * _WEIGHT) - _WEIGHT for at in range(width)]
+    length = sum(one * one for one in raw) ** 0.5 or 1.0
+    vector = [one / length for one in raw]
+    return b64encode(pack(f"<{width}f", *vector)).decode() if form == "base64" else vector
