@@ -14,7 +14,7 @@ import pytest
 from pytest_llmperf.client.redact import redact, safe_url
 from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.core.share import parse_regression
+from pytest_llmperf.core.share import parse_regression, typed
 from pytest_llmperf.core.slo import parse_cache, parse_usd
 from pytest_llmperf.options import BASELINE_ITERATIONS, STRICT, GateMode, Options, Setup, strict_outcomes
 
@@ -48,11 +48,7 @@ def _gate(text: str) -> GateMode:
 
 
 def _regression(text: str) -> float:
-    try:
-        share: str | float = text if "%" in text else float(text)
-    except ValueError:
-        raise ValueError("expected a share such as 10% or 0.10") from None
-    return parse_regression(share)
+    return parse_regression(typed(text))
 
 
 SPECS: dict[str, _Spec] = {

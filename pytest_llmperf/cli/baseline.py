@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_llmperf.cli import argument
 from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.quantile import quantile
@@ -32,7 +33,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
         )
         action.add_argument("--baseline", type=Path, default=DEFAULT, metavar="PATH")
         if name == "prune":
-            action.add_argument("--keep", type=int, default=5, metavar="N", help="runs to keep (default: 5)")
+            action.add_argument(
+                "--keep",
+                type=argument.of(argument.count),
+                default=5,
+                metavar="N",
+                help="runs to keep (default: 5)",
+            )
         action.set_defaults(command=command)
 
 
@@ -42,12 +49,12 @@ def groups(root: Path, part: str = "") -> list[tuple[StoredRun, ...]]:
     Raises LlmPerfUsageError when there is none; a file that cannot be read is said to standard error.
     """
     store = DirectoryStore(root)
-    found = [runs for runs in store.groups() if part in runs[0].scenario]
-    if not found:
-        what = f"no scenario with {part!r} in its name" if part else "no baseline"
-        raise LlmPerfUsageError(f"{root}: {what}; pytest --save-baseline stores one.")
     for problem in store.problems():
         sys.stderr.write(f"llmperf: {problem}\n")
+    found = [runs for runs in store.groups() if part in runs[0].scenario]
+    if not found:
+        what = f"no scenario with {part!r} in its name" if part else "no baseline that can be read"
+        raise LlmPerfUsageError(f"{root}: {what}; pytest --save-baseline stores one.")
     return found
 
 
@@ -78,6 +85,9 @@ def _show(parsed: argparse.Namespace) -> int:
 
 def _diff(parsed: argparse.Namespace) -> int:
     for runs in groups(parsed.baseline, parsed.scenario):
+        if len(runs) == 1:
+            sys.stdout.write(f"{plain(runs[0].scenario)}  one run, which nothing differs from yet\n")
+            continue
         first = next((run for run in runs if run.anchor), runs[0])
         for name, values in sorted(runs[-1].series.items()):
             if first.series.get(name) and values:

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pytest_llmperf.cli import argument
 from pytest_llmperf.cli.showing import add_reports, load, show, targets
 from pytest_llmperf.core import gate
 from pytest_llmperf.core.baseline import History, StoredRun
 from pytest_llmperf.core.breakdown import explanation
 from pytest_llmperf.core.judge import judge
-from pytest_llmperf.core.outcome import BROKEN, Outcome
+from pytest_llmperf.core.outcome import BROKEN
 from pytest_llmperf.core.run import Run, Scenario, drift
-from pytest_llmperf.core.share import parse_share
+from pytest_llmperf.core.share import parse_regression, typed
 from pytest_llmperf.core.terms import Terms
 from pytest_llmperf.options import STRICT, strict_outcomes
 
@@ -24,11 +25,14 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("base", nargs="+", type=Path, metavar="BASE.json", help="earlier runs")
     parser.add_argument("head", type=Path, metavar="HEAD.json", help="the run to judge")
     parser.add_argument(
-        "--max-regression", type=_share, metavar="SHARE", help="such as 10%% (default: the scenario's)"
+        "--max-regression",
+        type=argument.of(_regression),
+        metavar="SHARE",
+        help="such as 10%% (default: the scenario's)",
     )
     parser.add_argument(
         "--strict",
-        type=_strict,
+        type=argument.of(strict_outcomes),
         default=frozenset(),
         metavar="LIST",
         help=f"outcomes that fail too: of {', '.join(STRICT)}, or all",
@@ -37,15 +41,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_compare)
 
 
-def _share(text: str) -> float:
-    return parse_share(text if "%" in text else float(text))
-
-
-def _strict(text: str) -> frozenset[Outcome]:
-    try:
-        return strict_outcomes(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _regression(text: str) -> float:
+    return parse_regression(typed(text))
 
 
 def _compare(parsed: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from pytest_llmperf.cli import argument
 from pytest_llmperf.cli.baseline import DEFAULT
 from pytest_llmperf.cli.showing import load
 from pytest_llmperf.core.errors import LlmPerfUsageError
@@ -61,7 +62,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         )
         action.add_argument(
             "--on-unproven",
-            type=_on_unproven,
+            type=argument.of(_on_unproven),
             default=OnUnproven.WARN,
             metavar="WHAT",
             help="warn (default), fail, or rerun-ab: measure again in turns with the base revision",
@@ -85,7 +86,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def _on_unproven(text: str) -> OnUnproven:
     if text not in set(OnUnproven):
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(OnUnproven)}")
+        raise ValueError(f"{text!r} is not one of {', '.join(OnUnproven)}")
     return OnUnproven(text)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from pytest_llmperf.cli import argument
 from pytest_llmperf.core.errors import LlmPerfUsageError
 
 _TEMPLATES = resources.files("pytest_llmperf") / "templates"
@@ -65,24 +66,27 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace files that are there")
     parser.add_argument(
         "--install",
-        type=_line,
+        type=argument.of(_line),
         default=_INSTALL,
         metavar="COMMAND",
         help=f"installs the project in a workflow (default: {_INSTALL})",
     )
     parser.add_argument(
         "--pytest-args",
-        type=_line,
+        type=argument.of(_line),
         default=_PYTEST_ARGS,
         metavar="ARGUMENTS",
         help=f"selects what is gated (default: {_PYTEST_ARGS})",
     )
     parser.add_argument(
-        "--gpu-runner", type=_label, metavar="LABEL", help="a self-hosted runner: adds a gate on it"
+        "--gpu-runner",
+        type=argument.of(_label),
+        metavar="LABEL",
+        help="a self-hosted runner: adds a gate on it",
     )
     parser.add_argument(
         "--gpu-backend",
-        type=_label,
+        type=argument.of(_label),
         default="vllm",
         metavar="NAME",
         help="the backend of that gate (default: vllm)",
@@ -92,15 +96,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def _line(text: str) -> str:
     if not text.strip() or "\n" in text or "${{" in text:
-        raise argparse.ArgumentTypeError("expected one line without ${{ }}")
+        raise ValueError("expected one line without ${{ }}")
     return text.strip()
 
 
 def _label(text: str) -> str:
     if not re.fullmatch(r"[\w.-]+", text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} has other characters than letters, digits, '.', '_' and '-'"
-        )
+        raise ValueError(f"{text!r} has other characters than letters, digits, '.', '_' and '-'")
     return text
 
 

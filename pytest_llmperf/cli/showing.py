@@ -23,6 +23,7 @@ _SGR = {"bold": 1, "red": 31, "green": 32, "yellow": 33}
 _SUFFIX = {
     **{name: f".{name}.json" for name in REPORTS},
     **{name: suffix for suffix, name in SUFFIXES.items()},
+    "cache-savings": ".cache-savings.md",
 }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_llmperf.cli import argument
 from pytest_llmperf.cli.baseline import DEFAULT, groups
 from pytest_llmperf.cli.showing import load
 from pytest_llmperf.core import gate
@@ -19,7 +20,7 @@ from pytest_llmperf.core.measurement import Count
 from pytest_llmperf.core.proportion import wilson
 from pytest_llmperf.core.quantile import quantile
 from pytest_llmperf.core.quantity import show
-from pytest_llmperf.core.share import parse_share
+from pytest_llmperf.core.share import parse_share, typed
 from pytest_llmperf.reports.plain import plain
 
 _TIMES = {"p95_ms": "latency_s", "ttft_p95_ms": "ttft_s"}
@@ -46,7 +47,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", type=Path, default=DEFAULT, metavar="PATH")
     parser.add_argument(
         "--margin",
-        type=_margin,
+        type=argument.of(_margin),
         default=0.2,
         metavar="SHARE",
         help="room above what was measured (default: 20%%, and never less than the noise between runs)",
@@ -55,9 +56,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def _margin(text: str) -> float:
-    share = parse_share(text if "%" in text else float(text))
-    if not share >= 0:
-        raise argparse.ArgumentTypeError("expected a share from 0, such as 20%")
+    share = parse_share(typed(text))
+    if not 0 <= share < math.inf:
+        raise ValueError(f"{text!r} is out of range; expected a share from 0, such as 20%")
     return share
 
 

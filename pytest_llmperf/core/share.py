@@ -14,6 +14,14 @@ def parse_share(value: object) -> float:
     return float(value)
 
 
+def typed(text: str) -> str | float:
+    """A share typed on a command line, as the functions below take it. Raises ValueError."""
+    try:
+        return text if "%" in text else float(text)
+    except ValueError:
+        raise ValueError("expected a share such as 10% or 0.10") from None
+
+
 def parse_rate(value: object) -> float:
     """A share from 0 to 1. Raises ValueError."""
     share = parse_share(value)

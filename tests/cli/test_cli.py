@@ -178,6 +178,43 @@ def test_baseline_diff_compares_the_newest_run_with_the_anchor(stored, capsys):
     assert "+30.0 %" in printed
 
 
+def test_baseline_diff_of_one_run_says_so(tmp_path, capsys):
+    store = DirectoryStore(tmp_path)
+    run = StoredRun(scenario="test_chat", saved="2026-01-01T00:00:00+00:00", series={"latency_s": (0.1,)})
+    store.save(run, append=False)
+    assert main(["baseline", "diff", f"--baseline={tmp_path}"]) == 0
+    assert capsys.readouterr().out == "test_chat  one run, which nothing differs from yet\n"
+
+
+def test_a_baseline_of_which_nothing_can_be_read_says_why(stored, tmp_path, capsys):
+    for file in tmp_path.glob("baselines/*/*/*.json"):
+        file.write_text(file.read_text().replace("main", "Main"))
+    assert main(["baseline", "list", stored]) == 2
+    said = capsys.readouterr().err
+    assert said.count("its checksum is wrong") == 4
+    assert "no baseline that can be read" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["compare", "a.json", "b.json", "--max-regression=0"], "0.0 is out of range; expected a share"),
+        (["compare", "a.json", "b.json", "--max-regression=10"], "10.0 is out of range; expected a share"),
+        (
+            ["compare", "a.json", "b.json", "--max-regression=much"],
+            "expected a share such as 10% or 0.10",
+        ),
+        (["baseline", "prune", "--keep=-1"], "'-1' is not a whole number from 0"),
+        (["suggest-slo", "--margin=inf"], "'inf' is out of range; expected a share from 0"),
+        (["suggest-slo", "--margin=-5%"], "'-5%' is not a share like 0.10 or '10%'"),
+    ],
+)
+def test_a_bad_value_of_an_argument_says_what_was_expected(words, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert said in capsys.readouterr().err
+
+
 def test_baseline_prune_keeps_the_newest_runs_and_the_anchor(stored, capsys):
     assert main(["baseline", "prune", "--keep=1", stored]) == 0
     assert capsys.readouterr().out.count("removed") == 2
@@ -210,7 +247,7 @@ def test_report_takes_a_flag_for_every_format(run_json, tmp_path, monkeypatch, c
     assert main(["report", run, *(f"--{name}" for name in REPORTS)]) == 0
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert len(written) == len(REPORTS)
-    assert {"run.html", "run.md", "run.json", "run.bencher.json"} <= set(written)
+    assert {"run.html", "run.md", "run.json", "run.bencher.json", "run.cache-savings.md"} <= set(written)
     assert capsys.readouterr().out.count("report written") == len(REPORTS)
 
 
