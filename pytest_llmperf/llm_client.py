@@ -16,7 +16,12 @@ from pytest_llmperf.client.encoding import readable
 from pytest_llmperf.client.observation import Observation
 from pytest_llmperf.client.observed import Reading
 from pytest_llmperf.client.proxy import proxy_for
-from pytest_llmperf.client.transports import AsyncMeasuringTransport, MeasuringTransport, load
+from pytest_llmperf.client.transports import (
+    CONNECTING,
+    AsyncMeasuringTransport,
+    MeasuringTransport,
+    load,
+)
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.iteration_log import IterationLog, OwnLog
@@ -151,18 +156,24 @@ class LlmClient:
     def _sync(self, make: Callable[..., Any], library: str, **options: Any) -> Any:
         if (known := self._known(make, options)) is not None:
             return known
-        transport = MeasuringTransport(library, self._book, proxy=proxy_for(self.url))
-        made = make(transport=transport, **options)
+        own, connecting = self._split(options)
+        made = make(transport=MeasuringTransport(library, self._book, **connecting), **own)
         self._clients = [*_open(self._clients), made]
         return self._remembered(make, options, made)
 
     def _async(self, make: Callable[..., Any], library: str, **options: Any) -> Any:
         if (known := self._known(make, options)) is not None:
             return known
-        transport = AsyncMeasuringTransport(library, self._book, proxy=proxy_for(self.url))
-        made = make(transport=transport, **options)
+        own, connecting = self._split(options)
+        made = make(transport=AsyncMeasuringTransport(library, self._book, **connecting), **own)
         self._async_clients = [*_open(self._async_clients), made]
         return self._remembered(make, options, made)
+
+    def _split(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The client's options, and those of its connections, which its transport makes."""
+        own = {name: value for name, value in options.items() if name not in CONNECTING}
+        given = {name: value for name, value in options.items() if name in CONNECTING}
+        return own, {"proxy": proxy_for(self.url), **given}
 
     def _known(self, make: Callable[..., Any], options: Mapping[str, Any]) -> Any:
         made = self._made.get((make, repr(sorted(options.items()))))

@@ -13,6 +13,7 @@ import httpx
 
 from pytest_llmperf.client.calls import authorization, without_credentials
 from pytest_llmperf.client.proxy import proxy_for
+from pytest_llmperf.client.trust import trust
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.estimate import estimated_tokens
@@ -120,6 +121,7 @@ class TokenCounter:
                 timeout=_TIMEOUT_S,
                 proxy=proxy_for(self._backend.url),
                 trust_env=False,
+                verify=trust(self._backend.url),
             )
         return self._http
 

@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -15,6 +14,7 @@ from pytest_llmperf.client.calls import authorization, without_credentials
 from pytest_llmperf.client.causes import connect_failure
 from pytest_llmperf.client.proxy import proxy_for
 from pytest_llmperf.client.redact import redact, safe_url, secrets_of
+from pytest_llmperf.client.trust import trust
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.wire.endpoint import openai_url, root_url
@@ -131,7 +131,7 @@ class _Probe:
             headers={"User-Agent": "pytest-llmperf", **authorization(backend)},
             proxy=proxy_for(backend.url),
             trust_env=False,
-            verify=urlsplit(backend.url).scheme == "https",
+            verify=trust(backend.url),
         )
 
     def __enter__(self) -> Self:

@@ -10,6 +10,7 @@ import httpx
 
 from pytest_llmperf.client.attempt import Attempt
 from pytest_llmperf.client.blame import blame
+from pytest_llmperf.client.trust import trust
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.wire.dialect import Request
 
@@ -24,6 +25,7 @@ class Proxied:
             headers=headers,
             proxy=proxy,
             trust_env=False,
+            verify=trust(backend.url),
             timeout=httpx.Timeout(limits.total_s, connect=limits.connect_s),
             limits=httpx.Limits(max_connections=None),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -22,6 +21,7 @@ from pytest_llmperf.client.redact import safe_url
 from pytest_llmperf.client.reply import Reply
 from pytest_llmperf.client.schema import Check
 from pytest_llmperf.client.stamping import METER, Meter, StaleConnectionError, StampingTransport
+from pytest_llmperf.client.trust import trust
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.connections import SetUp
 from pytest_llmperf.core.exchange import FailureKind
@@ -177,14 +177,10 @@ class Client:
 def _transport(url: str, opened: Callable[[SetUp], None] | None) -> httpx.HTTPTransport:
     proxy = proxy_for(url)
     if proxy is not None:
-        return httpx.HTTPTransport(proxy=proxy, trust_env=False)
-    return StampingTransport(_ssl_context(url), opened)
+        return httpx.HTTPTransport(proxy=proxy, trust_env=False, verify=trust(url))
+    return StampingTransport(trust(url) or None, opened)
 
 
 def _raw_headers(url: str, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     host = urlsplit(without_credentials(url)).netloc
     return [(name.encode(), value.encode("latin-1")) for name, value in {"Host": host, **headers}.items()]
-
-
-def _ssl_context(url: str) -> ssl.SSLContext | None:
-    return httpx.create_ssl_context() if urlsplit(url).scheme == "https" else None

@@ -17,6 +17,8 @@ from pytest_llmperf.core.exchange import FailureKind
 # Any: httpx and httpx2 have the same names with types of their own, and a user may have either.
 
 LIBRARIES = ("httpx", "httpx2")
+#: Options of a client that are about its connections: a client that is given a transport ignores them.
+CONNECTING = frozenset({"verify", "cert", "trust_env", "http1", "http2", "limits", "proxy"})
 _MANY = 1000  #: connections, as the OpenAI SDK allows itself
 
 
@@ -45,10 +47,11 @@ def load(name: str) -> Any:
 class MeasuringTransport:
     """For a synchronous client."""
 
-    def __init__(self, name: str, book: Book, *, proxy: str | None) -> None:
+    def __init__(self, name: str, book: Book, **connecting: Any) -> None:
+        """*connecting*: what the library's own transport takes, see `CONNECTING`."""
         self._module = load(name)
         limits = self._module.Limits(max_connections=_MANY, max_keepalive_connections=100)
-        self._inner = self._module.HTTPTransport(limits=limits, proxy=proxy)
+        self._inner = self._module.HTTPTransport(**{"limits": limits, **connecting})
         stamp(self._inner, asynchronous=False)
         self._book = book
 
@@ -82,10 +85,11 @@ class MeasuringTransport:
 class AsyncMeasuringTransport:
     """For an asynchronous client."""
 
-    def __init__(self, name: str, book: Book, *, proxy: str | None) -> None:
+    def __init__(self, name: str, book: Book, **connecting: Any) -> None:
+        """*connecting*: what the library's own transport takes, see `CONNECTING`."""
         self._module = load(name)
         limits = self._module.Limits(max_connections=_MANY, max_keepalive_connections=100)
-        self._inner = self._module.AsyncHTTPTransport(limits=limits, proxy=proxy)
+        self._inner = self._module.AsyncHTTPTransport(**{"limits": limits, **connecting})
         stamp(self._inner, asynchronous=True)
         self._book = book
 
@@ -183,7 +187,9 @@ def _noted(response: Any, seen: Observation) -> Callable[[], float]:
         read_s: float | None = getattr(connection, "read_s", None)
         return time.perf_counter() if read_s is None else read_s
 
-    seen.sent(getattr(connection, "wrote_s", None) or seen.began_s)
+    # A connection of HTTP/2 is written to for other requests as well, and to acknowledge what is read.
+    own = response.extensions.get("http_version") != b"HTTP/2"
+    seen.sent((getattr(connection, "wrote_s", None) if own else None) or seen.began_s)
     seen.head(response.status_code, response.headers.raw, clock())
     return clock
 

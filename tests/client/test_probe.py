@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import time
 from pathlib import Path
 
@@ -51,6 +52,31 @@ def site(wire, say):
 def recorded(server, *names):
     paths = {"models": "/v1/models"}
     return {paths.get(name, f"/{name}"): (DATA / server / f"{name}.resp").read_bytes() for name in names}
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return pytest.importorskip("trustme").CA()
+
+
+@pytest.fixture
+def secure(authority, wire, say):
+    """A server with a certificate that only *authority* has signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return wire([say.plain({"data": [{"id": "m"}]})], context=context)
+
+
+def test_the_authorities_of_the_environment_are_trusted(secure, authority, monkeypatch, tmp_path):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    assert first_model(backend(secure.url)) == "m"
+
+
+def test_an_authority_that_nobody_knows_is_told_with_the_way_out(secure, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with pytest.raises(Unreachable, match=r"TLS: .*certificate; SSL_CERT_FILE names"):
+        preflight(backend(secure.url))
 
 
 def test_vllm_is_known_by_what_it_recorded(site):
