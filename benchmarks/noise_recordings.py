@@ -71,7 +71,7 @@ def first_order(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
     x, ys = np.log(now), [np.log(run) for run in runs]
 
     def factor(rows: Rows) -> NDArray[np.float64]:
-        r = np.clip(noise.correlations(rows)[:, 0], 0, 0.95)
+        r = np.clip(noise.correlations(noise.ranked(rows))[:, 0], 0, 0.95)
         return 2 * r / (1 - r)
 
     y = np.concatenate(ys, axis=1)
@@ -105,7 +105,7 @@ def eighths(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
 def effective_samples(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
     """Block permutation in effect: each series thinned to as many values as it is worth."""
     x, ys = np.log(now), [np.log(run) for run in runs]
-    known = [noise.memory(rows) for rows in (x, *ys)]
+    known = [noise.memory(noise.ranked(rows)) for rows in (x, *ys)]
     factor = 1 + np.max([sure for sure, _ in known], axis=0) * (
         np.mean([much for _, much in known], axis=0) - 1
     )
@@ -257,8 +257,8 @@ def describe(data: Recordings) -> None:
     for (file, metric), runs in data.items():
         rows = np.log(np.array(runs))
         spread = np.quantile(rows, Q, axis=1).std(ddof=1)
-        lag = noise.correlations(rows)[:, 0].mean()
-        worth = rows.shape[1] / noise.memory(rows)[1].mean()
+        lag = noise.correlations(noise.ranked(rows))[:, 0].mean()
+        worth = rows.shape[1] / noise.memory(noise.ranked(rows))[1].mean()
         chance = math.sqrt(variance(rows, Q).mean())
         print(f"{file:14}{metric:12}{len(runs):4}{spread:19.0%}{chance:14.0%}{lag:19.2f}{worth:15.0f}")
 

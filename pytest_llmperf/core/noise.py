@@ -1,7 +1,7 @@
 """What makes two runs of the same code differ: run effects, and requests that remember each other.
 
 Functions on *rows* take one time-ordered series of logarithms per row and give one number per
-row.
+row; those on *ranks* take what `ranked` makes of the rows, which several of them need.
 """
 
 from __future__ import annotations
@@ -45,14 +45,7 @@ class Noise:
     ]  #: what independent samples would not show: *lasting* and the correlation
 
 
-def normal_scores(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks within each row as quantiles of the normal distribution, mean zero; ties share one."""
-    scores: NDArray[np.float64] = ndtri(_places(rows))
-    scores -= scores.mean(axis=1, keepdims=True)
-    return scores
-
-
-def _places(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def ranked(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ranks within each row as shares between 0 and 1; ties share one."""
     n = rows.shape[1]
     order = np.argsort(rows, axis=1, kind="stable")
@@ -69,33 +62,40 @@ def _places(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return places
 
 
-def correlations(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def normal_scores(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks as quantiles of the normal distribution, mean zero."""
+    scores: NDArray[np.float64] = ndtri(ranks)
+    scores -= scores.mean(axis=1, keepdims=True)
+    return scores
+
+
+def correlations(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
     """Correlation of normal scores at lags 1 to a quarter of the length; 0 where they do not vary."""
-    n = rows.shape[1]
-    spectrum = np.fft.rfft(normal_scores(rows), n=1 << (n + n // 4).bit_length(), axis=1)
+    n = ranks.shape[1]
+    spectrum = np.fft.rfft(normal_scores(ranks), n=1 << (n + n // 4).bit_length(), axis=1)
     power = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, axis=1)
     whole = power[:, :1]
     return np.where(whole > 0, power[:, 1 : n // 4 + 1] / np.where(whole > 0, whole, 1), 0.0)
 
 
-def memory(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def memory(ranks: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How surely each row's requests are correlated (0..1), and how much more a quantile then varies.
 
     The factor, at least 1, is 1 + 2 x the sum of the correlations up to the first that noise alone
     could give: 200 requests with a factor of 10 know as much as 20 independent ones. It is estimated from the
     same few samples, so it counts only as far as lag 1 is certain to be correlated.
     """
-    gates, n = rows.shape
+    gates, n = ranks.shape
     if n < _SHORTEST:
         return np.zeros(gates), np.ones(gates)
-    lags = correlations(rows)
+    lags = correlations(ranks)
     real = np.minimum.accumulate(lags > 1 / math.sqrt(n), axis=1)
     factor = 1 + 2 * np.where(real, lags, 0.0).sum(axis=1)
     certainty = (lags[:, 0] * math.sqrt(n) - _SUSPECT) / (_CERTAIN - _SUSPECT)
     return np.clip(certainty, 0.0, 1.0), factor
 
 
-def bursts(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def bursts(ranks: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How surely the slow requests of each row came together (0..1), and how much more its tail then varies.
 
     A machine that is busy for a while makes every other request slow for that while: neighbours differ,
@@ -103,10 +103,10 @@ def bursts(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.f
     between the eighths of the row, of exponential scores, which weigh the tail, as a multiple of what
     chance gives.
     """
-    gates, n = rows.shape
+    gates, n = ranks.shape
     if n < _SHORTEST:
         return np.zeros(gates), np.ones(gates)
-    scores = -np.log1p(-_places(rows))
+    scores = -np.log1p(-ranks)
     eighths = scores[:, : n // _EIGHTHS * _EIGHTHS].reshape(gates, _EIGHTHS, -1)
     chance = scores.var(axis=1, ddof=1) / eighths.shape[2]
     seen = eighths.mean(axis=2).var(axis=1, ddof=1)
@@ -122,7 +122,7 @@ def _together(
 
     Correlation that is certain in one run counts in all of them; a burst is that of its run.
     """
-    known = [(memory(run), bursts(run)) for run in runs]
+    known = [(memory(ranks), bursts(ranks)) for ranks in map(ranked, runs)]
     correlated = np.max([sure for (sure, _), _ in known], axis=0)
     bursty = np.max([sure for _, (sure, _) in known], axis=0)
     factors = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_llmperf.core.noise import ASSUMED, memory, normal_scores
+from pytest_llmperf.core.noise import ASSUMED, memory, normal_scores, ranked
 from pytest_llmperf.core.permutation import TIE
 from pytest_llmperf.core.quantile import needed, rank
 
@@ -23,13 +23,13 @@ def trend(series: NDArray[np.float64]) -> float:
 
     The correlation that is left when the straight line is taken off counts.
     """
-    scores = normal_scores(series[None, :])[0]
+    scores = normal_scores(ranked(series[None, :]))[0]
     time = np.arange(series.size) - (series.size - 1) / 2
     if not scores.any():
         return 0.0
     slope = float(scores @ time) / float(time @ time)
     left = scores - slope * time
-    _, factor = memory(left[None, :])
+    _, factor = memory(ranked(left[None, :]))
     error = math.sqrt(float(left @ left) * float(factor[0]) / (series.size * float(time @ time)))
     return slope / max(error, TIE)
 

@@ -21,33 +21,35 @@ def autoregressive(rng, trials, n, r):
 def test_normal_scores_share_a_rank_among_ties():
     rows = np.array([[3.0, 1.0, 3.0, 2.0, 3.0], [5.0, 4.0, 3.0, 2.0, 1.0]])
     expected = ndtri((stats.rankdata(rows, axis=1) - 0.5) / 5)
-    assert noise.normal_scores(rows) == pytest.approx(expected - expected.mean(axis=1, keepdims=True))
+    assert noise.normal_scores(noise.ranked(rows)) == pytest.approx(
+        expected - expected.mean(axis=1, keepdims=True)
+    )
 
 
 def test_correlations_are_those_of_the_definition():
     row = np.random.default_rng(1).normal(0, 1, (1, 40))
-    scores = noise.normal_scores(row)[0]
+    scores = noise.normal_scores(noise.ranked(row))[0]
     expected = [scores[lag:] @ scores[:-lag] / (scores @ scores) for lag in range(1, 11)]
-    assert noise.correlations(row)[0] == pytest.approx(expected)
+    assert noise.correlations(noise.ranked(row))[0] == pytest.approx(expected)
 
 
 def test_a_constant_series_is_not_correlated():
-    assert not noise.correlations(np.ones((1, 40))).any()
+    assert not noise.correlations(noise.ranked(np.ones((1, 40)))).any()
 
 
 def test_independent_requests_are_hardly_ever_taken_for_correlated():
-    certainty, _ = noise.memory(np.random.default_rng(2).normal(0, 1, (3000, 100)))
+    certainty, _ = noise.memory(noise.ranked(np.random.default_rng(2).normal(0, 1, (3000, 100))))
     assert np.mean(certainty > 0) < 0.015
 
 
 def test_correlated_requests_are_worth_fewer():
-    certainty, factor = noise.memory(autoregressive(np.random.default_rng(3), 200, 400, 0.6))
+    certainty, factor = noise.memory(noise.ranked(autoregressive(np.random.default_rng(3), 200, 400, 0.6)))
     assert certainty.min() == 1
     assert factor.mean() == pytest.approx(4, rel=0.15)  # (1 + 0.6) / (1 - 0.6)
 
 
 def test_a_few_requests_cannot_show_correlation():
-    certainty, factor = noise.memory(np.arange(15.0)[None, :])
+    certainty, factor = noise.memory(noise.ranked(np.arange(15.0)[None, :]))
     assert (certainty.tolist(), factor.tolist()) == ([0], [1])
 
 
@@ -59,20 +61,20 @@ def interrupted(rng, trials):
 
 
 def test_independent_requests_are_hardly_ever_taken_for_a_burst():
-    certainty, _ = noise.bursts(np.random.default_rng(21).exponential(1, (3000, 100)))
+    certainty, _ = noise.bursts(noise.ranked(np.random.default_rng(21).exponential(1, (3000, 100))))
     assert np.mean(certainty > 0) < 0.006
 
 
 def test_a_burst_is_seen_where_neighbours_differ():
     rows = interrupted(np.random.default_rng(22), 200)
-    correlated, bursty = noise.memory(rows)[0], noise.bursts(rows)[0]
+    correlated, bursty = noise.memory(noise.ranked(rows))[0], noise.bursts(noise.ranked(rows))[0]
     assert np.mean(bursty > 0.9) > 0.9
     assert np.mean(correlated > 0.9) < 0.5
 
 
 @pytest.mark.parametrize("row", [np.ones(40), np.arange(15.0)], ids=["constant", "short"])
 def test_what_cannot_show_a_burst_shows_none(row):
-    certainty, factor = noise.bursts(row[None, :])
+    certainty, factor = noise.bursts(noise.ranked(row[None, :]))
     assert (certainty.tolist(), factor.tolist()) == ([0], [1])
 
 
