@@ -80,8 +80,8 @@ def _at_least(high: NDArray[np.float64], low: NDArray[np.float64], k: int, dista
     rest = max(0.0, 1.0 - float(mass[mass > _NEGLIGIBLE].sum()))
     counted = high > b.min(initial=np.inf)  # the others lie below every threshold, wherever they go
     high, low = high[counted], low[counted]
-    at_least = _joint(high, low, a, b, above, strict=False)
-    more = _joint(high, low, a, b, above, strict=True)
+    at_least = _joint(_counts(high, low, a, b, strict=False), above)
+    more = _joint(_counts(high, low, a, b, strict=True), above)
     return float((at_least - more).sum()) + rest
 
 
@@ -91,33 +91,23 @@ def _tail(least: NDArray[np.int64], coins: NDArray[np.int64]) -> NDArray[np.floa
     return np.where(least <= 0, 1.0, np.where(least > coins, 0.0, bdtrc(inside.astype(float), coins, 0.5)))
 
 
-def _joint(
-    high: NDArray[np.float64],
-    low: NDArray[np.float64],
-    a: NDArray[np.float64],
-    b: NDArray[np.float64],
-    above: int,
-    *,
-    strict: bool,
-) -> NDArray[np.float64]:
-    """P(x_(k) >= a and y_(k) <= b) for each a > b; x_(k) > a when *strict*.
+def _joint(counts: _Counts, above: int) -> NDArray[np.float64]:
+    """P(x_(k) >= a and y_(k) <= b) for each pair of thresholds a > b; *above* x are needed for the former.
 
-    Values are up (at or past a), middle, or down (at most b). A pair with one up and one down
-    sends its up to x or to y; pairs with one up and one middle, or one middle and one down, only
-    matter to x or to y.
+    A pair with one up and one down sends its up to x or to y; pairs with one up and one middle, or one
+    middle and one down, only matter to x or to y.
     """
-    counts = _counts(high, low, a, b, strict=strict)
     widest = int(counts.up_down.max(initial=0))
     step = max(1, _CELLS // (widest + 1 if widest <= _FEW else 2 * _reach(widest) + 1))
     parts = [
         _of_coins(_Counts(*(each[start : start + step] for each in counts)), above)
-        for start in range(0, a.size, step)
+        for start in range(0, counts.up_down.size, step)
     ]
     return np.concatenate([np.empty(0), *parts])
 
 
 class _Counts(NamedTuple):
-    """How many pairs are what, for each pair of thresholds."""
+    """How many pairs are what by each two thresholds: up (at or past a), middle, or down (at most b)."""
 
     two_up: NDArray[np.int64]
     up_down: NDArray[np.int64]
@@ -134,7 +124,10 @@ def _counts(
     *,
     strict: bool,
 ) -> _Counts:
-    """Counts for thresholds that ascend together: a pair that is not up, or down, stays so from then on."""
+    """Counts for thresholds that ascend together: a pair that is not up, or down, stays so from then on.
+
+    *strict*: a value is up past a only.
+    """
     n, at = high.size, np.arange(a.size)
     past: Literal["left", "right"] = "left" if strict else "right"
     high_from, low_from = np.searchsorted(a, high, past), np.searchsorted(a, low, past)  # no longer up
