@@ -17,8 +17,9 @@ from pytest_llmperf.core.budget import not_passed
 from pytest_llmperf.core.cache_saving import savings
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.judge import judge, quick
-from pytest_llmperf.core.measurement import Measurement, pool
+from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.pool import pool
 from pytest_llmperf.core.run import Run, Scenario, drift
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.verdict import Verdict

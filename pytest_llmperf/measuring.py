@@ -20,7 +20,8 @@ from pytest_llmperf.core.cache_saving import savings
 from pytest_llmperf.core.explain import failure_text
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.judge import judge, quick
-from pytest_llmperf.core.measurement import WARMUP_KEPT, Measurement, measure
+from pytest_llmperf.core.measure import measure
+from pytest_llmperf.core.measurement import WARMUP_KEPT, Measurement
 from pytest_llmperf.core.metric import STEP, series_name
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.resources import Resources, made_by

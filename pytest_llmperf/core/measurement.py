@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import reduce
-from itertools import chain, pairwise
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from pytest_llmperf.core.cache import CacheUse, cache_use
-from pytest_llmperf.core.column import Column, Series
+from pytest_llmperf.core.cache import CacheUse
+from pytest_llmperf.core.column import Series
 from pytest_llmperf.core.connections import Connections
-from pytest_llmperf.core.exchange import Exchange, TokenSource
-from pytest_llmperf.core.iteration import Iteration
-from pytest_llmperf.core.load_report import LoadReport, pool_loads
-from pytest_llmperf.core.metric import METRICS, Shape, series_name
-from pytest_llmperf.core.parts import PARTS
-from pytest_llmperf.core.price import Price, costs, union_s
-from pytest_llmperf.core.resources import Resources, pool_resources
-from pytest_llmperf.core.server_view import ServerView, pooled, told_by
-from pytest_llmperf.core.slo import Slo
-from pytest_llmperf.core.steps import as_requests, excused, outermost, step_answers, step_series
+from pytest_llmperf.core.exchange import TokenSource
+from pytest_llmperf.core.known import sum_known
+from pytest_llmperf.core.load_report import LoadReport
+from pytest_llmperf.core.resources import Resources
+from pytest_llmperf.core.server_view import ServerView
 
 #: Latencies of the warm-up that are kept.
 WARMUP_KEPT = 100
-Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +66,8 @@ class TokenTotals:
         return TokenTotals(
             input=self.input + other.input,
             output=self.output + other.output,
-            cached=_sum_known([self.cached, other.cached]),
-            reasoning=_sum_known([self.reasoning, other.reasoning]),
+            cached=sum_known([self.cached, other.cached]),
+            reasoning=sum_known([self.reasoning, other.reasoning]),
             sources=tuple(dict.fromkeys((*self.sources, *other.sources))),
         )
 
@@ -165,223 +154,3 @@ def without_setup(name: str, setup: str) -> str:
     alone = name.removesuffix(f"[{setup}]")
     other = name.removesuffix(f"-{setup}]")  # behind the parameters of the test itself
     return alone if alone != name or other == name else f"{other}]"
-
-
-def measure(
-    iterations: Sequence[Iteration],
-    *,
-    about: Measurement,
-    slo: Slo,
-    prices: Mapping[str, Price] | None = None,
-) -> Measurement:
-    """*about* (its names and facts) filled with the numbers of *iterations*; *prices* are by model."""
-    exchanges = [exchange for iteration in iterations for exchange in iteration.exchanges]
-    timed = not about.backend and not exchanges and any(iteration.steps for iteration in iterations)
-    facts = _facts(exchanges)
-    if timed:
-        exchanges = as_requests(iterations)
-    succeeded = [exchange for exchange in exchanges if exchange.failure is None]
-    models = dict.fromkeys(exchange.model for exchange in succeeded if exchange.model)
-    model = " + ".join(models) or about.model
-    return replace(
-        about,
-        facts={**about.facts, **facts, **({"model": model} if model else {})},
-        model=model,
-        iterations=len(iterations),
-        timed=timed,
-        steps=outermost(iterations),
-        excused=excused(iterations),
-        series={**_series(iterations, succeeded, prices or {}, about.model), **step_series(iterations)},
-        proportions=_proportions(iterations, exchanges, slo),
-        json_failed=sum(iteration.json_failed for iteration in iterations),
-        checks=_checks(iterations),
-        sent=len(exchanges),
-        failed=len(exchanges) - len(succeeded),
-        failures=_failures(exchanges),
-        tokens=_tokens(succeeded),
-        characters=sum(exchange.characters for exchange in succeeded),
-        same_read=_same_read(succeeded),
-        cache=cache_use(succeeded),
-        server=told_by(succeeded),
-        busy_s=union_s((exchange.due_s, exchange.done_s) for exchange in succeeded),
-        wall_s=iterations[-1].done_s - iterations[0].started_s if iterations else 0.0,
-    )
-
-
-def pool(parts: Sequence[Measurement]) -> Measurement:
-    """One measurement of a scenario whose items ran apart, in the order of *parts*."""
-    first = parts[0]
-    proportions: dict[str, Count] = {}
-    checks: dict[tuple[str, str | None], Count] = {}
-    kinds: dict[str, FailureCount] = {}
-    facts: dict[str, list[str]] = {}
-    busy_s, wall_s = sum(part.busy_s for part in parts), sum(part.wall_s for part in parts)
-    if all(part.load is not None and part.load.mixed for part in parts):
-        # They ran at the same time; how much their times in flight overlap is not known any more.
-        wall_s = max(part.wall_s for part in parts)
-        busy_s = min(busy_s, wall_s)
-    for part in parts:
-        for name, word in part.facts.items():
-            facts.setdefault(name, []).append(word)
-        for name, count in part.proportions.items():
-            proportions[name] = proportions.get(name, Count()) + count
-        for check in part.checks:
-            key = (check.name, check.label)
-            checks[key] = checks.get(key, Count()) + check.count
-        for failure in part.failures:
-            known = kinds.get(failure.kind, replace(failure, count=0))
-            kinds[failure.kind] = replace(known, count=known.count + failure.count)
-    return replace(
-        first,
-        facts={name: _items(words) if name == "items" else _agreed(words) for name, words in facts.items()},
-        timed=all(part.timed for part in parts),
-        steps=tuple(dict.fromkeys(name for part in parts for name in part.steps)),
-        excused=dict(sum((Counter(part.excused) for part in parts), Counter())),
-        iterations=sum(part.iterations for part in parts),
-        warmup_latency_s=tuple(value for part in parts for value in part.warmup_latency_s)[-WARMUP_KEPT:],
-        series=_side_by_side([part.series for part in parts]),
-        proportions=proportions,
-        json_failed=sum(part.json_failed for part in parts),
-        checks=tuple(
-            CheckCount(name=name, label=label, count=count) for (name, label), count in checks.items()
-        ),
-        sent=sum(part.sent for part in parts),
-        failed=sum(part.failed for part in parts),
-        failures=tuple(kinds.values()),
-        tokens=sum((part.tokens for part in parts), TokenTotals()),
-        characters=sum(part.characters for part in parts),
-        same_read=sum((part.same_read for part in parts), Count()),
-        cache=sum((part.cache for part in parts), CacheUse()),
-        connections=sum((part.connections for part in parts), Connections()),
-        server=reduce(pooled, (part.server for part in parts)),
-        busy_s=busy_s,
-        wall_s=wall_s,
-        resources=pool_resources([part.resources for part in parts]),
-        load=pool_loads([part.load for part in parts if part.load is not None]),
-        spent_usd=_sum_known([part.spent_usd for part in parts]),
-        over_budget=any(part.over_budget for part in parts),
-        stopped="; ".join(dict.fromkeys(part.stopped for part in parts if part.stopped)),
-        warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
-    )
-
-
-def _side_by_side(parts: Sequence[Series]) -> dict[str, Column]:
-    names = dict.fromkeys(name for part in parts for name in part)
-    return {name: Column(chain.from_iterable(part.get(name, ()) for part in parts)) for name in names}
-
-
-def _facts(exchanges: Sequence[Exchange]) -> dict[str, str]:
-    """What only the requests themselves can tell."""
-    if not exchanges:
-        return {}
-    return {"streaming": _agreed(["on" if exchange.streamed else "off" for exchange in exchanges])}
-
-
-def _items(words: Sequence[str]) -> str:
-    """Which items a pool is made of, such as ``4 (9f86d081)``: half of them measure something else."""
-    names = sorted(set(words))
-    return f"{len(names)} ({hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:8]})"
-
-
-def _agreed(words: Sequence[str]) -> str:
-    return words[0] if len(set(words)) == 1 else "mixed"
-
-
-def _series(
-    iterations: Sequence[Iteration], succeeded: Sequence[Exchange], prices: Mapping[str, Price], model: str
-) -> dict[str, tuple[float, ...]]:
-    series: dict[str, tuple[float, ...]] = {}
-    for name, metric in METRICS.items():
-        if metric.of is not None:
-            values = tuple(value for exchange in succeeded if (value := metric.of(exchange)) is not None)
-            if values:
-                series[series_name(name)] = values
-    for name, of in PARTS.items():
-        values = tuple(value for exchange in succeeded if (value := of(exchange)) is not None)
-        if values:
-            series[name] = values
-    tasks = tuple(iteration.done_s - iteration.started_s for iteration in iterations if iteration.passed)
-    if tasks:
-        series["task_s"] = tasks
-    priced = [(exchange, prices.get(exchange.model) or prices.get(model)) for exchange in succeeded]
-    if known := costs([(exchange, price) for exchange, price in priced if price is not None]):
-        series["cost_usd"] = known
-    return series
-
-
-def _proportions(
-    iterations: Sequence[Iteration], exchanges: Sequence[Exchange], slo: Slo
-) -> dict[str, Count]:
-    asked = [exchange.json_valid for exchange in exchanges if exchange.json_valid is not None]
-    passed = [iteration.passed for iteration in iterations if iteration.passed is not None]
-    proportions = {
-        "success_rate": _count([exchange.failure is None for exchange in exchanges]),
-        "pass_rate": _count(passed),
-        "json_valid": _count(asked),
-        "goodput": _count([_good(exchange, slo) for exchange in exchanges])
-        if slo.limit("goodput", "rate")
-        else Count(),
-    }
-    steps = {name: _count(answers) for name, answers in step_answers(iterations).items()}
-    return {name: count for name, count in {**proportions, **steps}.items() if count.trials}
-
-
-def _count(answers: Sequence[bool]) -> Count:
-    return Count(successes=sum(answers), trials=len(answers))
-
-
-def _good(exchange: Exchange, slo: Slo) -> bool:
-    """Whether a request meets every time limit; of several percentiles the loosest bounds a request."""
-    if exchange.failure is not None:
-        return False
-    bounds: dict[str, float] = {}
-    for limit in slo.limits:
-        if METRICS[limit.metric].shape is Shape.TIME and METRICS[limit.metric].of is not None:
-            bounds[limit.metric] = max(limit.bound, bounds.get(limit.metric, 0.0))
-    values = {name: of(exchange) for name in bounds if (of := METRICS[name].of) is not None}
-    return all(value is None or value <= bounds[name] for name, value in values.items())
-
-
-def _checks(iterations: Sequence[Iteration]) -> tuple[CheckCount, ...]:
-    results: dict[tuple[str, str | None], list[bool]] = {}
-    for iteration in iterations:
-        for check in iteration.checks:
-            results.setdefault((check.name, check.label), []).append(check.passed)
-    return tuple(
-        CheckCount(name=name, label=label, count=_count(answers))
-        for (name, label), answers in results.items()
-    )
-
-
-def _failures(exchanges: Sequence[Exchange]) -> tuple[FailureCount, ...]:
-    failures = [exchange.failure for exchange in exchanges if exchange.failure is not None]
-    counts = Counter(failure.kind for failure in failures)
-    return tuple(
-        FailureCount(
-            kind=kind.value,
-            count=count,
-            example=next(failure.message for failure in failures if failure.kind == kind),
-        )
-        for kind, count in counts.most_common()
-    )
-
-
-def _same_read(succeeded: Sequence[Exchange]) -> Count:
-    # All chunks of one read have one time stamp.
-    return _count([before == after for one in succeeded for before, after in pairwise(one.chunk_s)])
-
-
-def _tokens(succeeded: Sequence[Exchange]) -> TokenTotals:
-    counted = [exchange.tokens for exchange in succeeded if exchange.tokens is not None]
-    return TokenTotals(
-        input=sum(tokens.input or 0 for tokens in counted),
-        output=sum(tokens.output or 0 for tokens in counted),
-        cached=_sum_known([tokens.cached for tokens in counted]),
-        reasoning=_sum_known([tokens.reasoning for tokens in counted]),
-        sources=tuple(dict.fromkeys(tokens.source for tokens in counted)),
-    )
-
-
-def _sum_known(values: Sequence[Number | None]) -> Number | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None

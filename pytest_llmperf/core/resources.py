@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
+from pytest_llmperf.core.known import sum_known
+
 #: Points of a time line that are kept; a longer one is thinned to every second point, and again.
 POINTS = 512
 
@@ -113,7 +115,7 @@ def made_by(generators: Sequence[Resources], *, seen: Resources) -> Resources:
         if not known:
             continue
         lines = [(part.at_s, part.line[name]) for part in generators if name in part.line]
-        total = tuple(_sum([_at(at_s, *one) for one in lines]) for at_s in seen.at_s)
+        total = tuple(sum_known([_at(at_s, *one) for one in lines]) for at_s in seen.at_s)
         mean = sum(one.mean for one in known)
         peak = max((value for value in total if value is not None), default=sum(one.peak for one in known))
         usage[name] = Usage(mean=mean, peak=max(mean, peak), n=max(one.n for one in known))
@@ -130,11 +132,6 @@ def _at(moment_s: float, at_s: Sequence[float], points: Sequence[float | None]) 
     """The last of *points*, each taken *at_s*, up to a moment."""
     index = bisect_right(at_s, moment_s) - 1
     return points[index] if 0 <= index < len(points) else None
-
-
-def _sum(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
 
 
 def _together(known: Usage | None, more: Usage) -> Usage:

@@ -9,7 +9,8 @@ from itertools import chain
 
 from pytest_llmperf.core.column import Column, Series
 from pytest_llmperf.core.load_report import merge
-from pytest_llmperf.core.measurement import Measurement, pool
+from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.pool import pool
 from pytest_llmperf.core.price import busy_s
 from pytest_llmperf.core.timeline import timeline
 

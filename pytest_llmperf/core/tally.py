@@ -10,7 +10,9 @@ from dataclasses import replace
 from pytest_llmperf.core.column import Column
 from pytest_llmperf.core.exchange import Exchange
 from pytest_llmperf.core.iteration import Iteration, NamedCheck, TimedStep
-from pytest_llmperf.core.measurement import Measurement, measure, pool
+from pytest_llmperf.core.measure import measure
+from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.pool import pool
 from pytest_llmperf.core.price import Price, busy_s
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.timeline import Timeline, timeline

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from pytest_llmperf.core.budget import Budget, cost_at_most, not_passed
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.exchange import Tokens
-from pytest_llmperf.core.measurement import Measurement, measure, pool
+from pytest_llmperf.core.measure import measure
+from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.pool import pool
 from pytest_llmperf.core.price import Price, costs
 from pytest_llmperf.core.slo import Slo, parse_arguments
 from pytest_llmperf.core.verdict import Verdict

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.core.buffering import buffering
-from pytest_llmperf.core.measurement import Count, Measurement, measure
+from pytest_llmperf.core.measure import measure
+from pytest_llmperf.core.measurement import Count, Measurement
 from pytest_llmperf.core.slo import Slo
 
 

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from pytest_llmperf.core.exchange import Failure, FailureKind, Tokens, TokenSource
 from pytest_llmperf.core.iteration import NamedCheck
 from pytest_llmperf.core.load_report import LoadReport
+from pytest_llmperf.core.measure import measure
 from pytest_llmperf.core.measurement import (
     CheckCount,
     Count,
     FailureCount,
     Measurement,
     TokenTotals,
-    measure,
-    pool,
 )
+from pytest_llmperf.core.pool import pool
 from pytest_llmperf.core.price import Price
 from pytest_llmperf.core.slo import build, parse_arguments
 

@@ -6,8 +6,9 @@ import pytest
 
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.judge import judge, quick
-from pytest_llmperf.core.measurement import Measurement, pool
+from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.pool import pool
 from pytest_llmperf.core.resources import (
     POINTS,
     Resources,

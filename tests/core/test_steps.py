@@ -6,8 +6,10 @@ from pytest_llmperf.core.baseline import History, StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.iteration import Iteration, TimedStep
 from pytest_llmperf.core.judge import judge, quick
-from pytest_llmperf.core.measurement import Count, Measurement, measure, pool
+from pytest_llmperf.core.measure import measure
+from pytest_llmperf.core.measurement import Count, Measurement
 from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.pool import pool
 from pytest_llmperf.core.slo import build, parse_arguments
 
 ABOUT = Measurement(scenario="s", name="s")

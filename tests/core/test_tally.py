@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pytest_llmperf.core.exchange import Failure, FailureKind, Tokens
 from pytest_llmperf.core.iteration import NamedCheck
-from pytest_llmperf.core.measurement import Measurement, measure
+from pytest_llmperf.core.measure import measure
+from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.slo import build, parse_arguments
 from pytest_llmperf.core.tally import Tally
 from pytest_llmperf.core.timeline import MOST_STEPS, Timeline, timeline
