@@ -14,7 +14,7 @@ from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.markers import node_id
 from pytest_llmperf.mixes.mix import mix_of
 from pytest_llmperf.options import Options
-from pytest_llmperf.rig import Rig
+from pytest_llmperf.rig.rig import Rig
 from pytest_llmperf.scenario import slo_of
 from pytest_llmperf.sharing import setup_of
 
@@ -60,7 +60,7 @@ def _where(options: Options) -> str:
 
 def _iteration_s(slo: Slo, rig: Rig, scenario: str) -> float:
     """Seconds of one iteration: as in the newest stored run, else the smallest promise about them."""
-    stored = rig.store.history(scenario).runs
+    stored = rig.baselines.store.history(scenario).runs
     if stored and (tasks := stored[-1].series.get("task_s")):
         return statistics.median(tasks)
     promised = [limit.bound for limit in slo.limits if limit.metric in {"latency", "task"}]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.llm import AsyncLlm, Llm, Prompt, Show
     from pytest_llmperf.llm_client import LlmClient
     from pytest_llmperf.mock.process import MockServer
-    from pytest_llmperf.rig import Rig
+    from pytest_llmperf.rig.rig import Rig
     from pytest_llmperf.timer import Timer
     from pytest_llmperf.tokens import TokenCounter
 
@@ -39,9 +39,11 @@ def _llm(item: pytest.Item) -> Iterator[Llm]:
 
     with _usage_errors():
         rig = rig_for(item)
-        log, count = log_of(item), rig.counter
+        log, count = log_of(item), rig.servers.counter
         opened = log.connections.add
-        clients = {arm: Client(backend, log, count=count, opened=opened) for arm, backend in rig.arms.items()}
+        clients = {
+            arm: Client(backend, log, count=count, opened=opened) for arm, backend in rig.servers.arms.items()
+        }
         shared = _shared(item, rig)
     switch = switch_of(item)
     yield Llm(lambda: clients.get(switch.arm, clients[Arm.CANDIDATE]), **shared)
@@ -65,10 +67,11 @@ def _async_llm(item: pytest.Item) -> Iterator[AsyncLlm]:
 
     with _usage_errors():
         rig = rig_for(item)
-        log, count = log_of(item), rig.counter
+        log, count = log_of(item), rig.servers.counter
         opened = log.connections.add
         clients = {
-            arm: AsyncClient(backend, log, count=count, opened=opened) for arm, backend in rig.arms.items()
+            arm: AsyncClient(backend, log, count=count, opened=opened)
+            for arm, backend in rig.servers.arms.items()
         }
         shared = _shared(item, rig)
     item.stash.setdefault(ASYNC_CLOSERS, []).extend(client.close for client in clients.values())
@@ -98,10 +101,10 @@ def _llm_client(item: pytest.Item) -> Iterator[LlmClient]:
         client = LlmClient(
             log_of(item),
             switch_of(item),
-            rig.arms,
-            key=rig.client_key,
-            relay=lambda: rig.relay,
-            count=rig.counter,
+            rig.servers.arms,
+            key=rig.servers.client_key,
+            relay=lambda: rig.servers.relay,
+            count=rig.servers.counter,
         )
     item.stash.setdefault(ASYNC_CLOSERS, []).append(client.aclose)
     yield client
@@ -141,7 +144,7 @@ def llm_mock(request: pytest.FixtureRequest) -> Iterator[MockServer]:
 @contextmanager
 def _llm_mock(item: pytest.Item) -> Iterator[MockServer]:
     with _usage_errors():
-        server = rig_of(item.config).mock
+        server = rig_of(item.config).companions.mock
     server.reset()  # of requests too: a test sees its own only
     yield server
     server.reset()
@@ -157,7 +160,7 @@ def llm_tokens(request: pytest.FixtureRequest) -> TokenCounter:
 @contextmanager
 def _llm_tokens(item: pytest.Item) -> Iterator[TokenCounter]:
     with _usage_errors():
-        counter = rig_for(item).counter
+        counter = rig_for(item).servers.counter
     yield counter
 
 

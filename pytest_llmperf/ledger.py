@@ -27,7 +27,7 @@ from pytest_llmperf.options import GateMode
 from pytest_llmperf.probes.git import revision
 from pytest_llmperf.probes.machine import machine
 from pytest_llmperf.reports.write import write
-from pytest_llmperf.rig import Rig
+from pytest_llmperf.rig.rig import Rig
 from pytest_llmperf.saving import save
 from pytest_llmperf.sharing import CUT_SHORT, INTERRUPTED, RUN, ledger_of, left_behind, rig_of
 from pytest_llmperf.version import VERSION
@@ -88,7 +88,7 @@ class Ledger:
 
 def _with_history(scenario: Scenario, rig: Rig) -> Scenario:
     """*scenario* with the stored runs that it was compared with, for plots, and what they explain."""
-    history = rig.history(scenario.measurement.scenario)
+    history = rig.baselines.history(scenario.measurement.scenario)
     scenario = replace(scenario, stored=history.comparable(scenario.measurement))
     return replace(scenario, explanation=explanation(scenario))
 
@@ -140,7 +140,9 @@ def _pool_verdict(
     if rig.options.quick:
         return quick(measurement, slos[0])
     history = (
-        rig.history(measurement.scenario) if base is None else as_history(Base(label=base.backend), base)
+        rig.baselines.history(measurement.scenario)
+        if base is None
+        else as_history(Base(label=base.backend), base)
     )
     return judge(measurement, slos[0], history, rig.terms())
 
@@ -175,7 +177,7 @@ def _sent(run: Run, rig: Rig) -> tuple[list[str], list[str]]:
     from pytest_llmperf.reports import otel  # noqa: PLC0415 - an extra, where it is asked for
 
     labels = [setup.label for setup in rig.options.setups] or [""]
-    urls = {label: url for label in labels if (url := rig.aimed(label).entry.url) is not None}
+    urls = {label: url for label in labels if (url := rig.aimed(label).servers.entry.url) is not None}
     try:
         return [otel.export(run, urls)], []
     except LlmPerfUsageError as error:

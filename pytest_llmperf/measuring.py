@@ -34,7 +34,7 @@ from pytest_llmperf.ending import ends_quietly, failed_by_json, invalid_reply, o
 from pytest_llmperf.iteration_log import IterationLog, Taken
 from pytest_llmperf.options import GateMode
 from pytest_llmperf.probes.sampler import Sampler
-from pytest_llmperf.rig import Rig
+from pytest_llmperf.rig.rig import Rig
 from pytest_llmperf.rounds import rounds_of
 from pytest_llmperf.server_watch import ServerWatch
 

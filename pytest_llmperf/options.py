@@ -98,6 +98,10 @@ class Options:
         named = [self.model, *(setup.model for setup in self.setups)]
         return tuple(dict.fromkeys(model for model in named if model is not None))
 
+    def slo_path(self, root: Path) -> Path:
+        """Where slo.yaml is, if there is one, in a project at *root*."""
+        return self.slo_file or root / "slo.yaml"
+
     @property
     def saves(self) -> bool:
         """Whether this session is stored as a baseline."""

@@ -8,7 +8,7 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.parts import COUNTED
 from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.core.slo import Slo
-from pytest_llmperf.rig import Rig
+from pytest_llmperf.rig.rig import Rig
 from pytest_llmperf.stores.directory import DirectoryStore
 
 #: A baseline that shows no regression smaller than this is hardly one.
@@ -21,7 +21,7 @@ def save(run: Run, rig: Rig, *, moment: str) -> tuple[list[str], list[str]]:
 
     *moment*: now, ISO 8601 in UTC. A scenario with failed requests, or without a verdict, is not stored.
     """
-    store = rig.store
+    store = rig.baselines.store
     saved, refused, count = [], [], 0
     for scenario in run.scenarios:
         name = scenario.measurement.name

@@ -31,7 +31,7 @@ from pytest_llmperf.measuring import Measuring
 from pytest_llmperf.probes.sampler import Sampler
 from pytest_llmperf.repetition import Repetition
 from pytest_llmperf.reports.junit import properties
-from pytest_llmperf.rig import Rig
+from pytest_llmperf.rig.rig import Rig
 from pytest_llmperf.rounds import fixture_of
 from pytest_llmperf.server_watch import ServerWatch
 from pytest_llmperf.shards.worker import SHARD
@@ -169,7 +169,8 @@ def is_claimed(item: pytest.Function) -> bool:
 
 def _loaded(item: pytest.Function, measuring: Measuring, load: Load) -> Callable[..., Any]:
     """What runs the item's body under the load profile."""
-    from pytest_llmperf.conducting.together import TakingPart, Together, conducted  # noqa: PLC0415 - only under a load
+    from pytest_llmperf.conducting.taking_part import TakingPart  # noqa: PLC0415 - only under a load profile
+    from pytest_llmperf.conducting.together import Together, conducted  # noqa: PLC0415 - as above
 
     alone = Together(
         [TakingPart(item=item, measuring=measuring)],
@@ -188,7 +189,7 @@ def measuring_of(item: pytest.Function, rig: Rig, *, profile: str | None = None)
     check_cases(item, item.function, slo.cases)  # of a mark that was added after the collection
     path, line, _ = item.location
     asks, setup = asks_backend(item), rig.options.setup
-    facts = rig.facts | _cache_fact(item, slo) if asks else {}
+    facts = rig.servers.facts | _cache_fact(item, slo) if asks else {}
     if slo.load is not None:
         if benchmark is not None:
             raise LlmPerfUsageError(
@@ -214,9 +215,9 @@ def measuring_of(item: pytest.Function, rig: Rig, *, profile: str | None = None)
         log=log_of(item),
         switch=switch_of(item),
         about=about,
-        history=rig.history(about.scenario),
+        history=rig.baselines.history(about.scenario),
         base=base,
-        watch=ServerWatch(scrape=rig.scrape, arms=_arms(rig, base) if asks else ()),
+        watch=ServerWatch(scrape=rig.servers.scrape, arms=_arms(rig, base) if asks else ()),
         budgets=_budgets(rig, slo, about.model if asks else None),
         cases=cases_of(item, rig),
         benchmark=benchmark,
@@ -230,7 +231,7 @@ def measuring_of(item: pytest.Function, rig: Rig, *, profile: str | None = None)
 def _sampler(item: pytest.Item, rig: Rig, *, asks_backend: bool) -> Sampler | None:
     if rig.options.quick or LEAD in item.config.stash:
         return None
-    return rig.sampler(asks_backend=asks_backend, alone=SHARD in item.config.stash)
+    return rig.servers.sampler(asks_backend=asks_backend, alone=SHARD in item.config.stash)
 
 
 def _apart(pooled: str | None, setup: str) -> str | None:
@@ -268,7 +269,7 @@ def _arms(rig: Rig, base: Base | None) -> list[str]:
     """The arms whose server can be looked at: a revision's own mock is out of reach."""
     if base is not None and not base.compared:
         return []  # cold and warm prompts go to the same server, and its sums know no difference
-    return [arm for arm in rig.arms if arm is Arm.CANDIDATE or base is not None]
+    return [arm for arm in rig.servers.arms if arm is Arm.CANDIDATE or base is not None]
 
 
 def _base(item: pytest.Function, rig: Rig) -> Base | None:
@@ -279,12 +280,12 @@ def _base(item: pytest.Function, rig: Rig) -> Base | None:
         return Base(label="cold prompts", compared=False)
     if rig.options.ab is None or rig.options.quick:
         return None
-    if rig.revision is not None and slo_of(item, rig).load is not None:
+    if rig.companions.revision is not None and slo_of(item, rig).load is not None:
         apart = "a load profile cannot run in lockstep with another revision: compare servers with --llm-ab"
         return Base(label=label_of(rig.options.ab), missing=apart)
-    if rig.revision is not None:
-        return rig.revision.base(node_id(item))
+    if rig.companions.revision is not None:
+        return rig.companions.revision.base(node_id(item))
     if not asks_backend(item):
         same = "the test asks no backend, so both arms would be the same"
         return Base(label=label_of(rig.options.ab), missing=same)
-    return Base(label=rig.arms[Arm.BASE].name)
+    return Base(label=rig.servers.arms[Arm.BASE].name)

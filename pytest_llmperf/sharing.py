@@ -18,7 +18,7 @@ from pytest_llmperf.options import Options
 if TYPE_CHECKING:
     from pytest_llmperf.core.run import Run
     from pytest_llmperf.ledger import Ledger
-    from pytest_llmperf.rig import Rig
+    from pytest_llmperf.rig.rig import Rig
 
 OPTIONS = pytest.StashKey[Options]()
 
@@ -59,7 +59,7 @@ def start(config: pytest.Config, options: Options) -> None:
 def rig_of(config: pytest.Config) -> Rig:
     """The process's rig, made by the first call. Raises LlmPerfUsageError."""
     if _RIG not in config.stash:
-        from pytest_llmperf.rig import Rig
+        from pytest_llmperf.rig.rig import Rig
         from pytest_llmperf.shards.worker import SHARD
 
         spec, _ = config.stash.get(SHARD, (None, None))
@@ -97,27 +97,27 @@ def rig_for(item: pytest.Item) -> Rig:
 def prepare(config: pytest.Config, scenarios: Sequence[pytest.Item]) -> None:
     """Make sure that what the scenarios need is there. Raises LlmPerfUsageError."""
     rig = rig_of(config)
-    _ = rig.store  # a baseline that cannot be fetched ends the session now
+    _ = rig.baselines.store  # a baseline that cannot be fetched ends the session now
     mocked = False
     for setup in dict.fromkeys(setup_of(item) for item in scenarios if asks_backend(item)):
-        rig.aimed(setup).connect()
-        mocked = mocked or rig.aimed(setup).uses_mock
+        rig.aimed(setup).servers.connect()
+        mocked = mocked or rig.aimed(setup).servers.are_mocked
     if rig.options.cluster is not None:
-        rig.join_cluster(
+        rig.companions.join_cluster(
             _deciding(config, scenarios),
             [str(argument) for argument in config.invocation_params.args],
-            mock_url=rig.mock.url if mocked else None,
+            mock_url=rig.companions.mock.url if mocked else None,
         )
     # A project that always runs under xdist would make the other process a controller.
     alone = ["-n0"] if config.pluginmanager.hasplugin("xdist") else []
-    rig.check_out(list(dict.fromkeys(item.path for item in scenarios)), alone)
+    rig.companions.check_out(list(dict.fromkeys(item.path for item in scenarios)), alone)
 
 
 def _deciding(config: pytest.Config, scenarios: Sequence[pytest.Item]) -> list[Path]:
     """The files that decide what *scenarios* measure."""
     tests = dict.fromkeys(item.path for item in scenarios)
     beside = [folder / "conftest.py" for path in tests for folder in path.parents]
-    known = [config.stash[OPTIONS].slo_file or config.rootpath / "slo.yaml", config.inipath]
+    known = [config.stash[OPTIONS].slo_path(config.rootpath), config.inipath]
     return list(
         dict.fromkeys(path for path in [*tests, *beside, *known] if path is not None and path.is_file())
     )

@@ -28,6 +28,7 @@ from pytest_llmperf.ab.reaper import ENDING_S
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.iteration import Iteration
+from pytest_llmperf.options import Options
 
 #: How long the other process may take to import and collect.
 COLLECTING_S = 120.0
@@ -227,6 +228,19 @@ class Revision:
         ]
         telling = [line for line in lines if line.startswith(("E  ", "ERROR", "INTERNALERROR"))]
         return (telling or lines or ["it ended without a word"])[-1][:300]
+
+
+def arguments_for(options: Options) -> list[str]:
+    """What makes a session of another revision measure as this one does, told by the other's orders."""
+    selected = [
+        *(("backend", name) for name in options.backends),
+        ("url", options.url),
+        *(("model", name) for name in options.models),
+        ("seed", options.seed),
+        ("cache", options.overrides.get("cache")),
+    ]
+    own = [f"--llm-{key}={value}" for key, value in selected if value is not None]
+    return ["-p", "pytest_llmperf.ab.peer", "-p", "no:cacheprovider", "--llm-ab=", "--llm-gate=off", *own]
 
 
 def _git(directory: Path, name: str, *arguments: str) -> str:

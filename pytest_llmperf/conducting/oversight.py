@@ -14,8 +14,9 @@ from pytest_llmperf.load.lately import Lately
 from pytest_llmperf.load.plan import Plan
 from pytest_llmperf.loading.watching import left
 from pytest_llmperf.measuring import Measuring
+from pytest_llmperf.shards.crew import Crew
 from pytest_llmperf.shards.meeting import MEETING_S, PATIENCE_S, Words
-from pytest_llmperf.shards.shard import Crew, ShardResult, Spec
+from pytest_llmperf.shards.shard import ShardResult, Spec
 
 #: Seconds between two looks.
 EVERY_S = 0.25

@@ -7,17 +7,17 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pytest
 
-from pytest_llmperf.conducting.leading import handing_over, in_processes, only_its_share, processes_for
+from pytest_llmperf.conducting.handing_over import hand_over, only_its_share
+from pytest_llmperf.conducting.leading import in_processes, processes_for
+from pytest_llmperf.conducting.taking_part import TakingPart
 from pytest_llmperf.load.rhythm import Rhythm
 from pytest_llmperf.load.sigterm import sigterm_as_ctrl_c
 from pytest_llmperf.loading.member import Member
 from pytest_llmperf.loading.run import LoadRun, plan_of
-from pytest_llmperf.measuring import Measuring
 from pytest_llmperf.shards.worker import SHARD
 
 
@@ -37,16 +37,6 @@ class Conductor(Protocol):
 CONDUCTOR: pytest.StashKey[Conductor] = pytest.StashKey()
 
 
-@dataclass(kw_only=True)
-class TakingPart:
-    """A test in a load run."""
-
-    item: pytest.Function
-    measuring: Measuring
-    arguments: Mapping[str, Any] = field(default_factory=dict)  #: of its body; pytest gives the leader's
-    failure: BaseException | None = None  #: what fails the test, once it is judged
-
-
 class Together:
     """Runs the tests that take part: one, or the members of a mix."""
 
@@ -59,7 +49,7 @@ class Together:
         self._rhythm = rhythm
         self._name = name
         self.judged = False  #: whether every test has its verdict
-        self.processes = processes_for([(part.item, part.measuring) for part in parts])
+        self.processes = processes_for(parts)
 
     def on_threads(self, body: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
         """See `Conductor`. A mix with a coroutine function in it runs in an event loop."""
@@ -89,10 +79,9 @@ class Together:
         """Have other processes run it, each a part."""
         __tracebackhide__ = True
         assert self.processes is not None
-        taking_part = [(part.item, part.measuring) for part in self._parts]
         plan = plan_of(self._rhythm, seed=self._seed, options=self._parts[0].measuring.rig.options)
         with sigterm_as_ctrl_c():
-            in_processes(taking_part, self.processes, plan=plan)
+            in_processes(self._parts, self.processes, plan=plan)
         self.judge()
 
     def _run(self, body: Callable[..., Any], arguments: Mapping[str, Any]) -> LoadRun:
@@ -107,7 +96,7 @@ class Together:
             members.append(member)
         spec, _ = self._leader.config.stash.get(SHARD, (None, None))
         if spec is not None:
-            only_its_share([part.measuring for part in self._parts], spec)
+            only_its_share(self._parts, spec)
         return LoadRun(self._rhythm, members, seed=self._seed, part=spec)
 
     @property
@@ -120,13 +109,12 @@ class Together:
         if SHARD not in self._leader.config.stash:
             yield
             return
-        taking_part = [(part.item, part.measuring) for part in self._parts]
         try:
             yield
         except BaseException as error:
-            handing_over(taking_part, error)
+            hand_over(self._parts, error)
             raise
-        handing_over(taking_part)
+        hand_over(self._parts)
 
     def end_early(self, error: BaseException) -> None:
         """Skip, xfail, Ctrl-C or exit in an iteration of one test ends all of them."""

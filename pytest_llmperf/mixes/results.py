@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from pytest_llmperf.conducting.leading import ElsewhereError
+from pytest_llmperf.conducting.elsewhere import in_words, of_words
 from pytest_llmperf.markers import node_id
 from pytest_llmperf.sharing import INTERRUPTED
-
-#: What ends a test with nothing but words.
-_ENDINGS = {"skip": pytest.skip.Exception, "xfail": pytest.xfail.Exception, "fail": pytest.fail.Exception}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,20 +65,11 @@ _RESULTS = pytest.StashKey[dict[str, Ended | None]]()
 
 
 def _dumps(ended: Ended) -> str:
-    failure = ended.failure
-    for kind, ending in _ENDINGS.items():
-        if isinstance(failure, ending):
-            return json.dumps({"scenario": ended.text, "kind": kind, "words": str(failure)})
-    words = "" if failure is None else "".join(traceback.format_exception(failure))[-4000:]
-    return json.dumps({"scenario": ended.text, "kind": "error" if failure else "", "words": words})
+    failure = None if ended.failure is None else in_words(ended.failure)
+    return json.dumps({"scenario": ended.text, "failure": failure})
 
 
 def _loads(text: str) -> Ended:
     told = json.loads(text)
-    kind, words = told["kind"], told["words"]
-    failure: BaseException | None = None
-    if kind == "fail":
-        failure = pytest.fail.Exception(words, pytrace=False)
-    elif kind:
-        failure = _ENDINGS[kind](words) if kind in _ENDINGS else ElsewhereError(words)
+    failure = None if told["failure"] is None else of_words(*told["failure"])
     return Ended(text=told["scenario"], failure=failure)

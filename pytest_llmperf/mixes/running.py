@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pytest_llmperf import scenario
-from pytest_llmperf.conducting.together import TakingPart, Together, conducted, let_go
+from pytest_llmperf.conducting.taking_part import TakingPart
+from pytest_llmperf.conducting.together import Together, conducted, let_go
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.measurement import without_setup
@@ -23,7 +24,7 @@ from pytest_llmperf.markers import asks_backend
 from pytest_llmperf.mixes.mix import Mix, fixtures_of, load_of, mix_of, own_parameter, taking_part
 from pytest_llmperf.mixes.results import Ended, Left
 from pytest_llmperf.reports.junit import properties
-from pytest_llmperf.rig import Rig
+from pytest_llmperf.rig.rig import Rig
 from pytest_llmperf.sharing import INTERRUPTED, RESULT, SETUP, setup_of
 
 

@@ -1,9 +1,7 @@
-"""One load profile on several processes: who runs which part.
+"""One part of a load run, in a pytest process of its own.
 
-`run_shard` runs one part, in a pytest process of its own; it is a plain function of a `Spec`, so any
-``concurrent.futures.Executor`` can call it, here or on another machine. What a part measured comes back
-as JSON text. `worker` is the other end, inside that process. A `Crew` is where the parts run: this
-machine (`LocalCrew`), or a cluster.
+`run_shard` is a plain function of a `Spec`, so any ``concurrent.futures.Executor`` can call it, here or on
+another machine. What a part measured comes back as JSON text. `worker` is the other end, inside that process.
 """
 
 from __future__ import annotations
@@ -11,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import queue
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from pytest_llmperf.shards.meeting import GO, OVER, Host, Keeper, Line, LoopbackMeeting, Words
+from pytest_llmperf.shards.meeting import Keeper, Line, LoopbackMeeting
 
 #: Where the other process finds its `Spec`.
 SPEC = "LLMPERF_SHARD"
@@ -43,39 +41,6 @@ class Meeting(Protocol):
         ...
 
 
-class Crew(Protocol):
-    """Those who carry out the parts of one load run."""
-
-    executor: Executor
-    meeting: Meeting
-    news: queue.SimpleQueue[tuple[int, Words]]  #: what the parts say, see `meeting`
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What to know of the samples, at the end."""
-        ...
-
-    def begin(self) -> None:
-        """Give the word to go: all who are to come are there."""
-        ...
-
-    def stop(self, reason: str) -> None:
-        """No part begins another iteration."""
-        ...
-
-    def interrupt(self, patience_s: float) -> None:
-        """Ctrl-C for every part, which has so long to hand over what it has."""
-        ...
-
-    def kill(self, index: int | None, why: str) -> None:
-        """The end of one part, or of all, at once."""
-        ...
-
-    def close(self) -> None:
-        """All parts are over."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """One part of a load run, for `run_shard`."""
@@ -94,8 +59,9 @@ class Spec:
 
     def moved(self, old: str, new: str) -> Spec:
         """The same for a machine on which the project that is at *old* here is at *new*."""
-        arguments = tuple(argument.replace(old, new) for argument in self.arguments)
-        return replace(self, directory=self.directory.replace(old, new), arguments=arguments)
+        here = re.compile(f"{re.escape(old)}(?![^/:,])")  # and not another folder whose name begins like it
+        directory, *arguments = (here.sub(lambda _: new, text) for text in (self.directory, *self.arguments))
+        return replace(self, directory=directory, arguments=tuple(arguments))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,52 +120,3 @@ def meet(spec: Spec, on_stop: Callable[[str], object]) -> Line:
     """In a part's own process: wait until every part is there; *on_stop* is called with a reason later."""
     assert isinstance(spec.meeting, LoopbackMeeting)
     return spec.meeting.join(spec.index, on_stop)
-
-
-class _Here:
-    """The meeting of parts that are all in the hands of this process."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-
-    @contextlib.contextmanager
-    def here(self, index: int) -> Iterator[Seat]:
-        """See `Meeting`."""
-        yield Seat(meeting=self._host.meeting, keeper=self._host.keeper(index))
-
-
-class LocalCrew:
-    """Runs parts on this machine: a thread for each waits for its process."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self.news: queue.SimpleQueue[tuple[int, Words]] = queue.SimpleQueue()
-        self._host = Host(lambda part, words: self.news.put((part, words)))
-        self.executor: Executor = ThreadPoolExecutor(max_workers=count)
-        self.meeting: Meeting = _Here(self._host)
-        self.remarks: tuple[str, ...] = ()
-
-    def begin(self) -> None:
-        """See `Crew`."""
-        self._host.say(GO)
-
-    def stop(self, reason: str) -> None:
-        """See `Crew`."""
-        self._host.say({"stop": reason})
-
-    def interrupt(self, patience_s: float) -> None:
-        """See `Crew`."""
-        self._host.say(OVER)
-        for index in range(self._count):
-            self._host.keeper(index).interrupt(patience_s)
-
-    def kill(self, index: int | None, why: str) -> None:
-        """See `Crew`."""
-        for one in range(self._count) if index is None else (index,):
-            self._host.keeper(one).kill(why)
-
-    def close(self) -> None:
-        """See `Crew`."""
-        self._host.say(OVER)
-        self.executor.shutdown()
-        self._host.close()

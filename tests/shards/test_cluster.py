@@ -13,7 +13,8 @@ import pytest
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.process import start_mock
 from pytest_llmperf.shards import cluster, cluster_worker
-from pytest_llmperf.shards.cluster import Cluster, OnWorkers, Worker, WorkerGoneError
+from pytest_llmperf.shards.cluster import Cluster
+from pytest_llmperf.shards.cluster_crew import OnWorkers, Worker, WorkerGoneError
 from pytest_llmperf.shards.cluster_worker import PROJECT, Unpassed, _relay, digests, look
 from pytest_llmperf.shards.meeting import GO, OVER, PATIENCE_S, LoopbackMeeting
 from pytest_llmperf.shards.shard import Spec
@@ -85,7 +86,7 @@ def test_a_part_is_moved_to_where_the_worker_has_the_project(tmp_path, monkeypat
     assert {worker.root for worker in found.workers} == {"/srv/project"}
     spec = Spec(
         node_ids=("test_it.py::test_it",),
-        arguments=(f"--rootdir={tmp_path}", f"--llm-slo-file={tmp_path}/slo.yaml", "-q"),
+        arguments=(f"--rootdir={tmp_path}", f"--llm-slo-file={tmp_path}/slo.yaml", f"{tmp_path}-else/a"),
         directory=f"{tmp_path}/tests",
         index=0,
         of=1,
@@ -93,7 +94,9 @@ def test_a_part_is_moved_to_where_the_worker_has_the_project(tmp_path, monkeypat
     )
     moved = spec.moved(str(tmp_path), "/srv/project")
     assert moved.directory == "/srv/project/tests"
-    assert moved.arguments == ("--rootdir=/srv/project", "--llm-slo-file=/srv/project/slo.yaml", "-q")
+    rootdir, slo_file, other = moved.arguments
+    assert (rootdir, slo_file) == ("--rootdir=/srv/project", "--llm-slo-file=/srv/project/slo.yaml")
+    assert other == f"{tmp_path}-else/a"
 
 
 def test_a_mock_server_that_a_worker_cannot_reach_is_an_error(tmp_path):

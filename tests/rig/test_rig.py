@@ -11,7 +11,7 @@ from pytest_llmperf.core.baseline import MUST_MATCH, StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.terms import Rule
 from pytest_llmperf.options import BASELINE_ITERATIONS, GateMode, Options
-from pytest_llmperf.rig import Rig
+from pytest_llmperf.rig.rig import Rig
 from pytest_llmperf.slo_file import Role, SloFile, load
 
 ID = "tests/test_a.py::test_router"
@@ -24,9 +24,8 @@ def rig_of(tmp_path):
     def making(text: str = "", **options) -> Rig:
         path = tmp_path / "slo.yaml"
         path.write_text(text, "utf-8")
-        return Rig(
-            options=Options(**options), root=tmp_path, slo_file=load(path, today=dt.date(2026, 11, 21))
-        )
+        slo_file = load(path, today=dt.date(2026, 11, 21))
+        return Rig.of(Options(**options), slo_file, root=tmp_path)
 
     return making
 
@@ -284,28 +283,28 @@ def test_the_seed_changes_the_order_of_cases(rig_of, tmp_path):
 
 
 def saved(rig):
-    rig.store.save(StoredRun(scenario=ID, saved="2026-05-01T00:00:00+00:00"), append=False)
+    rig.baselines.store.save(StoredRun(scenario=ID, saved="2026-05-01T00:00:00+00:00"), append=False)
 
 
 def test_baselines_are_kept_under_the_root(rig_of, tmp_path):
-    assert rig_of().store.root == tmp_path / ".llmperf" / "baselines"
-    assert rig_of(baseline=tmp_path / "b").store.root == tmp_path / "b"
+    assert rig_of().baselines.store.root == tmp_path / ".llmperf" / "baselines"
+    assert rig_of(baseline=tmp_path / "b").baselines.store.root == tmp_path / "b"
 
 
 def test_what_must_match_comes_from_the_slo_file(rig_of):
-    assert rig_of("baseline: {must_match: [model]}").history(ID).must_match == ("model",)
-    assert rig_of().history(ID).must_match == MUST_MATCH
+    assert rig_of("baseline: {must_match: [model]}").baselines.history(ID).must_match == ("model",)
+    assert rig_of().baselines.history(ID).must_match == MUST_MATCH
 
 
 def test_what_is_stored_is_the_history(rig_of):
     saved(rig_of())
-    assert len(rig_of().history(ID).runs) == 1
+    assert len(rig_of().baselines.history(ID).runs) == 1
 
 
 @pytest.mark.parametrize("options", [{"save_baseline": True}, {"quick": True}, {"ab": "vllm"}])
 def test_a_session_that_compares_otherwise_has_no_history(rig_of, options):
     saved(rig_of())
-    assert rig_of(**options).history(ID).runs == ()
+    assert rig_of(**options).baselines.history(ID).runs == ()
 
 
 @pytest.mark.parametrize(
@@ -350,7 +349,7 @@ def test_without_an_slo_file_there_is_none(tmp_path):
 
 
 def test_the_mock_is_the_default(rig_of):
-    assert rig_of().uses_mock
+    assert rig_of().servers.are_mocked
 
 
 @pytest.mark.parametrize(
@@ -363,40 +362,40 @@ def test_the_mock_is_the_default(rig_of):
     ],
 )
 def test_another_server_is_not_the_plugins_own_mock(rig_of, text, options):
-    assert not rig_of(text, **options).uses_mock
+    assert not rig_of(text, **options).servers.are_mocked
 
 
 def test_the_files_words_fill_what_is_built_in(rig_of):
-    entry = rig_of("backends: {vllm: {model: qwen}}", backend="vllm").entry
+    entry = rig_of("backends: {vllm: {model: qwen}}", backend="vllm").servers.entry
     assert (entry.kind, entry.url, entry.model) == ("openai", "http://127.0.0.1:8000/v1", "qwen")
 
 
 def test_the_command_line_is_stronger_than_the_entry(rig_of):
     entry = rig_of(
         "backends: {vllm: {model: qwen, url: http://h}}", backend="vllm", url="http://i", model="llama"
-    ).entry
+    ).servers.entry
     assert (entry.url, entry.model) == ("http://i", "llama")
 
 
 def test_a_backend_without_a_url_is_refused(rig_of):
     with pytest.raises(LlmPerfUsageError, match=r"backend mine has no URL\. Give one with --llm-url"):
-        _ = rig_of("backends: {mine: {kind: openai}}", backend="mine").backend
+        _ = rig_of("backends: {mine: {kind: openai}}", backend="mine").servers.backend
 
 
 def test_a_key_that_the_file_asks_for_has_to_be_set(rig_of, monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
     rig = rig_of("backends: {mine: {url: http://127.0.0.1:9, api_key_env: MY_KEY}}", backend="mine")
     with pytest.raises(LlmPerfUsageError, match="the environment variable MY_KEY is not set"):
-        _ = rig.backend
+        _ = rig.servers.backend
 
 
 def test_a_server_that_is_not_there_is_asked_once(rig_of, monkeypatch):
     rig = rig_of(url="http://127.0.0.1:9/v1", backend="vllm")
     with pytest.raises(LlmPerfUsageError) as first:
-        _ = rig.backend
-    monkeypatch.setattr(rig, "_connect", pytest.fail)
+        _ = rig.servers.backend
+    monkeypatch.setattr(rig.servers, "_selected", pytest.fail)
     with pytest.raises(LlmPerfUsageError) as second:
-        _ = rig.backend
+        _ = rig.servers.backend
     assert str(first.value) == str(second.value)
     assert "\n" not in str(first.value)
 

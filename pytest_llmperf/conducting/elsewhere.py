@@ -1,0 +1,44 @@
+"""What ended a test in another process: in words on the way, and raised again here."""
+
+from __future__ import annotations
+
+import traceback
+import unittest
+
+import pytest
+
+#: What says enough by its words. The order matters: an xfail is a kind of fail.
+_KINDS: dict[str, type[BaseException]] = {
+    "xfail": pytest.xfail.Exception,
+    "skip": pytest.skip.Exception,
+    "exit": pytest.exit.Exception,
+    "fail": pytest.fail.Exception,
+}
+
+_MOST = 4000  #: characters that are kept of a traceback: its end
+
+
+class ElsewhereError(Exception):
+    """An error of another process: the text is its traceback."""
+
+
+def in_words(error: BaseException) -> tuple[str, str]:
+    """Its kind and its words; an ``error`` of no other kind has its traceback."""
+    if isinstance(error, unittest.SkipTest):
+        return "skip", str(error)
+    for kind, ending in _KINDS.items():
+        if isinstance(error, ending):
+            return kind, str(error)
+    return "error", traceback_of(error)
+
+
+def of_words(kind: str, words: str) -> BaseException:
+    """What `in_words` told of, to be raised here."""
+    if kind == "fail":
+        return pytest.fail.Exception(words, pytrace=False)
+    return _KINDS[kind](words) if kind in _KINDS else ElsewhereError(words)
+
+
+def traceback_of(error: BaseException) -> str:
+    """For an `ElsewhereError`."""
+    return "".join(traceback.format_exception(error))[-_MOST:]
