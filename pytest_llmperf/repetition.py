@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from types import TracebackType
@@ -88,10 +88,7 @@ class Repetition:
                     with _Running(self, step):
                         await original(**{**arguments, **step.arguments})
             finally:
-                self.measuring.close_clients()
-                for close in filter(inspect.iscoroutinefunction, self.measuring.closers):
-                    await close()
-                await asyncio.sleep(0)  # lets the transports close
+                await close_in_loop([self.measuring])
             self.measuring.conclude()
 
         return repeating
@@ -228,6 +225,15 @@ class Repetition:
         own = iteration.passed is False or (error is not None and cause is None)  # its own, or a step's
         if own and measuring.first_error is None:
             measuring.first_error = error
+
+
+async def close_in_loop(scenarios: Sequence[Measuring]) -> None:
+    """Close what fixtures opened in the running event loop, which is about to end."""
+    for measuring in scenarios:
+        measuring.close_clients()
+        for close in filter(inspect.iscoroutinefunction, measuring.closers):
+            await close()
+    await asyncio.sleep(0)  # lets the transports close
 
 
 class _Running:

@@ -18,6 +18,7 @@ from pytest_llmperf.load.rhythm import Rhythm
 from pytest_llmperf.load.sigterm import sigterm_as_ctrl_c
 from pytest_llmperf.loading.member import Member
 from pytest_llmperf.loading.run import LoadRun, plan_of
+from pytest_llmperf.repetition import close_in_loop
 from pytest_llmperf.shards.worker import SHARD
 
 
@@ -70,9 +71,7 @@ class Together:
             with sigterm_as_ctrl_c(), self._handing_over():
                 await self._run(body, arguments).async_body()
         finally:
-            for part in self._parts:
-                part.measuring.close_clients()
-            await asyncio.sleep(0)  # lets the transports close
+            await close_in_loop([part.measuring for part in self._parts])
         self.judge()
 
     def in_processes(self) -> None:

@@ -114,17 +114,25 @@ def test_app(llm_client, llm_mock, stream):
     assert [one["tokens"]["output"] for one in session.report["scenarios"]] == [16, 16]
 
 
-def test_asynchronous_clients_are_measured_and_closed(run):
-    session = run("""
+@pytest.mark.parametrize("load", ["", "@pytest.mark.llm_load(users=2, iterations=2)"])
+def test_asynchronous_clients_are_measured_and_closed(run, load):
+    session = run(f"""
+clients = []
+
 @few
+{load}
 async def test_app(llm_client):
-    client = llm_client.async_openai()
-    async for chunk in await client.chat.completions.create(**STREAM):
+    clients[:] = [llm_client.async_openai(), llm_client.async_http_client()]
+    async for chunk in await clients[0].chat.completions.create(**STREAM):
         pass
-    await llm_client.async_http_client().post("chat/completions", json=STREAM)
+    await clients[1].post("chat/completions", json=STREAM)
+
+def test_clients():
+    assert [client.is_closed if isinstance(client.is_closed, bool) else client.is_closed()
+            for client in clients] == [True, True]
 """)
-    assert session.outcomes() == {"passed": 1}, session.text
-    assert session.n() == 8
+    assert session.outcomes() == {"passed": 2}, session.text
+    assert session.n("test_app") == 8
 
 
 def test_concurrent_requests_belong_to_the_iteration_that_made_them(run, project):
