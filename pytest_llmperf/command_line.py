@@ -1,171 +1,19 @@
-"""Every option of the command line, environment and ini file, declared and resolved once into Options."""
+"""The options of command line, environment and ini file, declared and resolved once into Options."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_llmperf.client.redact import redact, safe_url
-from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.core.share import parse_regression, typed
-from pytest_llmperf.core.slo import parse_cache, parse_usd
-from pytest_llmperf.options import BASELINE_ITERATIONS, STRICT, GateMode, Options, Setup, strict_outcomes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Spec:
-    """One option: ``--llm-NAME``, ini key ``llm_NAME``, environment variable ``LLMPERF_NAME``."""
-
-    help: str
-    metavar: str | None = None  #: None: a flag
-    parse: Callable[[str], Any] = str
-    ini: str = "string"
-    repeats: bool = False
-    flag: str | None = None  #: the option's own spelling, where it is not --llm-NAME
-    slo: bool = False  #: an argument of llm_slo
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.strip().isdecimal() or int(text) < least:
-            raise ValueError(f"expected a whole number from {least}")
-        return int(text)
-
-    return parse
-
-
-def _gate(text: str) -> GateMode:
-    if text not in set(GateMode):
-        raise ValueError(f"expected one of {', '.join(GateMode)}")
-    return GateMode(text)
-
-
-def _regression(text: str) -> float:
-    return parse_regression(typed(text))
-
-
-SPECS: dict[str, _Spec] = {
-    "backend": _Spec(
-        metavar="NAME",
-        repeats=True,
-        ini="linelist",
-        help="mock (default), vllm, ollama, openai, or a name under backends: in slo.yaml; "
-        "given several times, every scenario runs on each and the report compares them",
-    ),
-    "url": _Spec(
-        metavar="URL", help="base URL of the model server, with or without /v1 (default: the backend's)"
-    ),
-    "model": _Spec(
-        metavar="NAME",
-        repeats=True,
-        ini="linelist",
-        help="the model to ask (default: the backend's, else the first one it lists); given several times, "
-        "every scenario runs with each and the report compares them",
-    ),
-    "iterations": _Spec(
-        metavar="N",
-        parse=_whole(1),
-        ini="int",
-        slo=True,
-        help="measured runs of a scenario's first look (default: 30)",
-    ),
-    "max_iterations": _Spec(
-        metavar="N",
-        parse=_whole(1),
-        ini="int",
-        slo=True,
-        help="where an undecided scenario stops (default: 480)",
-    ),
-    "warmup": _Spec(
-        metavar="N", parse=_whole(0), ini="int", slo=True, help="unmeasured runs before (default: 5)"
-    ),
-    "processes": _Spec(
-        metavar="N",
-        parse=_whole(1),
-        ini="int",
-        help="worker processes that share a load profile (default: 1, or one for each worker of the cluster)",
-    ),
-    "cluster": _Spec(
-        metavar="ADDRESS",
-        help="Dask scheduler, such as tcp://10.0.0.5:8786, whose workers carry out load profiles "
-        "(needs the extra cluster)",
-    ),
-    "quick": _Spec(ini="bool", help="one warm-up, three iterations, asserts only, no verdict on percentiles"),
-    "max_time": _Spec(
-        metavar="DURATION",
-        parse=parse_duration,
-        help="budget of the session, such as 10m: no further look after it",
-    ),
-    "max_cost_usd": _Spec(
-        metavar="USD",
-        parse=lambda text: parse_usd(float(text)),
-        help="budget of the session: it stops before its requests cost more, by prices: in slo.yaml",
-    ),
-    "save_baseline": _Spec(
-        ini="bool",
-        flag="--save-baseline",
-        help=f"store this session as the baseline ({BASELINE_ITERATIONS} samples per scenario)",
-    ),
-    "append_baseline": _Spec(ini="bool", help="store this session as one more run of the baseline"),
-    "baseline": _Spec(
-        metavar="PATH-or-URL",
-        help="where baselines are kept (default: .llmperf/baselines), or a URL of a .zip or .tar.gz of them",
-    ),
-    "ab": _Spec(
-        metavar="BASE",
-        help="compare with BASE instead of the stored baseline, iteration by iteration in random order: "
-        "a backend, a URL, or git:REV for a revision of this project",
-    ),
-    "max_regression": _Spec(
-        metavar="SHARE",
-        parse=_regression,
-        slo=True,
-        help="how much worse than the baseline is allowed (default: 10%%)",
-    ),
-    "gate": _Spec(
-        metavar="MODE",
-        parse=_gate,
-        help="fail (default): proven regressions fail; plain: the point estimate past the limit fails; "
-        "warn: nothing fails; off: nothing is judged",
-    ),
-    "strict": _Spec(
-        metavar="LIST",
-        parse=strict_outcomes,
-        help=f"outcomes that fail too: a comma-separated list of {', '.join(STRICT)}, or all",
-    ),
-    "cache": _Spec(
-        metavar="MODE",
-        parse=parse_cache,
-        slo=True,
-        help="as-is (default), cold: every prompt begins with a number of its own, warm: every prompt was "
-        "served before, or both: judge warm prompts, and report what they save against cold ones",
-    ),
-    "report": _Spec(
-        metavar="PATH",
-        repeats=True,
-        ini="linelist",
-        help="write a report, by suffix (.json, .html, .md, .csv, .ndjson, .prom) or as FORMAT=PATH; "
-        "may be given several times",
-    ),
-    "otel": _Spec(
-        ini="bool",
-        help="send the session's metrics to the OpenTelemetry receiver of OTEL_EXPORTER_OTLP_ENDPOINT",
-    ),
-    "slo_file": _Spec(metavar="PATH", help="slo.yaml to use (default: slo.yaml in the root directory)"),
-    "show_replies": _Spec(ini="bool", help="print prompts and replies"),
-    "histogram": _Spec(ini="bool", help="print a small histogram of every scenario's latency"),
-    "seed": _Spec(
-        metavar="N", parse=_whole(0), ini="int", help="the mock's and the cases' randomness (default: 0)"
-    ),
-}
-
+from pytest_llmperf.option_specs import SPECS, OptionSpec, flag_of
+from pytest_llmperf.options import GateMode, Options, Setup
 
 #: Options that change nothing about what is measured.
 _ASIDE = frozenset({"report", "show_replies", "histogram", "save_baseline", "append_baseline"})
@@ -175,7 +23,7 @@ def add_options(parser: pytest.Parser) -> None:
     """Declare every option and ini key."""
     group = parser.getgroup("llm performance", "performance gating of LLM systems (pytest-llmperf)")
     for name, spec in SPECS.items():
-        flag = spec.flag or f"--llm-{name.replace('_', '-')}"
+        flag = flag_of(name)
         words: dict[str, Any] = {"dest": f"llm_{name}", "default": None, "help": spec.help}
         if spec.metavar is None:
             group.addoption(flag, action="store_true", **words)
@@ -197,7 +45,7 @@ def resolve(config: pytest.Config, environment: Mapping[str, str] = os.environ) 
     asked: list[str] = []
     from_environment: list[str] = []
     for name, spec in SPECS.items():
-        source, raw = _raw(config, name, spec, environment)
+        source, raw = _raw(config, name, environment)
         if raw is None:
             continue
         value = _parsed(source, raw, spec)
@@ -262,9 +110,9 @@ def _setups(backends: Sequence[str], models: Sequence[str | None]) -> tuple[Setu
     return tuple(setups)
 
 
-def _as_option(name: str, raw: Any, spec: _Spec) -> list[str]:
+def _as_option(name: str, raw: Any, spec: OptionSpec) -> list[str]:
     """The option as it would be typed; a URL without its user, password and query."""
-    flag = spec.flag or f"--llm-{name.replace('_', '-')}"
+    flag = flag_of(name)
     if spec.metavar is None:
         return [flag]
     values = [str(value) for value in (raw if isinstance(raw, list) else [raw])]
@@ -314,17 +162,19 @@ def _check_extras(options: Options) -> None:
         cluster.check()
 
 
-def _raw(config: pytest.Config, name: str, spec: _Spec, environment: Mapping[str, str]) -> tuple[str, Any]:
+def _raw(config: pytest.Config, name: str, environment: Mapping[str, str]) -> tuple[str, Any]:
     """Where the option's value comes from, and the value as it stands there."""
-    flag = spec.flag or f"--llm-{name.replace('_', '-')}"
     if (value := config.getoption(f"llm_{name}")) is not None:
-        return flag, value
+        return flag_of(name), value
     if value := environment.get(f"LLMPERF_{name.upper()}"):
         return f"LLMPERF_{name.upper()}", value
-    return f"llm_{name}", config.getini(f"llm_{name}")
+    try:
+        return f"llm_{name}", config.getini(f"llm_{name}")
+    except (TypeError, ValueError, pytest.UsageError) as error:  # as its version has it; no key is named
+        raise pytest.UsageError(f"llm_{name}: {error}") from None
 
 
-def _parsed(source: str, raw: Any, spec: _Spec) -> Any:
+def _parsed(source: str, raw: Any, spec: OptionSpec) -> Any:
     try:
         if spec.metavar is None:
             return raw if isinstance(raw, bool) else _truth(raw)

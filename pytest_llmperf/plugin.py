@@ -48,9 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A scenario runs on every set-up; a wrong marker or slo.yaml is a collection error of the test."""
+    """A scenario runs on every set-up; a wrong marker is a collection error of the test."""
     definition = metafunc.definition
-    if not markers.is_marked(definition):
+    if not markers.is_marked(definition) or not sharing.is_usable(metafunc.config):
         return
     try:
         loads = markers.marks_of(definition, markers.LOAD)
@@ -92,6 +92,8 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     scenarios = [item for item in items if markers.is_scenario(item)]
     if not scenarios or config.option.collectonly or config.get_verbosity() < 0:
         return None
+    if not sharing.is_usable(config):
+        return None
     from pytest_llmperf import estimate
 
     return estimate.sentence(scenarios, sharing.rig_of(config))
@@ -99,12 +101,14 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 @pytest.hookimpl(tryfirst=True)  # before the estimate, which reads the baseline
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """A server that nobody can reach ends the session now, not after a timeout per scenario."""
+    """A wrong slo.yaml, or a server that nobody can reach, ends the session now, and once for all tests."""
     scenarios = [item for item in session.items if markers.is_scenario(item)]
-    if session.config.option.collectonly or not scenarios:
+    if not scenarios:
         return
     try:
-        sharing.prepare(session.config, scenarios)
+        sharing.rig_of(session.config)
+        if not session.config.option.collectonly:
+            sharing.prepare(session.config, scenarios)
     except LlmPerfUsageError as error:
         sharing.give_up(session, str(error))
 
@@ -173,6 +177,7 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object, error: object) -> None:
         """A worker of xdist is gone."""
+        sharing.give_up_too(node)
         if error:
             sharing.problems_of(self._config).append(f"a worker crashed: {node}: {error}")
 

@@ -6,12 +6,13 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.markers import asks_backend
 from pytest_llmperf.options import Options
 
@@ -44,9 +45,13 @@ _PASSED = pytest.StashKey[bool]()
 _STARTED = pytest.StashKey[float]()
 _RIG: pytest.StashKey[Rig] = pytest.StashKey()
 _LEDGER: pytest.StashKey[Ledger] = pytest.StashKey()
+_UNUSABLE = pytest.StashKey[str]()
 _PROBLEMS = pytest.StashKey[list[str]]()
 _TURNS = pytest.StashKey[Path]()
 _TURN_LOCK = "llmperf_turn_lock"
+
+#: What a worker of xdist puts out: why it runs no test.
+_GIVEN_UP = "llmperf_given_up"
 
 
 def start(config: pytest.Config, options: Options) -> None:
@@ -57,18 +62,24 @@ def start(config: pytest.Config, options: Options) -> None:
 
 
 def rig_of(config: pytest.Config) -> Rig:
-    """The process's rig, made by the first call. Raises LlmPerfUsageError."""
+    """The process's rig, made by the first call. Raises LlmPerfUsageError, at every call the same."""
+    if _UNUSABLE in config.stash:
+        raise LlmPerfUsageError(config.stash[_UNUSABLE])
     if _RIG not in config.stash:
         from pytest_llmperf.rig.rig import Rig
         from pytest_llmperf.shards.worker import SHARD
 
         spec, _ = config.stash.get(SHARD, (None, None))
-        config.stash[_RIG] = Rig.build(
-            config.stash[OPTIONS],
-            config.rootpath,
-            turn_lock=turn_lock(config),
-            mock_url=None if spec is None else spec.mock_url,
-        )
+        try:
+            config.stash[_RIG] = Rig.build(
+                config.stash[OPTIONS],
+                config.rootpath,
+                turn_lock=turn_lock(config),
+                mock_url=None if spec is None else spec.mock_url,
+            )
+        except LlmPerfUsageError as error:
+            config.stash[_UNUSABLE] = str(error)
+            raise
     return config.stash[_RIG]
 
 
@@ -165,15 +176,31 @@ def take_off(report: pytest.TestReport) -> str | None:
     return None if str(report.outcome) == "rerun" else text
 
 
+def is_usable(config: pytest.Config) -> bool:
+    """Whether there can be a rig; where not, `pytest_collection_finish` says why, once for all tests."""
+    try:
+        rig_of(config)
+    except LlmPerfUsageError:
+        return False
+    return True
+
+
 def give_up(session: pytest.Session, reason: str) -> None:
-    """End the session before its first test, for *reason*."""
+    """End the session before its first test, for *reason*, as pytest does for a wrong option."""
     if is_worker(session.config):
-        # pytest.exit in a worker reads as a crash; this ends the controller with the reason, but
-        # each worker would run one test before.
+        # An error in a worker reads as a crash; this ends it, but each worker would run one test before.
+        session.config.workeroutput[_GIVEN_UP] = reason  # type: ignore[attr-defined]  # xdist's
         session.shouldstop = reason
         session.config.pluginmanager.register(_RunNothing())
     else:
-        pytest.exit(reason, returncode=pytest.ExitCode.INTERRUPTED)
+        raise pytest.UsageError(reason)
+
+
+def give_up_too(node: object) -> None:
+    """In the controller of xdist: end the session if a worker has given up."""
+    output: Mapping[str, str] = getattr(node, "workeroutput", {})
+    if _GIVEN_UP in output:
+        raise pytest.UsageError(output[_GIVEN_UP])
 
 
 class _RunNothing:

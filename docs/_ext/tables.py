@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmperf import cli, fixtures, slo_schema
-from pytest_llmperf.command_line import SPECS
 from pytest_llmperf.core.load import KINDS, LOAD_ARGUMENTS
 from pytest_llmperf.core.metric import METRICS, QUANTILES, STATISTICS, TIME_UNITS, Metric, Shape
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.slo import ARGUMENTS, DEFAULT_GATE
+from pytest_llmperf.option_specs import SPECS, flag_of
 from pytest_llmperf.reports.write import REPORTS, SUFFIXES
 
 
@@ -32,8 +32,7 @@ def options() -> str:
 
 def _flag(name: str) -> str:
     spec = SPECS[name]
-    flag = spec.flag or f"--llm-{name.replace('_', '-')}"
-    return f"`{flag} {spec.metavar}`" if spec.metavar else f"`{flag}`"
+    return f"`{flag_of(name)} {spec.metavar}`" if spec.metavar else f"`{flag_of(name)}`"
 
 
 def keys() -> str:

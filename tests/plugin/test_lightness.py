@@ -108,14 +108,13 @@ def test_fixtures_explain_the_fixtures(plain):
 
 
 def test_help_explains_every_option_and_ini_key(plain):
-    from pytest_llmperf.command_line import SPECS
+    from pytest_llmperf.option_specs import SPECS, flag_of
 
     text = " ".join(plain.run("--help").text.split())
     assert "performance gating of LLM systems (pytest-llmperf):" in text
     assert "%%" not in text
     for name, spec in SPECS.items():
-        flag = spec.flag or f"--llm-{name.replace('_', '-')}"
-        assert flag in text
+        assert flag_of(name) in text
         assert f"llm_{name} (" in text
         assert spec.help.replace("%%", "%").split(",")[0].split("(")[0].strip() in text
 

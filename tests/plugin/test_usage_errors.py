@@ -100,10 +100,12 @@ def test_a_wrong_mark_is_the_same_error_under_xdist(project):
 )
 def test_a_wrong_slo_yaml_is_named_with_its_line(project, text, error):
     project.write("slo.yaml", "version: 1\n" + text)
-    project.test("@llm_slo(p95_ms=150)\ndef test_router(ask):\n    ask()\n")
+    for name in ("test_a.py", "test_b.py"):
+        project.test("@llm_slo(p95_ms=150)\ndef test_router(ask):\n    ask()\n", name)
     session = project.run()
-    assert session.exit == 2
-    assert error in clean(session)
+    assert session.exit == 4
+    assert clean(session).count(error) == 1
+    assert "no tests ran" in session.text
 
 
 def test_slo_yaml_is_not_read_by_a_session_without_scenarios(project):
@@ -121,6 +123,7 @@ def test_slo_yaml_is_not_read_by_a_session_without_scenarios(project):
         ("--llm-max-regression=0%", "--llm-max-regression: '0%': '0%' is out of range"),
         ("--llm-max-regression=ten", "--llm-max-regression: 'ten': expected a share such as 10% or 0.10"),
         ("--llm-max-time=soon", "--llm-max-time: 'soon'"),
+        ("--llm-max-cost-usd=ten", "--llm-max-cost-usd: 'ten': expected an amount in USD such as 0.50"),
         ("--llm-report=run.pdf", "--llm-report run.pdf"),
     ],
 )
@@ -132,12 +135,20 @@ def test_a_wrong_option_is_a_usage_error_before_anything_runs(project, words, er
     assert "collected" not in session.text
 
 
-def test_a_wrong_ini_key_is_named(project):
-    project.write("pytest.ini", "[pytest]\nllm_gate = maybe\n")
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("llm_gate = maybe", "llm_gate: 'maybe': expected one of"),
+        ("llm_iterations = many", "llm_iterations: invalid literal for int() with base 10: 'many'"),
+        ("llm_quick = perhaps", "llm_quick: invalid truth value 'perhaps'"),
+    ],
+)
+def test_a_wrong_ini_key_is_named(project, said, error):
+    project.write("pytest.ini", f"[pytest]\n{said}\n")
     project.test("def test_plain():\n    pass\n")
     session = project.run()
     assert session.exit == 4
-    assert "llm_gate: 'maybe': expected one of" in clean(session)
+    assert error in clean(session)
 
 
 def test_a_wrong_environment_variable_is_named(project, monkeypatch):
@@ -158,8 +169,18 @@ def test_a_wrong_environment_variable_is_named(project, monkeypatch):
 def test_what_an_option_names_and_is_not_there_is_said(project, words, error):
     project.test("@llm_slo(p95_ms=150)\ndef test_router(ask):\n    ask()\n")
     session = project.run(words)
-    assert session.exit != 0
+    assert session.exit == 4
     assert error in clean(session)
+
+
+@pytest.mark.parametrize("plugins", [("llmperf",), ("llmperf", "xdist")])
+def test_what_an_option_names_and_is_not_there_is_said_once(project, plugins):
+    for name in ("test_a.py", "test_b.py"):
+        project.test("@llm_slo(p95_ms=150)\ndef test_router(ask):\n    ask()\n", name)
+    words = ["-n2"] if "xdist" in plugins else ["--collect-only"]
+    session = project.run_apart("--llm-backend=vlm", *words, plugins=plugins)
+    assert session.exit == 4
+    assert clean(session).count("ERROR: --llm-backend: vlm is not a backend") == 1
 
 
 def test_a_role_that_a_call_names_and_is_not_there_is_said(project):
