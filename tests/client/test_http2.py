@@ -14,7 +14,7 @@ import h2.events
 import pytest
 import trustme
 
-from pytest_llmperf.ab import Arm, Switch
+from pytest_llmperf.ab.arms import Arm, Switch
 from pytest_llmperf.client.counting import estimate
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.iteration_log import IterationLog
