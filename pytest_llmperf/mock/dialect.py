@@ -15,6 +15,7 @@ from pytest_llmperf.mock.demands import USUAL, Demands
 from pytest_llmperf.mock.generation import Generation
 from pytest_llmperf.mock.plan import Timing
 
+NDJSON = b"application/x-ndjson"
 Frames = list[tuple[int, bytes]]  #: step of the engine after which to send, and what
 
 encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

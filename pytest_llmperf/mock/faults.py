@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -10,10 +9,11 @@ from typing import Any
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock._fields import Fields
+from pytest_llmperf.mock.checks import Refusal
 from pytest_llmperf.mock.conversation import Conversation
 from pytest_llmperf.mock.distribution import parse_duration
 from pytest_llmperf.mock.folding import Folded
-from pytest_llmperf.mock.plan import Plan, Timing
+from pytest_llmperf.mock.plan import NO_TIMES, Plan
 
 _FOREVER_S = 24 * 3600.0
 
@@ -160,8 +160,16 @@ class Playbook:
 
 # --- kinds that change the plan of an answer
 
-_BROKEN_EVENT = b'data: {"id":"chatcmpl-0","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"\n\n'  # noqa: E501
-_CUT_CHARACTER = 'data: {"choices":[{"index":0,"delta":{"content":"ı'.encode()[:-1] + b'"}}]}\n\n'  # noqa: RUF001
+_BROKEN_EVENT = (
+    b'{"id":"chatcmpl-0","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"'
+)
+_CUT_CHARACTER = '{"choices":[{"index":0,"delta":{"content":"ı'.encode()[:-1] + b'"}}]}'  # noqa: RUF001
+_DONE = b"[DONE]"
+
+
+def _event(plan: Plan, payload: bytes) -> bytes:
+    """*payload* as one event of the stream."""
+    return plan.frame(payload + b"\n" if plan.lines else b"data: " + payload + b"\n\n")
 
 
 def _middle(plan: Plan, fault: Fault) -> int:
@@ -180,7 +188,7 @@ def _cut(plan: Plan, fault: Fault) -> None:
     if plan.stream:
         plan.end_after = _middle(plan, fault)
     else:  # the promised length is not reached
-        whole = plan.parts[-1] + (plan.last(_NO_TIMING) if plan.last else b"")
+        whole = plan.parts[-1] + (plan.last(NO_TIMES) if plan.last else b"")
         plan.parts[-1], plan.last = whole[: max(1, len(whole) - 20)], None
         plan.end_after = len(plan.parts)
 
@@ -192,14 +200,14 @@ def _stall(plan: Plan, fault: Fault) -> None:
 
 def _malformed_sse(plan: Plan, fault: Fault) -> None:
     if plan.stream:
-        plan.parts[_middle(plan, fault)] += plan.frame(_BROKEN_EVENT)
+        plan.parts[_middle(plan, fault)] += _event(plan, _BROKEN_EVENT)
     else:
         _malformed_json(plan, fault)
 
 
 def _truncated_utf8(plan: Plan, fault: Fault) -> None:
     if plan.stream:
-        plan.parts[_middle(plan, fault)] += plan.frame(_CUT_CHARACTER)
+        plan.parts[_middle(plan, fault)] += _event(plan, _CUT_CHARACTER)
     else:
         _set_body(plan, b'{"choices":[{"index":0,"message":{"role":"assistant","content":"\xc4"}}]}')
 
@@ -217,14 +225,9 @@ def _malformed_json(plan: Plan, fault: Fault) -> None:
 def _empty_body(plan: Plan, _: Fault) -> None:
     if plan.stream:
         plan.parts = [b""] * len(plan.parts)
-        plan.parts[-1], plan.last = b"0\r\n\r\n", None
+        plan.parts[-1], plan.last = plan.frame(b""), None
     else:
         _set_body(plan, b"")
-
-
-def _no_done(plan: Plan, _: Fault) -> None:
-    if plan.stream:
-        plan.parts[-1] = plan.parts[-1].replace(b"e\r\ndata: [DONE]\n\n\r\n", b"")
 
 
 def _error_in_stream(plan: Plan, fault: Fault) -> None:
@@ -232,11 +235,9 @@ def _error_in_stream(plan: Plan, fault: Fault) -> None:
         return
     step = _middle(plan, fault)
     text = fault.message or "EngineCore encountered an issue. See stack trace (above) for the root cause."
-    error = {"error": {"message": text, "type": "InternalServerError", "param": None, "code": fault.status}}
-    done = b"data: [DONE]\n\n"
-    plan.parts[step:] = [
-        plan.frame(b"data: " + json.dumps(error).encode() + b"\n\n") + plan.frame(done) + b"0\r\n\r\n"
-    ]
+    refused = Refusal(status=fault.status, message=text, type="InternalServerError", shape="fault")
+    done = b"" if plan.lines else _event(plan, _DONE)
+    plan.parts[step:] = [_event(plan, plan.error(refused)) + done + plan.frame(b"")]
     plan.last = None
     if not isinstance(plan.gaps, int):
         plan.gaps = list(plan.gaps)[:step]
@@ -281,8 +282,6 @@ def _set_body(plan: Plan, body: bytes) -> None:
     plan.parts[-1], plan.last = body, None
 
 
-_NO_TIMING = Timing(arrived_ns=0, started_ns=0)
-
 FAULTS: dict[str, Callable[[Plan, Fault], None]] = {
     "reset": _reset,
     "cut": _cut,
@@ -291,7 +290,6 @@ FAULTS: dict[str, Callable[[Plan, Fault], None]] = {
     "truncated_utf8": _truncated_utf8,
     "malformed_json": _malformed_json,
     "empty_body": _empty_body,
-    "no_done": _no_done,
     "error_in_stream": _error_in_stream,
     "slow_loris": _slow_loris,
     "early_role": _early_role,
@@ -299,5 +297,6 @@ FAULTS: dict[str, Callable[[Plan, Fault], None]] = {
     "slow": _slow,
 }
 INSTEAD = ("status", "rate_limit", "refuse")  #: played instead of an answer
-CONTENT = ("empty", "wrong_schema", "wrong_usage", "no_usage")  #: played on what is said and counted
+#: played on what is said, counted and written
+CONTENT = ("empty", "wrong_schema", "wrong_usage", "no_usage", "no_done")
 KINDS = (*FAULTS, *INSTEAD, *CONTENT)

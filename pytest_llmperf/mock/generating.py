@@ -11,7 +11,7 @@ from pytest_llmperf.mock import ollama
 from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal, flag, no_json, parse_body
 from pytest_llmperf.mock.conversation import Conversation, text_of
-from pytest_llmperf.mock.delivering import Delivering
+from pytest_llmperf.mock.dialect import NDJSON
 from pytest_llmperf.mock.faults import CONTENT, Fault
 from pytest_llmperf.mock.generation import Ask, Choice, Generation, generate
 from pytest_llmperf.mock.instead import played_instead
@@ -22,6 +22,7 @@ from pytest_llmperf.mock.openai_ask import chat_ask, completion_asks
 from pytest_llmperf.mock.plan import Late
 from pytest_llmperf.mock.rules import Answer, fill_in
 from pytest_llmperf.mock.spoil import spoil
+from pytest_llmperf.mock.writing import Writing
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 class Generating:
     """Chat, text completion, and Ollama's two of the kind."""
 
-    __slots__ = ("_delivering", "_server")
+    __slots__ = ("_server", "_writing")
 
     def __init__(self, server: Mock) -> None:
         self._server = server
-        self._delivering = Delivering(server)
+        self._writing = Writing(server)
 
     def chat(self, call: Call) -> None:
         """/v1/chat/completions."""
@@ -53,25 +54,24 @@ class Generating:
             and state.rulebook.steady
         )
         if call.reusable and (written := state.reuse.get(call.body)) is not None:
-            self._delivering.again(call, written)
+            self._writing.again(call, written)
             return
         request = parse_body(call.body)
         ask = chat_ask(request, server.limits, role=role)
-        stream, wants_usage = _stream_options(request)
+        stream, usage = _stream_options(request)
         padded = dialect.pads and wants_padding(request)
 
         def go_on(answer: Answer | None) -> None:
-            usage = 0 if call.plays("no_usage") else wants_usage
             if call.reusable and ask.plain and answer is not None and not padded:
                 call.reuse_key = (answer, ask.said.model, ask.prompt_tokens, ask.max_tokens, stream, usage)
                 if (written := state.reuse.get(call.reuse_key)) is not None:
                     state.reuse.know(call.body, written)
-                    self._delivering.again(call, written)
+                    self._writing.again(call, written)
                     return
             prompt = "" if server.plain_engine else _prompt_text(request["messages"])
             made = self._generation(call, "chatcmpl", ask, generate(ask, answer), prompt)
             if not stream:
-                self._delivering.whole(call, made, lambda timing: dialect.chat(made, timing))
+                self._writing.whole(call, made, lambda timing: dialect.chat(made, timing))
                 return
             frames = dialect.chat_events(made, usage)
             if padded:
@@ -79,7 +79,7 @@ class Generating:
             end: Late | None = None
             if dialect.tells_times:
                 end = lambda timing: dialect.chat_end(made, usage, timing)  # noqa: E731 - as short as it is
-            self._delivering.stream(call, made, frames, end)
+            self._writing.stream(call, made, frames, end)
 
         self._run(call, ask, stream=stream, one_off=one_off, go_on=go_on)
 
@@ -106,9 +106,9 @@ class Generating:
                 end: Late | None = None
                 if dialect.tells_times:
                     end = lambda timing: dialect.completion_end(made, usage, timing)  # noqa: E731 - as above
-                self._delivering.stream(call, made, dialect.completion_events(made, usage), end)
+                self._writing.stream(call, made, dialect.completion_events(made, usage), end)
             else:
-                self._delivering.whole(call, made, lambda timing: dialect.completion(made, timing))
+                self._writing.whole(call, made, lambda timing: dialect.completion(made, timing))
 
         self._run(call, asks[0], stream=stream, one_off=one_off, go_on=go_on)
 
@@ -124,11 +124,13 @@ class Generating:
             def go_on(said: Answer | None) -> None:
                 made = self._generation(call, "native", ask, generate(ask, said), ask.said.user)
                 if stream:
-                    end: Late = lambda timing: kind.end(request, made, timing)  # noqa: E731 - as above
+                    end: Late | None = None
+                    if (write := kind.end) is not None:
+                        end = lambda timing: write(request, made, timing)  # noqa: E731 - as above
                     frames = kind.events(request, made)
-                    self._delivering.stream(call, made, frames, end, done=kind.done)
+                    self._writing.stream(call, made, frames, end, done=kind.done)
                 else:
-                    self._delivering.whole(
+                    self._writing.whole(
                         call, made, lambda timing: kind.whole(request, made, timing), late=True
                     )
 
@@ -163,16 +165,17 @@ class Generating:
         prompt = _prompt_text(request.get("messages")) if is_chat else ask.said.user
 
         def go_on(answer: Answer | None) -> None:
-            made = self._generation(call, "ollama", ask, generate(ask, answer)[:1], prompt)
+            said = ollama.understood(generate(ask, answer)[0])
+            made = self._generation(call, "ollama", ask, [said], prompt)
             if request.get("stream", True):
                 frames = ollama.chat_events(made) if is_chat else ollama.generate_events(made)
                 end = ollama.chat_end if is_chat else ollama.generate_end
-                self._delivering.stream(
-                    call, made, frames, lambda timing: end(made, timing), content_type=ollama.NDJSON, done=b""
+                self._writing.stream(
+                    call, made, frames, lambda timing: end(made, timing), content_type=NDJSON, done=b""
                 )
             else:
                 body = ollama.chat if is_chat else ollama.generate
-                self._delivering.whole(
+                self._writing.whole(
                     call, made, lambda timing: body(made, timing), late=True, content_type=ollama.JSON
                 )
 

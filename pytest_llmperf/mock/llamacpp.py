@@ -49,7 +49,7 @@ def _refusal(refused: Refusal) -> tuple[int, bytes]:
     elif status == 501:
         kind = "not_supported_error"
     elif status == 503:
-        kind, message = "unavailable_error", "Loading model"
+        kind, message = "unavailable_error", message if shape == "fault" else "Loading model"
     elif status >= 500:
         kind = "server_error"
     return status, to_bytes({"error": {"code": status, "message": message, "type": kind, **more}})

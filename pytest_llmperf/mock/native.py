@@ -22,7 +22,7 @@ class Native:
     streams: Callable[[Any], bool]
     whole: Callable[[Any, Generation, Timing], bytes]  #: (body, answer, times)
     events: Callable[[Any, Generation], Frames]
-    end: Callable[[Any, Generation, Timing], bytes]  #: the events that tell times
+    end: Callable[[Any, Generation, Timing], bytes] | None = None  #: the events that tell times
     done: bytes = b""  #: what follows the last event
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import time_ns
 from typing import Any
@@ -19,7 +20,6 @@ from pytest_llmperf.mock.plan import Timing
 
 VERSION = "0.12.6"
 SIZE = 2019393189  #: bytes of every model
-NDJSON = b"application/x-ndjson"
 JSON = b"application/json; charset=utf-8"
 _TYPES: dict[str, tuple[type, ...]] = {
     "model": (str,),
@@ -81,6 +81,17 @@ def is_unload(request: Any) -> bool:
 def is_load(request: Any) -> bool:
     """Whether a request only loads the model: nothing is asked."""
     return not (request.get("messages") or request.get("prompt"))
+
+
+def understood(choice: Choice) -> Choice:
+    """*choice* as Ollama reads it: a tool call whose arguments are no JSON object stays a text."""
+    try:
+        calls = [json.loads(arguments) for _, arguments in choice.tool_calls]
+    except (ValueError, RecursionError):
+        calls = [None]
+    if all(isinstance(one, dict) for one in calls):
+        return choice
+    return replace(choice, tool_calls=(), finish="stop")
 
 
 def chat_line(generation: Generation, text: str, key: str = "content") -> dict[str, Any]:

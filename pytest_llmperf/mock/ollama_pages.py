@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.mock import ollama
 from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal, parse_body
-from pytest_llmperf.mock.dialect import to_bytes
+from pytest_llmperf.mock.dialect import NDJSON, to_bytes
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
@@ -119,7 +119,7 @@ class OllamaPages:
         """*steps*, a line each; or only how it ended, if the client wants no stream."""
         if body.get("stream", True):
             lines = b"".join(to_bytes(step) + b"\n" for step in steps)
-            self._server.send(call, 200, lines, content_type=ollama.NDJSON)
+            self._server.send(call, 200, lines, content_type=NDJSON)
         else:
             self._server.send(call, status, to_bytes(steps[-1]), content_type=ollama.JSON)
 

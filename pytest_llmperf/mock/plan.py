@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from pytest_llmperf.mock.checks import Refusal
+
+
+def to_error(refused: Refusal) -> bytes:
+    """An error as most servers put it."""
+    return json.dumps({"error": {"message": refused.message, "code": refused.status}}).encode()
+
 
 Gaps = int | Sequence[int]  #: nanoseconds between steps: one for all, or one each
 
@@ -20,6 +29,7 @@ class Timing:
     last_ns: int = 0  #: last token due
 
 
+NO_TIMES = Timing(arrived_ns=0, started_ns=0)  #: of an answer that tells none
 Late = Callable[[Timing], bytes]  #: a part that tells times, made when it is sent
 
 
@@ -38,6 +48,8 @@ class Plan:
     gaps: Gaps = 0
     last: Late | None = None  #: sent after the last part
     frame: Callable[[bytes], bytes] = bytes  #: framing for what is sent outside of *parts*
+    lines: bool = False  #: events are lines of JSON, not server-sent events
+    error: Callable[[Refusal], bytes] = to_error  #: an error in the words of the server
     extra_ns: dict[int, int] = field(default_factory=dict)  #: added before that step
     early: list[tuple[int, bytes]] = field(default_factory=list)  #: (nanoseconds after arrival, bytes)
     head_late: bool = False  #: the head waits for the first part

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.delivery import Delivery
-from pytest_llmperf.mock.faults import FAULTS
+from pytest_llmperf.mock.faults import FAULTS, INSTEAD
+from pytest_llmperf.mock.instead import played_instead
+from pytest_llmperf.mock.one_off import role_and_fault
 from pytest_llmperf.mock.replay import Replay
 
 if TYPE_CHECKING:
@@ -48,9 +50,13 @@ class Replaying:
         call.number = state.number
         state.number += 1
         plan = replay.plan(exchange, call)
-        fault = state.playbook.pick(None, stream=True, now_s=state.age_s(call.arrived_ns))
-        if fault is not None and fault.kind in FAULTS:
+        _, fault = role_and_fault(call)
+        if fault is None:
+            fault = state.playbook.pick(None, stream=True, now_s=state.age_s(call.arrived_ns))
+        if fault is not None and fault.kind in (*FAULTS, *INSTEAD):
             call.fault = fault
+            if played_instead(self._server, call, fault):
+                return True
             FAULTS[fault.kind](plan, fault)
         call.status = plan.status
         state.running += 1

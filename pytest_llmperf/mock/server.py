@@ -174,10 +174,14 @@ class Mock:
         self.refuse(call, error)
 
     def refuse(self, call: Call, refused: Refusal, extra: dict[str, str] | None = None) -> None:
-        """The error *refused*, in the words of the dialect."""
-        is_native = call.target.startswith(b"/api/")
-        status, body = (ollama.refusal if is_native else self.dialect.refusal)(refused)
+        """The error *refused* as the answer."""
+        status, body = self.in_words(call, refused)
         self.send(call, status, body, content_type=self.dialect.json_type, extra=extra)
+
+    def in_words(self, call: Call, refused: Refusal) -> tuple[int, bytes]:
+        """Status and body of an error, as the server puts it on that path."""
+        is_native = call.target.startswith(b"/api/")
+        return (ollama.refusal if is_native else self.dialect.refusal)(refused)
 
     def _controlled(self, call: Call, control: Control) -> None:
         result = control.handle(call)

@@ -60,7 +60,7 @@ def _one(made: Generation, choice: Choice, steps: int, latency_s: float | None) 
             "prompt_tokens": made.ask.prompt_tokens,
             "weight_version": "default",
             "total_retractions": 0,
-            "completion_tokens": steps,
+            "completion_tokens": steps if latency_s is None or made.ask.n > 1 else made.completion_tokens,
             "cached_tokens": made.cached_tokens,
             **({} if latency_s is None else {"e2e_latency": latency_s}),
         },

@@ -37,7 +37,13 @@ _TGI = Flavour(
 )
 
 
+_ERROR_TYPES = {422: "validation", 429: "overloaded"}
+
+
 def _tgi_refusal(refused: Refusal) -> tuple[int, bytes]:
+    if refused.shape == "fault":
+        kind = _ERROR_TYPES.get(refused.status, "generation")
+        return refused.status, to_bytes({"error": refused.message, "error_type": kind})
     if refused.status in (429, 503):
         return 429, to_bytes({"error": "Model is overloaded", "error_type": "overloaded"})
     status = 422 if refused.status in (400, 404) else refused.status

@@ -102,11 +102,7 @@ def _events(request: Any, made: Generation) -> Frames:
     ]
 
 
-def _end(_: Any, __: Generation, ___: Timing) -> bytes:
-    return b""
-
-
-GENERATE = Native(ask=_ask, streams=lambda _: False, whole=_whole, events=_events, end=_end)
+GENERATE = Native(ask=_ask, streams=lambda _: False, whole=_whole, events=_events)
 GENERATE_STREAM = replace(GENERATE, streams=lambda _: True)
 #: what TGI had before it had names: streams if it is told to, answers with a list else
 ROOT = replace(

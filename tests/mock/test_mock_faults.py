@@ -1,14 +1,28 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from random import Random
 
 import pytest
 
+from pytest_llmperf.mock.dialects import DIALECTS
 from pytest_llmperf.mock.faults import KINDS, Playbook, parse_fault
 
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "a"}]}
+PROMPT = {"model": "tiny", "prompt": "a"}
+OPENAI = {"/v1/chat/completions": CHAT, "/v1/completions": PROMPT}
+PATHS = {
+    "vllm": OPENAI,
+    "openai": OPENAI,
+    "ollama": {**OPENAI, "/api/chat": CHAT, "/api/generate": PROMPT},
+    "llamacpp": {**OPENAI, "/completion": PROMPT},
+    "sglang": {**OPENAI, "/generate": {"text": "a"}},
+    "tgi": {**OPENAI, "/generate": {"inputs": "a"}, "/generate_stream": {"inputs": "a"}},
+}
+UNMARKED = {("llamacpp", "/completion"), ("tgi", "/generate"), ("tgi", "/generate_stream")}
 TEXT = "bir iki üç dört beş altı yedi sekiz"
 
 
@@ -21,6 +35,72 @@ def test_a_status_is_answered_with_the_dialects_error_object(mock, chat, status)
     mock.faults(kind="status", status=status)
     answer = chat(mock)
     assert (answer.status, answer.json["error"]["code"]) == (status, status)
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 429, 500, 503])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_status_is_what_was_asked_for_in_every_dialect(start, ask, dialect, status):
+    fault = json.dumps({"kind": "status", "status": status, "message": "out of luck"})
+    for path, body in PATHS[dialect].items():
+        answer = ask(start(dialect=dialect), path, body, x_llmperf_fault=fault)
+        assert (answer.status, b"out of luck" in answer.body) == (status, True)
+
+
+COUNTS = re.compile(
+    rb'"(?:(?:prompt|completion|cached|generated)_tokens|(?:prompt_)?eval_count|tokens_\w+|timings|input_length)":'
+)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_no_usage_leaves_no_count_in_any_dialect(start, ask, dialect, stream):
+    server = start(dialect=dialect, replies=[{"text": TEXT}])
+    for path, body in PATHS[dialect].items():
+        options = {"stream_options": {"include_usage": True}} if stream and "/v1/" in path else {}
+        request = {**body, "stream": stream, **options, "parameters": {"details": True}}
+        counted, not_counted = (
+            ask(server, path, request, **header).body for header in ({}, {"x_llmperf_fault": "no_usage"})
+        )
+        assert COUNTS.search(counted)
+        assert (COUNTS.search(not_counted), b"bir" in not_counted) == (None, True)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_no_done_leaves_the_mark_of_the_end_away_in_every_dialect(start, ask, dialect):
+    server = start(dialect=dialect)
+    for path, body in PATHS[dialect].items():
+        request = {**body, "stream": True}
+        marks = [
+            b"[DONE]" in answer.body or b'"done":true' in answer.body
+            for answer in (ask(server, path, request), ask(server, path, request, x_llmperf_fault="no_done"))
+        ]
+        assert marks == [(dialect, path) not in UNMARKED, False]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_an_error_in_a_stream_is_in_the_words_of_the_dialect(start, ask, dialect):
+    server = start(dialect=dialect)
+    refused, broken = (
+        json.dumps({"kind": kind, "message": "oops"}) for kind in ("status", "error_in_stream")
+    )
+    for path, body in PATHS[dialect].items():
+        if path == "/generate" and dialect == "tgi":
+            continue  # it does not stream
+        error = ask(server, path, body, x_llmperf_fault=refused).body
+        said = ask(server, path, {**body, "stream": True}, x_llmperf_fault=broken).body
+        lines = [line for line in said.split(b"\n") if line not in (b"", b"data: [DONE]")]
+        assert lines[-1].removeprefix(b"data: ") == error
+        assert lines[-1].startswith(b"data: ") is not path.startswith("/api/")
+
+
+@pytest.mark.parametrize("kind", ["error_in_stream", "empty_body"])
+def test_a_fault_sends_no_chunks_to_a_client_that_takes_none(mock, raw_exchange, kind):
+    body = b'{"messages": [{"role": "user", "content": "a"}], "stream": true}'
+    head = (
+        f"POST /v1/chat/completions HTTP/1.0\r\nx-llmperf-fault: {kind}\r\ncontent-type: application/json\r\n"
+    )
+    answer = raw_exchange(mock, f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+    assert not answer.endswith(b"0\r\n\r\n")
 
 
 def test_a_script_of_rate_limits_ends_with_an_answer(mock, chat):

@@ -102,6 +102,13 @@ def test_a_tool_call_comes_whole_in_one_line(ollama, ask):
     assert calls == [[{"function": {"name": "f", "arguments": {"a": 1}}}]]
 
 
+@pytest.mark.parametrize("arguments", ['{"a": ', "[1]"])
+def test_a_call_whose_arguments_are_no_object_stays_text(ollama, ask, arguments):
+    ollama.reply(tool_calls=[{"name": "f", "arguments": arguments}])
+    message = say(ask, ollama, stream=False).json["message"]
+    assert message == {"role": "assistant", "content": arguments}
+
+
 def test_thinking_has_its_own_field(ollama, ask):
     ollama.reply("evet", reasoning="hmm")
     assert say(ask, ollama, stream=False).json["message"]["thinking"] == "hmm"

@@ -245,6 +245,15 @@ def test_faults_are_played_on_recorded_answers_too(replayed, ask):
     assert answer.raw.endswith(b"%x\r\n%b\r\n" % (len(STREAM[0][1]), STREAM[0][1]))
 
 
+def test_a_fault_may_take_the_place_of_a_recorded_answer(replayed, ask):
+    server = replayed(exchange())
+    server.faults(kind="rate_limit", times=1)
+    asked = body("merhaba")
+    assert [ask(server, PATH, asked).status for _ in range(2)] == [429, 200]
+    assert ask(server, PATH, asked, x_llmperf_fault='{"kind": "status", "status": 502}').status == 502
+    assert [one.fault for one in server.requests] == ["rate_limit", "", "status"]
+
+
 def test_a_reset_goes_back_to_made_up_answers(replayed, ask):
     server = replayed(exchange())
     server.reset()
