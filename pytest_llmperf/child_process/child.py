@@ -7,7 +7,6 @@ ended that.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import signal
@@ -31,13 +30,6 @@ def say(line: dict[str, Any]) -> None:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)  # nobody reads it any more
     os.close(quiet)
-
-
-def spare_pauses() -> None:
-    """A full collection in the middle of a stream would be a pause of milliseconds."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 async def until_the_parent_ends(parent: int) -> None:

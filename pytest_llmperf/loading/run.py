@@ -23,10 +23,10 @@ from pytest_llmperf.load.warming import warm_up
 from pytest_llmperf.loading import watching
 from pytest_llmperf.loading.iterating import Iterations
 from pytest_llmperf.loading.member import Member
-from pytest_llmperf.loading.undisturbed import undisturbed
 from pytest_llmperf.options import Options
 from pytest_llmperf.shards.meeting import Line
 from pytest_llmperf.shards.shard import Spec, meet
+from pytest_llmperf.undisturbed import undisturbed
 
 
 class LoadRun:

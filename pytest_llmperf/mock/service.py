@@ -6,9 +6,9 @@ import asyncio
 import os
 import socket
 
-from pytest_llmperf.child_process.child import spare_pauses
 from pytest_llmperf.mock.config import MockConfig
 from pytest_llmperf.mock.server import Mock
+from pytest_llmperf.undisturbed import spare_pauses
 
 _BACKLOG = 4096
 

@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Any
 
-from pytest_llmperf.child_process.child import say, spare_pauses, take_order, until_the_parent_ends
+from pytest_llmperf.child_process.child import say, take_order, until_the_parent_ends
 from pytest_llmperf.client.observation import Observation
 from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.relay.record import pack
 from pytest_llmperf.relay.server import Relay, Route
 from pytest_llmperf.relay.upstream import Upstream
 from pytest_llmperf.relay.watch import RelayedRequest, Watch
+from pytest_llmperf.undisturbed import spare_pauses
 from pytest_llmperf.wire.dialects import kind_of
 
 PROBE = "probe"  #: the upstream, and the first word of the path, that measure the relay itself

@@ -1,4 +1,4 @@
-"""The interpreter while a load is measured: what would hold its threads up waits, or is cut short."""
+"""The interpreter while time counts: what would hold its threads up waits, or is cut short."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ _THRESHOLDS = 50_000, 20, 100
 _SWITCH_S = 0.0005
 
 
+def spare_pauses() -> None:
+    """Have the garbage collector leave alone what there is, and come seldom, from now on."""
+    gc.collect()
+    gc.freeze()  # a full collection walks all that was made so far, which takes milliseconds
+    gc.set_threshold(*_THRESHOLDS)
+
+
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """In the block nothing but the load itself makes requests look slow."""
-    gc.collect()
-    gc.freeze()  # a full collection walks all that pytest and the test have made, which takes long
     thresholds, switch_s = gc.get_threshold(), sys.getswitchinterval()
-    gc.set_threshold(*_THRESHOLDS)
+    spare_pauses()
     sys.setswitchinterval(min(switch_s, _SWITCH_S))
     try:
         yield
