@@ -32,6 +32,11 @@ class Facts:
         """The one that is served first."""
         return self.models[0]
 
+    @property
+    def model_label(self) -> str:
+        """The same as the value of a label on a page for Prometheus."""
+        return self.model.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
 
 _PLACES = 8  # of an engine without a limit; what llama.cpp's server was recorded with
 

@@ -19,6 +19,7 @@ class Head:
     chunked: bool = True  #: the client takes the chunked transfer coding
     marked: bool = True  #: may have headers that are meant for the mock (X-Llmperf-...)
     plain: bool = False  #: nothing in it asks for more than its own bytes tell
+    size: int = 0  #: bytes of the target and the headers
     body_bytes: int = 0  #: the length of the body that came with it
     is_json: bool = True  #: the body calls itself so
 

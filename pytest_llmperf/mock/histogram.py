@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import inf
 
 TTFT_S = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0,
@@ -37,6 +38,13 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.count = 0
         self.sum = 0.0
+
+    def buckets(self) -> Iterator[tuple[str, int]]:
+        """Each bound as Prometheus writes it, and how many values are not above it."""
+        total = 0
+        for bound, count in zip((*self.bounds, inf), self.counts, strict=True):
+            total += count
+            yield "+Inf" if bound == inf else repr(float(bound)), total
 
     def add(self, value: float, times: int = 1) -> None:
         """Count *value* so many times."""

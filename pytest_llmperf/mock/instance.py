@@ -26,7 +26,6 @@ _WORDS = (
     "green",
     "stone",
 )
-_TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _MAX_DEPTH = 24
 _MAX_SIZE = 10_000  # items or characters that a schema may demand
 _FORMATS = {

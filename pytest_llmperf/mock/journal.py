@@ -6,11 +6,10 @@ from collections import deque
 from typing import Any
 
 from pytest_llmperf.mock.call import Call
+from pytest_llmperf.wire.secrets import hide_in_target, is_secret_header
 
-_SECRET = (b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key", b"x-mock-token")
-_SECRET_PARTS = (b"token", b"secret", b"key", b"password", b"credential")
 _KEPT_BODY = 256 * 1024  # bytes of one body
-_KEPT_BYTES = 64 * 1024 * 1024  # of all bodies together
+_KEPT_BYTES = 64 * 1024 * 1024  # of all requests together
 
 
 class Journal:
@@ -32,15 +31,10 @@ class Journal:
         if len(call.body) > _KEPT_BODY:
             call.body = call.body[:_KEPT_BODY]
         self._calls.append(call)
-        self._bytes += len(call.body)
+        self._bytes += len(call.body) + call.head.size
         while len(self._calls) > self._size or self._bytes > _KEPT_BYTES:
-            self._bytes -= len(self._calls.popleft().body)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._calls.clear()
-        self._bytes = 0
-        self.total = 0
+            oldest = self._calls.popleft()
+            self._bytes -= len(oldest.body) + oldest.head.size
 
     def entries(self) -> list[dict[str, Any]]:
         """The kept requests as JSON values, oldest first."""
@@ -50,8 +44,8 @@ class Journal:
 def _entry(call: Call) -> dict[str, Any]:
     return {
         "method": call.method,
-        "path": call.target.decode("latin-1"),
-        "headers": [[name.decode("latin-1").lower(), _shown(name, value)] for name, value in call.headers],
+        "path": hide_in_target(call.target.decode("latin-1")),
+        "headers": [_shown(name.decode("latin-1").lower(), value) for name, value in call.headers],
         "body": call.body.decode("utf-8", "replace"),
         "arrived_ns": call.arrived_ns,
         "first_byte_ns": call.first_byte_ns,
@@ -63,8 +57,5 @@ def _entry(call: Call) -> dict[str, Any]:
     }
 
 
-def _shown(name: bytes, value: bytes) -> str:
-    lower = name.lower()
-    if lower in _SECRET or any(part in lower for part in _SECRET_PARTS):
-        return "<redacted>"
-    return value.decode("latin-1")
+def _shown(name: str, value: bytes) -> list[str]:
+    return [name, "<redacted>" if is_secret_header(name) else value.decode("latin-1")]

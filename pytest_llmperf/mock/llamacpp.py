@@ -136,7 +136,6 @@ LLAMACPP = replace(
     demands=LLAMACPP_DEMANDS,
     errors_say_close=True,
     answers_head=True,
-    redirects=False,
     name="llamacpp",
     head=HeadWriter(
         "HTTP/1.1 {status} {reason}\r\nServer: llama.cpp\r\nAccess-Control-Allow-Origin: "

@@ -53,7 +53,7 @@ def llamacpp_page(facts: Facts) -> bytes:
 def sglang_page(facts: Facts) -> bytes:
     """SGLang's page."""
     totals = facts.metrics.totals()
-    labels = f'model_name="{_escaped(facts.model)}"'
+    labels = f'model_name="{facts.model_label}"'
     hit_rate = facts.cache_hits / facts.cache_queries if facts.cache_queries else 0.0
     rows = (
         _Row("num_running_reqs", "The number of running requests.", "gauge", facts.running),
@@ -108,15 +108,8 @@ def _page(
     for short, text, histogram in histograms:
         name = prefix + short
         lines += [f"# HELP {name} {text}", f"# TYPE {name} histogram"]
-        total = 0
-        for bound, count in zip((*histogram.bounds, None), histogram.counts, strict=True):
-            total += count
-            le = "+Inf" if bound is None else repr(float(bound))
+        for le, total in histogram.buckets():
             own = f'le="{le}",{labels}' if labels else f'le="{le}"'
             lines.append(f"{name}_bucket{{{own}}} {float(total)}")
         lines += [f"{name}_count{braced} {float(histogram.count)}", f"{name}_sum{braced} {histogram.sum!r}"]
     return ("\n".join(lines) + "\n").encode("utf-8", "replace")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -44,8 +44,6 @@ def _ollama_refusal(refused: Refusal) -> tuple[int, bytes]:
 
 OLLAMA = replace(
     PLAIN,
-    bare_head=None,
-    redirects=False,
     name="ollama",
     head=HeadWriter(
         "HTTP/1.1 {status} {reason}{type}{more}\r\nDate: {date}{length}{chunked}{close}", title=True

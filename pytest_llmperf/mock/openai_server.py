@@ -101,8 +101,6 @@ def _openai_lost(method: str, path: str) -> bytes:
 
 OPENAI = replace(
     PLAIN,
-    bare_head=None,
-    redirects=False,
     name="openai",
     pads=True,
     head=HeadWriter("HTTP/1.1 {status} {reason}\r\ndate: {date}{type}{length}{chunked}{more}{close}"),

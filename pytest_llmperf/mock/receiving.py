@@ -148,6 +148,7 @@ class Receiver:
             chunked=self._version != "1.0",
             marked=self._marked,
             plain=self._plain,
+            size=self._head_bytes,
             body_bytes=len(body),
             is_json=says_json(self._headers),
         )

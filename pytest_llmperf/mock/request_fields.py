@@ -16,7 +16,7 @@ _NO_VALUE = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Flaw:
     """What is wrong with a value."""
 
     type: str  #: pydantic's name for it
@@ -26,13 +26,13 @@ class Fault:
     context: Any = None
 
 
-Faults = tuple[Fault, ...]
-Check = Callable[[Any], Faults]
+Flaws = tuple[Flaw, ...]
+Check = Callable[[Any], Flaws]
 
-_FINE: Faults = ()
+_FINE: Flaws = ()
 
 
-def _number(value: Any) -> Faults:
+def _number(value: Any) -> Flaws:
     if isinstance(value, float) or (isinstance(value, int) and abs(value) < 1e300):
         return _FINE
     if isinstance(value, str):
@@ -40,12 +40,12 @@ def _number(value: Any) -> Faults:
             float(value)
         except ValueError:
             text = "Input should be a valid number, unable to parse string as a number"
-            return (Fault("float_parsing", text),)
+            return (Flaw("float_parsing", text),)
         return _FINE
-    return (Fault("float_type", "Input should be a valid number"),)
+    return (Flaw("float_type", "Input should be a valid number"),)
 
 
-def _whole(value: Any) -> Faults:
+def _whole(value: Any) -> Flaws:
     if isinstance(value, int):
         return _FINE
     if isinstance(value, float):
@@ -55,86 +55,84 @@ def _whole(value: Any) -> Faults:
             int(value)
         except ValueError:
             text = "Input should be a valid integer, unable to parse string as an integer"
-            return (Fault("int_parsing", text),)
+            return (Flaw("int_parsing", text),)
         return _FINE
-    return (Fault("int_type", "Input should be a valid integer"),)
+    return (Flaw("int_type", "Input should be a valid integer"),)
 
 
-def _whole_float(value: float) -> Faults:
+def _whole_float(value: float) -> Flaws:
     if value.is_integer():
         return _FINE
     if not isfinite(value):
-        return (Fault("finite_number", "Input should be a finite number"),)
+        return (Flaw("finite_number", "Input should be a finite number"),)
     text = "Input should be a valid integer, got a number with a fractional part"
-    return (Fault("int_from_float", text),)
+    return (Flaw("int_from_float", text),)
 
 
-def _flag(value: Any) -> Faults:
+def _flag(value: Any) -> Flaws:
     if isinstance(value, bool) or value in (0, 1):
         return _FINE
     if isinstance(value, str | int | float):
         if isinstance(value, str) and value.lower() in (*TRUE_WORDS, *FALSE_WORDS):
             return _FINE
-        return (Fault("bool_parsing", "Input should be a valid boolean, unable to interpret input"),)
-    return (Fault("bool_type", "Input should be a valid boolean"),)
+        return (Flaw("bool_parsing", "Input should be a valid boolean, unable to interpret input"),)
+    return (Flaw("bool_type", "Input should be a valid boolean"),)
 
 
-def _string(value: Any) -> Faults:
-    return _FINE if isinstance(value, str) else (Fault("string_type", "Input should be a valid string"),)
+def _string(value: Any) -> Flaws:
+    return _FINE if isinstance(value, str) else (Flaw("string_type", "Input should be a valid string"),)
 
 
-def _mapping(value: Any) -> Faults:
-    return _FINE if isinstance(value, dict) else (Fault("dict_type", "Input should be a valid dictionary"),)
+def _mapping(value: Any) -> Flaws:
+    return _FINE if isinstance(value, dict) else (Flaw("dict_type", "Input should be a valid dictionary"),)
 
 
-def _model(value: Any) -> Faults:
+def _model(value: Any) -> Flaws:
     if isinstance(value, dict):
         return _FINE
     text = "Input should be a valid dictionary or object to extract fields from"
-    return (Fault("model_attributes_type", text),)
+    return (Flaw("model_attributes_type", text),)
 
 
-def _list(value: Any) -> Faults:
-    return _FINE if isinstance(value, list) else (Fault("list_type", "Input should be a valid list"),)
+def _list(value: Any) -> Flaws:
+    return _FINE if isinstance(value, list) else (Flaw("list_type", "Input should be a valid list"),)
 
 
 def _list_of(check: Check) -> Check:
-    def faults(value: Any) -> Faults:
+    def flaws(value: Any) -> Flaws:
         if not isinstance(value, list):
             return _list(value)
         return tuple(
-            replace(
-                fault, where=f".{at}{fault.where}", given=part if fault.given is _NO_VALUE else fault.given
-            )
+            replace(flaw, where=f".{at}{flaw.where}", given=part if flaw.given is _NO_VALUE else flaw.given)
             for at, part in enumerate(value)
-            for fault in check(part)
+            for flaw in check(part)
         )
 
-    return faults
+    return flaws
 
 
-def _stop(value: Any) -> Faults:
+def _stop(value: Any) -> Flaws:
     if isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value)):
         return _FINE
     return (*_string(value), *_list_of(_string)(value))
 
 
-def _tool(value: Any) -> Faults:
+def _tool(value: Any) -> Flaws:
     if not isinstance(value, dict):
         return _model(value)
     function = value.get("function")
     if "function" not in value:
-        return (Fault("missing", "Field required", ".function"),)
+        return (Flaw("missing", "Field required", ".function"),)
     if not isinstance(function, dict):
-        return tuple(replace(fault, where=".function", given=function) for fault in _model(function))
+        return tuple(replace(flaw, where=".function", given=function) for flaw in _model(function))
     if "name" not in function:
-        return (Fault("missing", "Field required", ".function.name", function),)
+        return (Flaw("missing", "Field required", ".function.name", function),)
     return tuple(
-        replace(fault, where=".function.name", given=function["name"]) for fault in _string(function["name"])
+        replace(flaw, where=".function.name", given=function["name"]) for flaw in _string(function["name"])
     )
 
 
-def _response_format(value: Any) -> Faults:
+def _response_format(value: Any) -> Flaws:
     """A union of three models: where all refuse, each says why."""
     if not isinstance(value, dict):
         return _model(value) * 3
@@ -143,7 +141,7 @@ def _response_format(value: Any) -> Faults:
         return _FINE
     tag = _literal(value, "'structural_tag'")
     missing = {
-        name: (Fault("missing", "Field required", f".{name}"),)
+        name: (Flaw("missing", "Field required", f".{name}"),)
         for name in ("format", "structures", "triggers")
         if name not in value
     }
@@ -157,40 +155,38 @@ def _response_format(value: Any) -> Faults:
     )
 
 
-def _json_format(value: dict[str, Any]) -> Faults:
-    faults = _literal(value, "'text', 'json_object' or 'json_schema'")
+def _json_format(value: dict[str, Any]) -> Flaws:
+    flaws = _literal(value, "'text', 'json_object' or 'json_schema'")
     holder = value.get("json_schema")
     if holder is None:
-        return faults
+        return flaws
     if not isinstance(holder, dict):
-        return faults + tuple(replace(fault, where=".json_schema", given=holder) for fault in _model(holder))
+        return flaws + tuple(replace(flaw, where=".json_schema", given=holder) for flaw in _model(holder))
     if "name" not in holder:
-        faults += (Fault("missing", "Field required", ".json_schema.name", holder),)
+        flaws += (Flaw("missing", "Field required", ".json_schema.name", holder),)
     schema = holder.get("schema")
     if schema is not None:
-        faults += tuple(
-            replace(fault, where=".json_schema.schema", given=schema) for fault in _mapping(schema)
-        )
-    return faults
+        flaws += tuple(replace(flaw, where=".json_schema.schema", given=schema) for flaw in _mapping(schema))
+    return flaws
 
 
-def _literal(value: dict[str, Any], expected: str) -> Faults:
+def _literal(value: dict[str, Any], expected: str) -> Flaws:
     if "type" not in value:
-        return (Fault("missing", "Field required", ".type"),)
+        return (Flaw("missing", "Field required", ".type"),)
     if f"'{value['type']}'" in expected:
         return _FINE
     context = {"expected": expected}
-    return (Fault("literal_error", f"Input should be {expected}", ".type", value["type"], context),)
+    return (Flaw("literal_error", f"Input should be {expected}", ".type", value["type"], context),)
 
 
-def _prompt(value: Any) -> Faults:
+def _prompt(value: Any) -> Flaws:
     """Token ids, lists of them, a text, or texts."""
     if isinstance(value, str | list):
         return _FINE
     return (*_list(value), *_list(value), *_string(value), *_list(value))
 
 
-def _any(_: Any) -> Faults:
+def _any(_: Any) -> Flaws:
     return _FINE
 
 
@@ -256,17 +252,17 @@ def check_fields(request: Any, checks: dict[str, Check], *, required: tuple[str,
     """*request* with its known fields of the right type; unknown fields are let through, as vLLM does."""
     if not isinstance(request, dict):
         raise _no_object(request)
-    wrong: dict[str, Faults] = {}
+    wrong: dict[str, Flaws] = {}
     for name, value in request.items():
         check = checks.get(name)
         if check is None or (value is None and name not in required):
             continue
-        faults = check(value)
-        if faults:
-            wrong[name] = faults
+        flaws = check(value)
+        if flaws:
+            wrong[name] = flaws
     for name in required:
         if name not in request:
-            wrong[name] = (Fault("missing", "Field required", given=request),)
+            wrong[name] = (Flaw("missing", "Field required", given=request),)
     if wrong:
         raise _refusal_of(request, {name: wrong[name] for name in checks if name in wrong})
     return request
@@ -275,20 +271,20 @@ def check_fields(request: Any, checks: dict[str, Check], *, required: tuple[str,
 def _no_object(request: Any) -> Refusal:
     if request is None:
         return validation([Problem("missing", "body", "Field required", None)])
-    return validation([Problem(fault.type, "body", fault.message, request) for fault in _model(request)])
+    return validation([Problem(flaw.type, "body", flaw.message, request) for flaw in _model(request)])
 
 
-def _refusal_of(request: dict[str, Any], wrong: dict[str, Faults]) -> Refusal:
+def _refusal_of(request: dict[str, Any], wrong: dict[str, Flaws]) -> Refusal:
     return validation(
         [
             Problem(
-                fault.type,
-                f"body.{name}{fault.where}",
-                fault.message,
-                request[name] if fault.given is _NO_VALUE else fault.given,
-                fault.context,
+                flaw.type,
+                f"body.{name}{flaw.where}",
+                flaw.message,
+                request[name] if flaw.given is _NO_VALUE else flaw.given,
+                flaw.context,
             )
-            for name, faults in wrong.items()
-            for fault in faults
+            for name, flaws in wrong.items()
+            for flaw in flaws
         ]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
-from pytest_llmperf.mock.checks import Refusal
+from pytest_llmperf.mock.checks import Refusal, number, whole
 
 MAX_N = 128  #: answers to one request; vLLM's own limit of 16384 would let one request fill the memory
 MAX_LOGPROBS = 20
@@ -27,22 +27,22 @@ def check_sampling(request: dict[str, Any], *, limit: Any, least: int = 1) -> No
     if (value := get("min_p")) is not None and not 0 <= float(value) <= 1:
         raise _unnamed("min_p", f"min_p must be in [0, 1], got {float(value)}.", float(value))
     if limit is not None or "min_tokens" in request:
-        _check_lengths(limit, least, _whole(get("min_tokens"), 0))
+        _check_lengths(limit, least, whole(get("min_tokens"), 0))
 
 
 def _check_counts_and_penalties(request: dict[str, Any]) -> None:
     get = request.get
-    n = _whole(get("n"), 1)
+    n = whole(get("n"), 1)
     if n < 1:
         raise _unnamed("n", f"n must be at least 1, got {n}.", n)
     if n > MAX_N:
         more = "To increase this limit, set the VLLM_MAX_N_SEQUENCES environment variable."
         raise _unnamed("n", f"n must be at most {MAX_N}, got {n}. {more}", n)
     for name in ("presence_penalty", "frequency_penalty"):
-        penalty = _number(get(name), 0.0)
+        penalty = number(get(name), 0.0)
         if not -2 <= penalty <= 2:
             raise _unnamed(name, f"{name} must be in [-2, 2], got {penalty}.", penalty)
-    repetition = _number(get("repetition_penalty"), 1.0)
+    repetition = number(get("repetition_penalty"), 1.0)
     if not isfinite(repetition):
         text = f"repetition_penalty must be a finite number, got {repetition}."
         raise _unnamed("repetition_penalty", text, repetition)
@@ -79,8 +79,8 @@ def check_vllms_own(request: dict[str, Any], alternatives: Any) -> None:
     stop = get("stop")
     if stop == "" or (isinstance(stop, list) and "" in stop):
         raise _unnamed("stop", "stop cannot contain an empty string.", stop)
-    n = _whole(get("n"), 1)
-    if n > 1 and _number(get("temperature"), 1.0) < 1e-5:
+    n = whole(get("n"), 1)
+    if n > 1 and number(get("temperature"), 1.0) < 1e-5:
         raise _unnamed("n", f"n must be 1 when using greedy sampling, got {n}.", n)
     if alternatives is not None and int(alternatives) > MAX_LOGPROBS:
         shown = int(alternatives)
@@ -102,11 +102,3 @@ def bad_parameter(name: str, message: str, value: Any) -> Refusal:
 def _unnamed(name: str, message: str, value: Any) -> Refusal:
     """The same where vLLM forgets to say which parameter it was."""
     return Refusal(status=400, message=message, param=name, shape="unnamed", value=value)
-
-
-def _number(value: Any, default: float) -> float:
-    return default if value is None else float(value)
-
-
-def _whole(value: Any, default: int) -> int:
-    return default if value is None else int(value)

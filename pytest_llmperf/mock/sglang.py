@@ -17,7 +17,7 @@ from pytest_llmperf.mock.flavour import (
     tool_calls,
 )
 from pytest_llmperf.mock.generation import Choice, Generation
-from pytest_llmperf.mock.vllm import PLAIN
+from pytest_llmperf.mock.vllm import BARE_HEAD, PLAIN
 
 
 def _sglang_message(choice: Choice, generation: Generation) -> dict[str, Any]:
@@ -58,6 +58,8 @@ SGLANG = replace(
     head=HeadWriter(
         "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{more}{length}{type}{close}{chunked}"
     ),
+    bare_head=BARE_HEAD,
+    redirects=True,
     refusal=_sglang_refusal,
     lenient=frozenset({"model"}),
     chat=chat(_SGLANG),

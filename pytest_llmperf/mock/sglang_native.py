@@ -12,11 +12,11 @@ from pytest_llmperf.mock.native import Native, prompt_ask, texts, whole_number
 from pytest_llmperf.mock.openai_ask import Limits
 from pytest_llmperf.mock.pieces import token_ids
 from pytest_llmperf.mock.plan import Timing
+from pytest_llmperf.mock.sampling import MAX_N
 from pytest_llmperf.mock.schema_text import parsed_schema
 
 _USUAL_TOKENS = 128
 _END = 151645  # <|im_end|>
-_MOST_ANSWERS = 128
 
 
 def _ask(request: Any, limits: Limits, role: str | None) -> Ask:
@@ -38,7 +38,7 @@ def _ask(request: Any, limits: Limits, role: str | None) -> Ask:
         role,
         max_tokens=whole_number(params.get("max_new_tokens"), _USUAL_TOKENS),
         stop=texts(params.get("stop")),
-        n=max(1, min(whole_number(params.get("n"), 1) or 1, _MOST_ANSWERS)),
+        n=max(1, min(whole_number(params.get("n"), 1) or 1, MAX_N)),
         schema=schema,
     )
 

@@ -54,8 +54,6 @@ def _tgi_refusal(refused: Refusal) -> tuple[int, bytes]:
 
 TGI = replace(
     PLAIN,
-    bare_head=None,
-    redirects=False,
     name="tgi",
     head=HeadWriter("HTTP/1.1 {status} {reason}{type}{more}{length}{chunked}{close}\r\ndate: {date}"),
     stream_type=b"text/event-stream",

@@ -17,9 +17,8 @@ HEAD = HeadWriter(
     "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{more}{length}{type}\r\n"
     "vary: Origin{close}{chunked}"
 )
-
-
-_BARE_HEAD = HeadWriter("HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{type}{length}{close}")
+#: of an answer to what is no HTTP
+BARE_HEAD = HeadWriter("HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{type}{length}{close}")
 
 
 def refusal(refused: Refusal) -> tuple[int, bytes]:
@@ -67,10 +66,6 @@ def models(names: tuple[str, ...], max_model_len: int) -> dict[str, Any]:
 PLAIN = Dialect(
     name="vllm",
     head=HEAD,
-    bare_head=HeadWriter(
-        "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nserver: uvicorn{type}{length}{close}"
-    ),
-    redirects=True,
     refusal=refusal,
     not_found=lambda _method, _path: (404, b'{"detail":"Not Found"}'),
     not_allowed=lambda _method, _path: (405, b'{"detail":"Method Not Allowed"}'),
@@ -80,4 +75,4 @@ PLAIN = Dialect(
     completion=completion,
     completion_events=completion_events,
 )
-VLLM = replace(PLAIN, demands=VLLM_DEMANDS, lenient=frozenset({"sum"}))
+VLLM = replace(PLAIN, bare_head=BARE_HEAD, redirects=True, demands=VLLM_DEMANDS, lenient=frozenset({"sum"}))

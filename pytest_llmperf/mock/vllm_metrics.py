@@ -117,7 +117,7 @@ def vllm_page(facts: Facts) -> bytes:
     """The whole page."""
     totals = facts.metrics.totals()
     created = repr(facts.metrics.created_s)
-    name = facts.model.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    name = facts.model_label
     lines: list[str] = []
     for family in _PAGE:
         if isinstance(family, _Family):
@@ -161,10 +161,7 @@ def _labels(family: _Family, value: str, model: str) -> str:
 def _histogram(family: _Distribution, histogram: Histogram, model: str, created: str) -> Iterable[str]:
     name, own = f"vllm:{family.name}", f'engine="0",model_name="{model}"'
     lines = _described(name, family.help, "histogram")
-    total = 0
-    for bound, count in zip((*histogram.bounds, None), histogram.counts, strict=True):
-        total += count
-        le = "+Inf" if bound is None else repr(float(bound))
+    for le, total in histogram.buckets():
         lines.append(f'{name}_bucket{{engine="0",le="{le}",model_name="{model}"}} {float(total)}')
     return [
         *lines,

@@ -14,6 +14,9 @@ import pytest
 
 from pytest_llmperf.child_process.parent import _PROGRAM
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.mock.call import Call
+from pytest_llmperf.mock.head import Head
+from pytest_llmperf.mock.journal import Journal
 from pytest_llmperf.mock.process import start_mock
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,6 +145,21 @@ def test_secrets_in_headers_are_not_kept(mock, ask):
     (request,) = mock.requests
     assert secret not in repr(request)
     assert dict(request.headers)["authorization"] == "<redacted>"
+
+
+def test_a_secret_in_the_query_is_not_kept(mock, ask):
+    ask(mock, "/v1/models?api_key=sk-very-secret&n=1")
+    (request,) = mock.requests
+    assert request.path == "/v1/models?api_key=***&n=1"
+
+
+def test_the_log_is_bounded_in_bytes(monkeypatch):
+    monkeypatch.setattr("pytest_llmperf.mock.journal._KEPT_BYTES", 1000)
+    journal = Journal(100)
+    for number in range(5):
+        head = Head(method="POST", target=b"/%d" % number, headers=[], size=300)
+        journal.add(Call(None, head, b"a" * 150, 0))
+    assert ([entry["path"] for entry in journal.entries()], journal.total) == (["/3", "/4"], 5)
 
 
 def test_the_log_is_bounded(start, chat):
