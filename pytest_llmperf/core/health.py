@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pytest_llmperf.core.quantity import show
+
 #: A lag beyond this share of the median time that is measured moves the percentiles.
 LAG_SHARE = 0.10
 #: No lag below this counts: a loop that serves a hundred streams is that late at times, and it hides nothing.
@@ -55,10 +57,10 @@ def worst(parts: list[Health]) -> Health:
     )
 
 
-def saturation(health: Health, *, typical_s: float | None) -> Iterator[str]:
+def saturation(health: Health, *, typical_s: float | None, of: str) -> Iterator[str]:
     """Why the figures may be the generator's own; nothing when it kept up.
 
-    *typical_s*: the median of what is measured: TTFT where there is one, else latency.
+    *typical_s*: the median of what is measured, *of*: TTFT where there is one, else latency.
     """
     if typical_s is not None:
         for name, lag_s in (
@@ -67,10 +69,10 @@ def saturation(health: Health, *, typical_s: float | None) -> Iterator[str]:
         ):
             if lag_s > max(LAG_FLOOR_S, LAG_SHARE * typical_s):
                 yield (
-                    f"{name} {1e3 * lag_s:.3g} ms late at p95, "
-                    f"{100 * lag_s / typical_s:.0f} % of the median {1e3 * typical_s:.3g} ms"
+                    f"{name} {show(lag_s, 's')} late at p95, {100 * lag_s / typical_s:.0f} % of "
+                    f"the median {of}, {show(typical_s, 's')}"
                 )
     if health.cpu_share > CPU_SHARE:
         yield f"the generator used {100 * health.cpu_share:.0f} % of a core"
     if health.late_share > LATE_SHARE:
-        yield f"{100 * health.late_share:.0f} % of the chunks may have been read late"
+        yield f"{show(health.late_share, '')} of the chunks may have been read late"

@@ -27,8 +27,8 @@ class LoadReport:
     health: Health = field(default_factory=Health)
     timeline: Timeline = field(default_factory=Timeline)
 
-    def doubts(self, typical_s: float | None) -> Iterator[str]:
-        """Why times and rates may not be the server's; nothing when they are."""
+    def doubts(self, typical_s: float | None, *, of: str) -> Iterator[str]:
+        """Why times and rates may not be the server's; nothing when they are. As `saturation` takes them."""
         if self.lost:
             yield f"the share of {self.lost} of {self.processes} processes is lost"
         if self.planned and self.dropped > MISSING_SHARE * self.planned:
@@ -41,7 +41,7 @@ class LoadReport:
                 f"{self.interrupted} of {self.started} iterations were still under way at the end: "
                 "raise graceful_stop, or the slowest requests are missing"
             )
-        yield from saturation(self.health, typical_s=typical_s)
+        yield from saturation(self.health, typical_s=typical_s, of=of)
 
 
 def merge(parts: Sequence[LoadReport], *, processes: int) -> LoadReport:

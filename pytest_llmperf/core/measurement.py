@@ -130,9 +130,12 @@ class Measurement:
         """Why times and rates may be the load generator's own and not the server's."""
         if self.load is None:
             return ()
-        names = [name for name in ("ttft_s", "latency_s", "task_s") if self.series.get(name)]
-        values = sorted(self.series[names[0]]) if names else []
-        return tuple(self.load.doubts(values[len(values) // 2] if values else None))
+        names = {"ttft_s": "TTFT", "latency_s": "latency", "task_s": "task time"}
+        name = next((name for name in names if self.series.get(name)), None)
+        if name is None:
+            return tuple(self.load.doubts(None, of=""))
+        values = sorted(self.series[name])
+        return tuple(self.load.doubts(values[len(values) // 2], of=names[name]))
 
     @property
     def throughput(self) -> dict[str, float]:

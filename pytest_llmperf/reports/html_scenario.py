@@ -14,10 +14,11 @@ from pytest_llmperf.reports import cache_section, cost_section, server_section
 from pytest_llmperf.reports.check_cells import cells
 from pytest_llmperf.reports.html_resources import resources_table
 from pytest_llmperf.reports.load import sentence as load_sentence
+from pytest_llmperf.reports.notes import untold
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.plots import DISTRIBUTIONS, POINTS, earlier
 from pytest_llmperf.reports.summary import Summary, compared_facts, percentile
-from pytest_llmperf.reports.wording import words
+from pytest_llmperf.reports.wording import asked, words
 
 _EXAMPLE = 2000  #: characters of an error message
 _SHOWN_QUANTILES = ("p50", "p90", "p95", "p99")
@@ -38,8 +39,9 @@ def details(row: Summary, index: int, *, unfolded: bool) -> Iterable[str]:
     if row.scenario.explanation is not None:
         yield f"<p><b>Why:</b> {escape(plain(row.scenario.explanation))}</p>"
     yield f'<p class="quiet">{escape(_where(row.scenario.measurement))}</p>'
-    warnings = dict.fromkeys((*verdict.warnings, *row.scenario.measurement.warnings))
-    yield from (f'<p class="quiet">warning: {escape(plain(text))}</p>' for text in warnings)
+    if (load := row.scenario.measurement.load) is not None:
+        yield f'<p class="quiet">load: {escape(load_sentence(load))}</p>'
+    yield from (f'<p class="quiet">warning: {escape(plain(text))}</p>' for text in untold(row))
     yield from _plots(row, index)
     yield '<div class="tables">'
     for section in SECTIONS:
@@ -49,7 +51,7 @@ def details(row: Summary, index: int, *, unfolded: bool) -> Iterable[str]:
 
 def _where(about: Measurement) -> str:
     place = f"{about.path}:{about.line}" if about.path else about.scenario
-    parts = [place, " ".join(filter(None, (about.backend, about.model)))]
+    parts = [place, asked(about)]
     parts.append(f"{about.iterations} iterations after {about.warmup} to warm up")
     parts.append(f"{about.sent} requests, {about.failed} failed")
     if about.stopped:
@@ -91,7 +93,7 @@ def _under_load(row: Summary, index: int) -> Iterable[str]:
         return
     said = f"of {plain(row.name)} second by second: {plain(load_sentence(load))}"
     yield from _place(
-        f"{row_id(index)}-load", 'data-plot="load"', "Users, requests and failures a second", f"Load {said}"
+        f"{row_id(index)}-load", 'data-plot="load"', "Users; requests and failures a second", f"Load {said}"
     )
     told = _told(row, "latency", "latency")
     yield from _place(

@@ -53,7 +53,7 @@ def _health(health: Health) -> Iterable[str]:
     if health.schedule_lag_max_s:
         yield f"late starts p95 {show(health.schedule_lag_p95_s, 's')}"
     if health.late_chunks:
-        yield f"{100 * health.late_share:.1f} % of chunks late"
+        yield f"{show(health.late_share, '')} of chunks late"
 
 
 def as_object(load: LoadReport) -> dict[str, Any]:  # Any: JSON

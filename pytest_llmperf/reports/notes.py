@@ -14,6 +14,7 @@ from pytest_llmperf.reports import connection_notes, cost_section, load
 from pytest_llmperf.reports.excess import excess
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
+from pytest_llmperf.reports.wording import asked
 
 #: The fact that says what the relay of ``llm_client`` adds to a request.
 RELAY_COST = "relay cost"
@@ -113,9 +114,7 @@ def failed_requests(rows: Sequence[Summary]) -> list[str]:
 def spent(rows: Sequence[Summary]) -> list[str]:
     """``measured: vllm Qwen/Qwen2.5-3B-Instruct; 958 requests``."""
     measured = [row.scenario.measurement for row in rows]
-    servers = _distinct(
-        " ".join(filter(None, (one.backend, one.model))) for one in measured if one.backend or one.model
-    )
+    servers = _distinct(name for name in map(asked, measured) if name)
     return (
         [f"measured: {', '.join(servers)}; {sum(one.sent for one in measured)} requests"] if servers else []
     )
@@ -165,7 +164,7 @@ def warnings(run: Run, rows: Sequence[Summary]) -> list[str]:
     about: dict[str, dict[str, None]] = {}
     alike: dict[str, dict[str, None]] = {}
     for row in rows:
-        for warning in (*row.scenario.verdict.warnings, *row.scenario.measurement.warnings):
+        for warning in untold(row):
             pattern = _PERCENTAGE.sub("%", warning)
             about.setdefault(pattern, {})[row.name] = None
             alike.setdefault(pattern, {})[warning] = None
@@ -173,6 +172,13 @@ def warnings(run: Run, rows: Sequence[Summary]) -> list[str]:
     lines += [f"warning: {plain(_as_one(list(alike[key])))} ({_who(list(about[key]))})" for key in about]
     shift = drift(run.scenarios)
     return [*lines, f"warning: {shift}"] if shift else lines
+
+
+def untold(row: Summary) -> list[str]:
+    """What a scenario's verdict warns of, but for what its reason says already."""
+    verdict = row.scenario.verdict
+    every = dict.fromkeys((*verdict.warnings, *row.scenario.measurement.warnings))
+    return [warning for warning in every if warning not in verdict.reason]
 
 
 def _as_one(texts: Sequence[str]) -> str:

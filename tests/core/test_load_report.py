@@ -19,22 +19,22 @@ LOAD = LoadReport(profile="20/s", planned=100, started=100, peak=4, health=WELL)
 @pytest.mark.parametrize(
     ("health", "said"),
     [
-        (Health(lag_p95_s=0.011), "the generator was 11 ms late at p95, 11 % of the median 100 ms"),
+        (Health(lag_p95_s=0.011), "the generator was 11 ms late at p95, 11 % of the median TTFT, 100 ms"),
         (Health(schedule_lag_p95_s=0.02), "iterations began 20 ms late at p95"),
         (Health(cpu_share=0.97), "the generator used 97 % of a core"),
         (Health(late_chunks=6, chunks=100), "6 % of the chunks may have been read late"),
     ],
 )
 def test_a_generator_that_cannot_keep_up_says_so(health, said):
-    assert [text[: len(said)] for text in saturation(health, typical_s=0.1)] == [said]
+    assert [text[: len(said)] for text in saturation(health, typical_s=0.1, of="TTFT")] == [said]
 
 
 def test_a_lag_counts_by_what_is_measured():
     late = Health(lag_p95_s=0.005)
-    assert not list(saturation(late, typical_s=2.0))
-    assert list(saturation(late, typical_s=0.02))
-    assert not list(saturation(Health(lag_p95_s=0.0009), typical_s=0.001))
-    assert not list(saturation(late, typical_s=None))
+    assert not list(saturation(late, typical_s=2.0, of=""))
+    assert list(saturation(late, typical_s=0.02, of=""))
+    assert not list(saturation(Health(lag_p95_s=0.0009), typical_s=0.001, of=""))
+    assert not list(saturation(late, typical_s=None, of=""))
 
 
 def test_several_processes_are_as_healthy_as_the_worst():
@@ -53,8 +53,8 @@ def test_several_processes_are_as_healthy_as_the_worst():
     ],
 )
 def test_a_load_that_was_not_what_it_should_be_is_doubted(changed, said):
-    assert not list(LOAD.doubts(0.1))
-    (doubt,) = replace(LOAD, **changed).doubts(0.1)
+    assert not list(LOAD.doubts(0.1, of="TTFT"))
+    (doubt,) = replace(LOAD, **changed).doubts(0.1, of="TTFT")
     assert doubt.startswith(said)
 
 

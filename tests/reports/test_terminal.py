@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from pytest_llmperf.core.health import Health
+from pytest_llmperf.core.load_report import LoadReport
 from pytest_llmperf.core.measurement import FailureCount
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.reports.plain import UNSAFE, columns
@@ -210,6 +212,17 @@ def test_labels_of_a_check_are_listed_worst_first(runs):
 
 def test_a_warning_names_its_scenario(runs):
     assert "warning: the client fell behind by 12 ms (frontdoor)" in below(runs.of("pooled"))
+
+
+def test_what_the_reason_says_is_not_warned_of_again(runs):
+    late = LoadReport(profile="4 users", health=Health(lag_p95_s=0.025))
+    lines = said(runs.run_of(runs.judged(runs.measured(load=late))))
+    assert sum("the generator was 25 ms late at p95" in line for line in lines) == 1
+
+
+def test_a_model_that_is_called_as_its_backend_is_named_once(runs):
+    mock = runs.judged(runs.measured(backend="mock", model="mock"))
+    assert "measured: mock; 40 requests" in below(runs.run_of(mock))
 
 
 def test_warnings_that_differ_in_percentages_are_one_line_with_their_range(runs):
