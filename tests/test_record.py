@@ -233,6 +233,17 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(arguments, co
     assert not (tmp_path / "r.jsonl").exists()
 
 
+def test_a_port_that_is_taken_leaves_no_file_behind(tmp_path, capsys):
+    from pytest_llmperf.cli import main
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        arguments = ["record", "--upstream", "http://127.0.0.1:1", "--out", str(tmp_path / "r.jsonl")]
+        assert main([*arguments, "--port", port]) == 2
+    assert "in use" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_recording_is_never_overwritten(tmp_path, capsys):
     from pytest_llmperf.cli import main
 

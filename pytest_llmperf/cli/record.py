@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pytest_llmperf.client.redact import redact, safe_url
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.core.loopback import ADDRESS, check_host
+from pytest_llmperf.core.loopback import ADDRESS, check_host, check_port
 from pytest_llmperf.relay.server import Relay, Route
 from pytest_llmperf.relay.upstream import Upstream
 from pytest_llmperf.relay.writing import Writer
@@ -41,8 +41,7 @@ def run(parsed: argparse.Namespace) -> int:
     """Record until Ctrl-C or SIGTERM."""
     check_host(parsed.host)
     upstream = _checked(parsed.upstream)
-    if not 0 <= parsed.port <= 65535:
-        raise LlmPerfUsageError(f"--port {parsed.port} is no port; expected 0 to 65535")
+    check_port(parsed.port)
     try:
         file = parsed.out.open("x", encoding="utf-8")
     except FileExistsError:
@@ -54,7 +53,11 @@ def run(parsed: argparse.Namespace) -> int:
         file.write(header_line(upstream=safe_url(upstream), recorded=now))
         file.flush()
         writer = Writer(file, lambda text: _say(sys.stderr, redact(text)))
-        asyncio.run(_relay(upstream, parsed.port, writer))
+        try:
+            asyncio.run(_relay(upstream, parsed.port, writer))
+        except OSError:
+            parsed.out.unlink()  # the port was taken: nothing is in it, and it would be in the way next time
+            raise
     left_out = f", {writer.left_out} without a whole answer left out" if writer.left_out else ""
     _say(sys.stdout, f"{writer.written} exchanges in {parsed.out}{left_out}")
     return 0

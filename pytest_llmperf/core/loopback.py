@@ -7,6 +7,12 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 ADDRESS = "127.0.0.1"
 
 
+def check_port(port: int) -> None:
+    """Raise LlmPerfUsageError where *port* is none."""
+    if not 0 <= port <= 65535:
+        raise LlmPerfUsageError(f"--port {port} is no port; expected 0 to 65535")
+
+
 def check_host(host: str) -> None:
     """Raise LlmPerfUsageError, with the reason, where *host* is another address than loopback."""
     if host not in {ADDRESS, "localhost"}:

@@ -10,10 +10,11 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.core.loopback import ADDRESS, check_host
+from pytest_llmperf.core.loopback import ADDRESS, check_host, check_port
 from pytest_llmperf.mock.config import MockConfig, parse_config
 from pytest_llmperf.mock.service import listen, serve
 
@@ -32,12 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         check_host(options.host)
+        check_port(options.port)
         config = load_config(options.config)
         config = replay_from(config, options.replay, options.speed)
         if options.seed is not None:
             config = replace(config, seed=options.seed)
         asyncio.run(_serve(config, listen(options.port)))
-    except (LlmPerfUsageError, OSError, OverflowError) as error:
+    except (LlmPerfUsageError, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
     return 0
@@ -53,8 +55,11 @@ def load_config(path: Path | None) -> MockConfig:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise LlmPerfUsageError(f"{path}: {error}") from None
-    section = loaded.get("mock") if isinstance(loaded, dict) else None
-    return parse_config(section or {}, where=f"{path} mock", folder=path.parent)
+    if not isinstance(loaded, dict) or "mock" not in loaded:
+        near = get_close_matches("mock", map(str, loaded if isinstance(loaded, dict) else ()), n=1)
+        hint = f" Is {near[0]!r} meant to be it?" if near else ""
+        raise LlmPerfUsageError(f"{path}: there is no section mock: in it.{hint}")
+    return parse_config(loaded["mock"] or {}, where=f"{path} mock", folder=path.parent)
 
 
 def replay_from(config: MockConfig, path: Path | None, speed: float | None) -> MockConfig:
@@ -63,6 +68,8 @@ def replay_from(config: MockConfig, path: Path | None, speed: float | None) -> M
     wanted = parse_config({key: value for key, value in given.items() if value is not None}, where="mock")
     if path is not None:
         config = replace(config, replay=wanted.replay)
+    if speed is not None and config.replay is None:
+        raise LlmPerfUsageError("--speed: there is no recording to replay; name one with --replay FILE")
     return config if speed is None else replace(config, speed=wanted.speed)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -28,6 +28,11 @@ class Fields:
 
     def __contains__(self, key: str) -> bool:
         return self.values.get(key) is not None
+
+    def require(self, key: str) -> None:
+        """Raise LlmPerfUsageError when *key* is absent."""
+        if key not in self:
+            raise LlmPerfUsageError(f"{self.path(key)} is missing: without it this does nothing")
 
     def path(self, key: str) -> str:
         """The full path of *key*, as error texts name it."""
@@ -59,14 +64,15 @@ class Fields:
             )
         return tuple(value)
 
-    def one_of(self, key: str, choices: Sequence[str], default: str) -> str:
-        """One of *choices*."""
+    def one_of(self, key: str, choices: Collection[str], default: str) -> str:
+        """One of *choices*; there is none by default where *default* is not among them."""
         value = self.values.get(key, default)
-        if value not in choices:
-            raise LlmPerfUsageError(
-                f"{self.path(key)}: expected one of {', '.join(choices)}, not {_short(value)}"
-            )
-        return str(value)
+        if isinstance(value, str) and value in choices:
+            return value
+        found = f"not {_short(value)}" if key in self.values else "and there is none"
+        near = get_close_matches(str(value), choices, n=1)
+        hint = f". Did you mean {near[0]!r}?" if near else ""
+        raise LlmPerfUsageError(f"{self.path(key)}: expected one of {', '.join(choices)}, {found}{hint}")
 
     def whole(self, key: str, default: int, *, low: int = 0, high: int = 2**31) -> int:
         """A whole number from *low* to *high*."""
@@ -90,8 +96,10 @@ class Fields:
             except ValueError:
                 value = None
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            hint = ", or a share as 30%" if high == 1 else ""
             raise LlmPerfUsageError(
-                f"{self.path(key)}: expected a number from {low:g} to {high:g}, not {_short(self.values[key])}"  # noqa: E501
+                f"{self.path(key)}: expected a number from {low:g} to {high:g}{hint}, "
+                f"not {_short(self.values[key])}"
             )
         return float(value)
 

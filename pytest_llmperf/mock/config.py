@@ -120,6 +120,9 @@ def parse_config(
         }
     rules = list(expand(fields.values.get("replies") or [], where=fields.path("replies"), folder=folder))
     resolved["replies"] = [item for item, _ in rules]
+    for item, path in rules:
+        if isinstance(item, Mapping) and "callback" in item:
+            raise LlmPerfUsageError(f"{path}.callback: functions answer through llm_mock.reply(...) alone")
     replay = fields.text("replay")
     if replay is not None:
         resolved["replay"] = str(((folder or Path.cwd()) / replay).resolve())
@@ -167,6 +170,7 @@ def parse_latency(section: Mapping[str, Any], *, where: str) -> Latency:
 
 def _step(section: Any, *, where: str) -> Step:
     fields = Fields(section, where=where, allowed=("after", "factor"))
+    fields.require("factor")
     factor = fields.number("factor", 1.0, high=1000.0)
     after = fields.values.get("after", 0)
     if isinstance(after, str):
@@ -176,6 +180,7 @@ def _step(section: Any, *, where: str) -> Step:
 
 def _drift(section: Any, *, where: str) -> Drift:
     fields = Fields(section, where=where, allowed=("per", "rate"))
+    fields.require("rate")
     rate = fields.number("rate", 0.0, low=-1.0, high=100.0)
     per = fields.values.get("per", 1)
     if isinstance(per, str):

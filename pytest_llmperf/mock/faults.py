@@ -57,26 +57,31 @@ class Fault:
         )
 
 
-_KEYS = (
-    "kind",
-    "rate",
-    "times",
-    "skip",
-    "every",
-    "from",
-    "until",
-    "contains",
-    "model",
-    "role",
-    "stream",
-    "status",
-    "message",
-    "after",
-    "for",
-    "retry_after",
-    "factor",
-    "bytes",
-)
+_WHEN = ("rate", "times", "skip", "every", "from", "until", "contains", "model", "role", "stream")
+#: Every kind, and what it takes beside the requests that it is for.
+KINDS: dict[str, tuple[str, ...]] = {
+    "status": ("status", "message", "retry_after"),
+    "rate_limit": ("status", "message", "retry_after"),
+    "refuse": ("for",),
+    "reset": ("after",),
+    "cut": ("after",),
+    "stall": ("after", "for"),
+    "malformed_sse": ("after",),
+    "truncated_utf8": ("after",),
+    "malformed_json": ("after",),
+    "empty_body": (),
+    "error_in_stream": ("after", "status", "message"),
+    "slow_loris": ("bytes", "for"),
+    "early_role": ("for",),
+    "buffered": (),
+    "slow": ("factor",),
+    "empty": (),
+    "wrong_schema": (),
+    "wrong_usage": ("factor",),
+    "no_usage": (),
+    "no_done": (),
+}
+_KEYS = ("kind", *_WHEN, *{key: None for taken in KINDS.values() for key in taken})
 
 
 def parse_fault(section: Any, *, where: str) -> Fault:
@@ -84,14 +89,21 @@ def parse_fault(section: Any, *, where: str) -> Fault:
     if isinstance(section, str):
         section = {"kind": section}
     fields = Fields(section, where=where, allowed=_KEYS)
-    kind = fields.text("kind") or ""
-    if kind not in KINDS:
-        raise LlmPerfUsageError(f"{fields.path('kind')}: expected one of {', '.join(KINDS)}, not {kind!r}")
+    kind = fields.one_of("kind", KINDS, "")
+    for key in fields.values:
+        if key not in ("kind", *_WHEN, *KINDS[kind]):
+            taken = ", ".join(KINDS[kind]) or "nothing else"
+            raise LlmPerfUsageError(
+                f"{fields.path(key)} means nothing to the fault {kind!r}, which takes {taken} (and on which "
+                f"requests it is played: {', '.join(_WHEN)})"
+            )
 
     def seconds(key: str) -> float | None:
         return parse_duration(fields.values[key], where=fields.path(key)) if key in fields.values else None
 
-    for_s = seconds("for")
+    for_s, from_s, until_s = seconds("for"), seconds("from") or 0.0, seconds("until")
+    if until_s is not None and until_s <= from_s:
+        raise LlmPerfUsageError(f"{fields.path('until')}: expected a moment after the fault's first one")
     status = fields.whole("status", 429 if kind == "rate_limit" else 500, low=400, high=599)
     return Fault(
         kind=kind,
@@ -99,8 +111,8 @@ def parse_fault(section: Any, *, where: str) -> Fault:
         times=fields.whole("times", 1, low=1) if "times" in fields else None,
         skip=fields.whole("skip", 0),
         every=fields.whole("every", 1, low=1),
-        from_s=seconds("from") or 0.0,
-        until_s=seconds("until"),
+        from_s=from_s,
+        until_s=until_s,
         contains=tuple(map(Folded, fields.texts("contains"))),
         model=fields.text("model"),
         role=fields.text("role"),
@@ -299,4 +311,3 @@ FAULTS: dict[str, Callable[[Plan, Fault], None]] = {
 INSTEAD = ("status", "rate_limit", "refuse")  #: played instead of an answer
 #: played on what is said, counted and written
 CONTENT = ("empty", "wrong_schema", "wrong_usage", "no_usage", "no_done")
-KINDS = (*FAULTS, *INSTEAD, *CONTENT)

@@ -13,7 +13,7 @@ from pytest_llmperf.mock.conversation import Conversation
 from pytest_llmperf.mock.folding import Folded, FoldedPattern
 
 _CONDITIONS = ("equals", "contains", "contains_all", "regex", "system", "history", "turn", "model", "role")
-_ANSWERS = ("text", "json", "template", "tool_calls", "sequence", "callback")
+_ANSWERS = ("text", "json", "template", "tool_calls", "sequence", "callback")  # the last one is our own
 _KEYS = (*_CONDITIONS, *_ANSWERS, "reasoning", "times", "cycle")
 _ANSWER_KEYS = ("text", "json", "template", "tool_calls", "callback", "reasoning")
 
@@ -115,7 +115,7 @@ def parse_rule(section: Any, *, where: str) -> Rule:
     given = [key for key in _ANSWERS if key in fields.values]
     if len(given) != 1:
         raise LlmPerfUsageError(
-            f"{where}: expected one of {', '.join(_ANSWERS)}, found {', '.join(given) or 'none'}"
+            f"{where}: expected one of {', '.join(_ANSWERS[:-1])}, found {', '.join(given) or 'none'}"
         )
     if given == ["sequence"]:
         answers = tuple(parse_answer(item, where=path) for item, path in fields.items("sequence"))

@@ -37,7 +37,8 @@ class Mock:
         refuse: Callable[[float], None] = lambda _: None,
         accept: Callable[[], None] = lambda: None,
     ) -> None:
-        self._loop = loop
+        # first, as it may fail: nothing is open yet
+        self._recorded = None if config.replay is None else load_replay(config.replay, speed=config.speed)
         self.timers = Timers(loop)
         self.outbox = Outbox(loop)
         self._reading = make_reading(loop)
@@ -55,7 +56,6 @@ class Mock:
             for method, route in methods.items()
         }
         self._replaying = Replaying(self)
-        self._recorded = None if config.replay is None else load_replay(config.replay, speed=config.speed)
         self.control = (
             None
             if token is None

@@ -79,7 +79,11 @@ class Service:
 
 async def serve(config: MockConfig, listener: socket.socket, *, token: str | None) -> Service:
     """The mock, listening."""
-    service = Service(config, listener, token=token)
+    try:
+        service = Service(config, listener, token=token)
+    except BaseException:
+        listener.close()
+        raise
     await service.open()
     spare_pauses()
     return service

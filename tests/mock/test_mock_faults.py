@@ -8,8 +8,9 @@ from random import Random
 
 import pytest
 
+from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.dialects import DIALECTS
-from pytest_llmperf.mock.faults import KINDS, Playbook, parse_fault
+from pytest_llmperf.mock.faults import CONTENT, FAULTS, INSTEAD, KINDS, Playbook, parse_fault
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "a"}]}
 PROMPT = {"model": "tiny", "prompt": "a"}
@@ -147,6 +148,27 @@ def test_a_schedule_plays_a_fault_between_two_moments():
     fault = parse_fault({"kind": "status", "from": "10s", "until": "20s"}, where="x")
     hits = [fault.matches(None, stream=False, now_s=now) for now in (9.9, 10, 19.9, 20)]
     assert hits == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"kind": "statsu"}, "x.kind: expected one of .* Did you mean 'status'"),
+        ({"status": 500}, "x.kind: expected one of .*, and there is none"),
+        ({"kind": "status", "rate": 30}, "x.rate: expected a number from 0 to 1, or a share as 30%, not 30"),
+        ({"kind": "status", "from": "9s", "until": "3s"}, "x.until: expected a moment after"),
+        ({"kind": "cut", "for": "2s"}, "x.for means nothing to the fault 'cut', which takes after "),
+        ({"kind": "buffered", "bytes": 2}, "x.bytes means nothing .*, which takes nothing else "),
+    ],
+    ids=str,
+)
+def test_a_fault_that_makes_no_sense_is_refused(fault, reason):
+    with pytest.raises(LlmPerfUsageError, match=reason):
+        parse_fault(fault, where="x")
+
+
+def test_every_kind_is_played_somewhere():
+    assert sorted(KINDS) == sorted([*FAULTS, *INSTEAD, *CONTENT])
 
 
 def test_a_header_asks_for_a_fault_on_one_request(mock, ask):
@@ -330,7 +352,8 @@ def test_the_server_stands_after_every_fault(start, ask, kind, stream, dialect):
     server = start(dialect=dialect)
     path = "/api/chat" if dialect == "ollama" else "/v1/chat/completions"
     body = {"model": "m", "messages": [{"role": "user", "content": "a"}], "stream": stream}
-    fault = {"kind": kind, "for": "0", "bytes": 500}
+    quick = {"for": "0", "bytes": 500}
+    fault = {"kind": kind, **{key: value for key, value in quick.items() if key in KINDS[kind]}}
     try:
         answer = ask(server, path, body, x_llmperf_fault=json.dumps(fault))
         assert answer.status != 500 or kind == "status"

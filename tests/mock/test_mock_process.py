@@ -223,7 +223,16 @@ def test_the_command_serves_the_section_of_a_file_until_it_is_interrupted(tmp_pa
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("mock: {latencyy: {}}", "Did you mean 'latency'"), ("a: [", "slo.yaml"), (None, "slo.yaml")],
+    [
+        ("mock: {latencyy: {}}", "Did you mean 'latency'"),
+        ("a: [", "slo.yaml"),
+        (None, "slo.yaml"),
+        ("mok: {dialect: tgi}", "there is no section mock: in it. Is 'mok' meant to be it?"),
+        ("- a list", "there is no section mock: in it."),
+        ("mock: {latency: {steps: [{after: 2}]}}", "mock.latency.steps[0].factor is missing"),
+        ("mock: {latency: {drift: {per: 2}}}", "mock.latency.drift.rate is missing"),
+        ("mock: {replies: [{callback: 0}]}", "mock.replies[0].callback: functions answer through"),
+    ],
 )
 def test_the_command_explains_a_file_it_cannot_use(tmp_path, capsys, text, expected):
     from pytest_llmperf.mock.__main__ import main
@@ -232,6 +241,22 @@ def test_the_command_explains_a_file_it_cannot_use(tmp_path, capsys, text, expec
     if text is not None:
         path.write_text(text, encoding="utf-8")
     assert main(["--config", str(path), "--port", "0"]) == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--port", "70000"], "--port 70000 is no port"),
+        (["--speed", "2"], "--speed: there is no recording"),
+        (["--replay", "none.jsonl"], "cannot read the recording"),
+    ],
+    ids=str,
+)
+def test_the_command_explains_an_option_it_cannot_use(capsys, arguments, expected):
+    from pytest_llmperf.mock.__main__ import main
+
+    assert main(["--port", "0", *arguments]) == 2
     assert expected in capsys.readouterr().err
 
 
