@@ -54,7 +54,7 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
     )
     return Verdict(
         outcome=outcome,
-        reason=_reason(checks, outcome) if not lost else measurement.doubts[0],
+        reason=measurement.doubts[0] if lost and outcome not in BROKEN else _reason(checks, outcome),
         checks=checks,
         # A broken limit or a proven regression cannot be mended by more samples.
         settled=outcome in BROKEN or all(each.settled for each in judged),

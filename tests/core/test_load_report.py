@@ -105,6 +105,14 @@ def test_a_lost_process_leaves_no_verdict_whatever_is_promised():
     )
 
 
+def test_a_lost_process_does_not_hide_what_is_broken():
+    broken = {"success_rate": Count(successes=50, trials=100)}
+    found = verdict(measured(replace(LOAD, lost=1, processes=2), proportions=broken))
+    assert found.outcome is Outcome.FAILED
+    assert found.reason.startswith("success_rate 50 % < 100 %")
+    assert "the share of 1 of 2 processes is lost" in found.warnings
+
+
 def test_doubts_are_warned_of_whatever_is_judged():
     doubted = verdict(measured(replace(LOAD, lost=1)))
     assert "the share of 1 of 1 processes is lost" in doubted.warnings
