@@ -28,6 +28,7 @@ _BOUNDS = {
 }
 _EMPTY = {"minLength", "minItems", "minProperties"}
 _MANY = 12  #: choices beyond which only the nearest is named
+_MANY_KEYS = 30  #: keys beyond which none is named where none is near
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,10 @@ class Document:
             known = tuple(schema.get("properties", {}))
             extra = next(key for key in value if key not in known)
             kind = "an SLO key" if "p95_ms" in known else "a key here"
-            return f"{self.where([*path, extra])}  is not {kind}{nearest(extra, known)}"
+            hint = nearest(extra, known)
+            if hint == "." and len(known) <= _MANY_KEYS:
+                hint = f". Known: {', '.join(known)}."
+            return f"{self.where([*path, extra])}  is not {kind}{hint}"
         if error.context and "title" not in schema and not _keys_to_choose(schema):
             return self._sentence(_nearest_miss(error.context))
         return f"{self.where(path)}  {_complaint(error, schema)}"

@@ -199,6 +199,14 @@ def test_patterns_apply_in_the_order_of_the_file(read):
         ),
         ("scenario: {}", 'slo.yaml:1  scenario  is not a key here. Did you mean "scenarios"?'),
         (
+            "references: {gpt-4: {zzz: 1}}",
+            "slo.yaml:1  references.gpt-4.zzz  is not an SLO key.",
+        ),
+        (
+            "defaults: {load: {abort_on: {qqq: 1}}}",
+            "slo.yaml:1  defaults.load.abort_on.qqq  is not an SLO key. Known: error_rate, p95_ms, p95_s.",
+        ),
+        (
             "backends:\n  vllm:\n    ulr: http://h\n",
             'slo.yaml:3  backends.vllm.ulr  is not a key here. Did you mean "url"?',
         ),
