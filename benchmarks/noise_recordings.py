@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_llmperf.core import gate, noise, paired
+from pytest_llmperf.core.decision import ASSUMED, FEWEST_RUNS
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.permutation import p_values
 from pytest_llmperf.core.quantile import variance
@@ -61,9 +62,7 @@ def naive(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
 
 
 def independent(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
-    return proven(
-        np.log(now), np.log(np.concatenate(runs, axis=1)), noise.ASSUMED * math.sqrt(1 + 1 / len(runs))
-    )
+    return proven(np.log(now), np.log(np.concatenate(runs, axis=1)), ASSUMED * math.sqrt(1 + 1 / len(runs)))
 
 
 def first_order(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
@@ -76,7 +75,7 @@ def first_order(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
 
     y = np.concatenate(ys, axis=1)
     spread = variance(x, Q) * factor(x) + variance(y, Q) * np.mean([factor(one) for one in ys], axis=0)
-    return proven(x, y, np.sqrt(spread + noise.ASSUMED**2 * (1 + 1 / len(runs))))
+    return proven(x, y, np.sqrt(spread + ASSUMED**2 * (1 + 1 / len(runs))))
 
 
 def memory_only(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
@@ -85,7 +84,7 @@ def memory_only(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
     return proven(
         x,
         np.concatenate(ys, axis=1),
-        np.sqrt(noise.between(x, ys, q=Q, run_effect=noise.ASSUMED).beyond_chance),
+        np.sqrt(noise.between(x, ys, q=Q, run_effect=ASSUMED).beyond_chance),
     )
 
 
@@ -98,7 +97,7 @@ def eighths(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
         inside = blocks.var(axis=2, ddof=1).mean(axis=1) / blocks.shape[2]
         return np.maximum(0, blocks.mean(axis=2).var(axis=1, ddof=1) - inside)
 
-    spread = excess(x) + np.mean([excess(y) for y in ys], axis=0) + noise.ASSUMED**2 * (1 + 1 / len(runs))
+    spread = excess(x) + np.mean([excess(y) for y in ys], axis=0) + ASSUMED**2 * (1 + 1 / len(runs))
     return proven(x, np.concatenate(ys, axis=1), np.sqrt(spread))
 
 
@@ -117,7 +116,7 @@ def effective_samples(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
             for series in (one, other)
             for count in [max(5, round(series.size / worth))]
         ]
-        result.append(bool(proven(thin[0], thin[1], noise.ASSUMED * math.sqrt(1 + 1 / len(runs)))[0]))
+        result.append(bool(proven(thin[0], thin[1], ASSUMED * math.sqrt(1 + 1 / len(runs)))[0]))
     return np.array(result)
 
 
@@ -138,7 +137,7 @@ def shipped_looks(now: Rows, runs: list[Rows]) -> NDArray[np.bool_]:
 
 
 def _decide(now: Rows, runs: list[Rows], looks: tuple[int, ...], look: int) -> list[Outcome]:
-    if len(runs) < noise.FEWEST_RUNS:
+    if len(runs) < FEWEST_RUNS:
         return gate.decide_many(now, runs, looks=looks, look=look)
     result = []
     for row in range(now.shape[0]):  # each set of stored runs has its own run effect

@@ -20,6 +20,7 @@ from pytest_llmperf.core.outcome import BROKEN, Outcome
 from pytest_llmperf.core.parts import COUNTED
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Scenario
+from pytest_llmperf.core.server_view import COLD_START_S
 from pytest_llmperf.core.verdict import Check
 
 #: A part with a smaller share of the difference is no cause, and causes with less together explain nothing.
@@ -27,8 +28,6 @@ _CAUSE: Final = 0.25
 _EXPLAINED: Final = 0.60
 #: A part of the wait for the first token that makes up this much of it explains it.
 _REASON: Final = 0.5
-#: Loading for longer than this is a cold start: Ollama reports some milliseconds for a model that is loaded.
-_COLD_S: Final = 0.5
 _FEWEST_REQUESTS_APART: Final = 0.05  #: requests an iteration
 _EXPLAINABLE = {*BROKEN, Outcome.UNPROVEN}
 
@@ -134,7 +133,7 @@ def _cold(sides: Compared) -> str:
 
 
 def _cold_starts(run: Series) -> int:
-    return sum(value > _COLD_S for value in run.get("server_load_s", ()))
+    return sum(value > COLD_START_S for value in run.get("server_load_s", ()))
 
 
 #: Names of parts as sentences say them.

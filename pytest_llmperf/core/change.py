@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from pytest_llmperf.core.decision import ASSUMED, FEWEST_RUNS
+
 #: Standard errors on either side within which a difference may be chance: several quantities are looked at.
 _CERTAIN: Final = 3.0
 #: A smaller change is not worth a word ...
@@ -16,9 +18,6 @@ _WORTH_SAYING: Final = 0.05
 _UNCHANGED: Final = 0.10
 #: Neighbouring requests resemble each other: blocks of them are the units whose spread is looked at.
 _BLOCKS, _FEWEST_BLOCKS, _LEAST_IN_BLOCK = 10, 5, 3
-#: Runs of the same code differ by about this much in their times, where too few were stored to know.
-_ASSUMED_RUN_EFFECT: Final = 0.03
-_RUNS_TO_KNOW: Final = 3
 
 Statistic = Callable[[Sequence[float]], float]
 
@@ -70,10 +69,10 @@ def change(
         return None
     means = [mean for mean, _ in stored]
     mean, within = statistics.fmean(means), statistics.fmean(variance for _, variance in stored)
-    if len(means) >= _RUNS_TO_KNOW:
+    if len(means) >= FEWEST_RUNS:
         between = max(0.0, statistics.variance(means) - within)
     else:
-        between = (_ASSUMED_RUN_EFFECT * mean) ** 2 if machine else 0.0
+        between = (ASSUMED * mean) ** 2 if machine else 0.0
     variance = current[1] + between + (within + between) / len(means)
     return Change(before=mean, now=current[0], error=variance**0.5)
 

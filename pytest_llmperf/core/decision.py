@@ -17,6 +17,9 @@ BEYOND: Final = 0.10
 FINE: Final = 0.05
 #: Each tail outside the intervals that are shown.
 TAIL: Final = 0.025
+#: Run effect (standard deviation of the logarithm) where the stored runs cannot tell, and how many can.
+ASSUMED: Final = 0.03
+FEWEST_RUNS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import ndtri
 
+from pytest_llmperf.core.decision import ASSUMED, FEWEST_RUNS
 from pytest_llmperf.core.quantile import checked, logs, variance
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ASSUMED: Final = 0.03  #: run effect (standard deviation of the logarithm) where the stored runs cannot tell
-FEWEST_RUNS: Final = 3  #: stored runs from which their own differences are used
 _PRIOR_DEGREES: Final = 2.0  #: what the assumed run effect weighs beside the measured one
 _SUSPECT: Final = 2.5  #: standard errors of lag-1 correlation below which requests count as independent
 _CERTAIN: Final = 3.5  #: and from which the whole correlation counts

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_llmperf.core.noise import ASSUMED, memory, normal_scores, ranked
+from pytest_llmperf.core.decision import ASSUMED
+from pytest_llmperf.core.noise import memory, normal_scores, ranked
 from pytest_llmperf.core.permutation import TIE
 from pytest_llmperf.core.quantile import needed, rank
 

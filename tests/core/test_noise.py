@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.special import ndtri
 
 from pytest_llmperf.core import noise
+from pytest_llmperf.core.decision import ASSUMED
 
 
 def autoregressive(rng, trials, n, r):
@@ -110,12 +111,12 @@ def test_more_stored_runs_lessen_the_run_effect_of_the_baseline_only():
 def test_independent_requests_add_nothing_to_the_run_effect():
     rows = np.random.default_rng(7).normal(0, 0.1, (1, 50))
     found = noise.between(rows, [rows], q=0.95, run_effect=None)
-    assert found.beyond_chance[0] == pytest.approx(2 * noise.ASSUMED**2)
+    assert found.beyond_chance[0] == pytest.approx(2 * ASSUMED**2)
 
 
 def test_requests_that_slow_down_together_widen_an_unknown_run_effect():
     rows = 0.3 * autoregressive(np.random.default_rng(8), 1, 200, 0.95)
-    unknown, known = (noise.between(rows, [rows], q=0.95, run_effect=tau) for tau in (None, noise.ASSUMED))
+    unknown, known = (noise.between(rows, [rows], q=0.95, run_effect=tau) for tau in (None, ASSUMED))
     assert unknown.lasting[0] > 10 * known.lasting[0]
     assert known.beyond_chance[0] > known.lasting[0]
 
@@ -140,7 +141,7 @@ def test_chance_inside_the_runs_is_not_taken_for_a_run_effect():
 
 def test_three_runs_that_happen_to_agree_are_not_silence():
     same = [1.0, 1.1, 0.9, 1.2] * 10
-    assert noise.run_effect([[same, same, same]], quantile=0.95) == pytest.approx(noise.ASSUMED)
+    assert noise.run_effect([[same, same, same]], quantile=0.95) == pytest.approx(ASSUMED)
 
 
 def test_two_runs_do_not_tell_how_much_runs_differ():
@@ -154,5 +155,5 @@ def test_a_stored_run_that_cannot_be_one_is_named():
 
 def test_what_few_runs_show_is_taken_one_standard_error_too_large():
     runs = [[math.exp(level)] * 30 for level in (0.0, 0.1, 0.2)]  # variance 0.01, known to within 0.01
-    expected = math.sqrt(0.01 + 0.01 + noise.ASSUMED**2)
+    expected = math.sqrt(0.01 + 0.01 + ASSUMED**2)
     assert noise.run_effect([runs], quantile=0.95) == pytest.approx(expected)
