@@ -47,6 +47,18 @@ def test_code_that_takes_half_as_long_again_has_regressed():
     assert decision.low > 1.1
 
 
+@pytest.mark.parametrize(("look", "share"), [(0, 30 / 930), (2, 120 / 930), (4, 480 / 930)])
+def test_each_look_spends_alpha_by_its_requests(look, share):
+    now = times(LOOKS[look], factor=1.4, sigma=0.3)
+    p_worse = gate.decide(now, BASE, look=look, looks=LOOKS).p_worse
+    enough, short = (
+        gate.decide(now, BASE, look=look, looks=LOOKS, alpha=p_worse / share * times)
+        for times in (1.01, 0.99)
+    )
+    assert enough.outcome is Outcome.REGRESSED
+    assert short.outcome is not Outcome.REGRESSED
+
+
 def test_code_that_takes_two_thirds_has_improved():
     decision = gate.decide(times(30, factor=0.66), BASE, looks=LOOKS)
     assert (decision.outcome, decision.final) == (Outcome.IMPROVED, True)
