@@ -16,7 +16,7 @@ from pytest_llmperf.core.quantity import show, show_ratios_apart
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.steps import names_in
 from pytest_llmperf.core.terms import Rule, Terms
-from pytest_llmperf.core.verdict import Check, CheckKind
+from pytest_llmperf.core.verdict import Check, CheckKind, label_of
 
 
 def compare(measurement: Measurement, slo: Slo, history: History, terms: Terms) -> list[Judged]:
@@ -202,7 +202,7 @@ def _compare_rate(
 
 
 def _label(key: Key) -> str:
-    return _missing(key, Slo(), Outcome.PASSED, "").check.label
+    return label_of(key.metric, key.statistic)
 
 
 #: Few samples of p95 are compared at p50 instead.

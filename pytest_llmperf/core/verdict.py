@@ -15,6 +15,13 @@ class CheckKind(StrEnum):
     REGRESSION = "regression"  #: the stored baseline
 
 
+def label_of(metric: str, statistic: str) -> str:
+    """As tables and sentences name a quantity: ``p95``, ``ttft p95``, ``json_valid``."""
+    if metric == "latency":
+        return statistic
+    return metric if statistic in {"rate", ""} else f"{metric} {statistic}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One comparison. Values are in *unit*; None where a value does not apply."""
@@ -36,10 +43,8 @@ class Check:
 
     @property
     def label(self) -> str:
-        """As tables and sentences name it: ``p95``, ``ttft p95``, ``json_valid``."""
-        if self.metric == "latency":
-            return self.statistic
-        return self.metric if self.statistic in {"rate", ""} else f"{self.metric} {self.statistic}"
+        """As `label_of` has it."""
+        return label_of(self.metric, self.statistic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from pytest_llmperf.core.column import Column
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.timeline import Timeline
 from pytest_llmperf.core.verdict import CheckKind
+from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import compared_with, percentile
 
 _STEPS = 400  #: of the distribution of the latency
@@ -69,7 +70,7 @@ def _distribution(scenario: Scenario, metric: str, *, steps: int) -> dict[str, o
     return {
         "now": [_ms(value) for value in ranked(values, steps)],
         "before": [_ms(value) for value in ranked(before, steps)],
-        "origin": origin,
+        "origin": plain(origin),
         "marks": [{"label": name, "x": _ms(percentile(values, q) or 0.0)} for name, q in _MARKED.items()],
         "limits": [
             {"label": f"limit {check.label}", "x": _ms(check.limit)}
