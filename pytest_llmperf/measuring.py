@@ -92,6 +92,11 @@ class Measuring:
         if self.sampler is not None:
             self.sampler.begin()
 
+    def stop_sampling(self) -> None:
+        """What comes is measured no more; harmless when that is known."""
+        if self.sampler is not None:
+            self.sampler.end()
+
     def refusal(self, iterations: int) -> str | None:
         """Why that many iterations more are within no budget; None when they may run."""
         refusals = (budget.refusal(iterations) for budget in self.budgets)
@@ -255,8 +260,7 @@ class Measuring:
 
     def put_away(self) -> None:
         """Nothing more is measured."""
-        if self.sampler is not None:
-            self.sampler.end()
+        self.stop_sampling()
         if self.progress is not None:
             self.progress.clear()
 

@@ -208,22 +208,25 @@ def measuring_of(item: pytest.Function, rig: Rig, *, profile: str | None = None)
         warmup=slo.warmup,
         warnings=_out_of_reach(item, slo),
     )
-    base = _base(item, rig)
+    base, log, sampler = _base(item, rig), log_of(item), _sampler(item, rig, asks_backend=asks)
+    looks = asks and SHARD not in item.config.stash  # of several processes the one that leads looks for all
+    if sampler is not None:
+        log.remarks.append(lambda: list(sampler.remarks))
     return Measuring(
         rig=rig,
         slo=slo,
-        log=log_of(item),
+        log=log,
         switch=switch_of(item),
         about=about,
         history=rig.baselines.history(about.scenario),
         base=base,
-        watch=ServerWatch(scrape=rig.servers.scrape, arms=_arms(rig, base) if asks else ()),
+        watch=ServerWatch(scrape=rig.servers.scrape, arms=_arms(rig, base) if looks else ()),
         budgets=_budgets(rig, slo, about.model if asks else None),
         cases=cases_of(item, rig),
         benchmark=benchmark,
         stop_at_once=bool(item.config.getoption("usepdb", default=False)),
         progress=progress_of(item.config, about.name),
-        sampler=_sampler(item, rig, asks_backend=asks),
+        sampler=sampler,
         closers=item.stash.setdefault(ASYNC_CLOSERS, []),
     )
 

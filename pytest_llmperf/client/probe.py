@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,11 +9,10 @@ from typing import Self
 
 import httpx
 
-from pytest_llmperf.client.calls import authorization, without_credentials
+from pytest_llmperf.client.aside import Answer, ask, client_for
+from pytest_llmperf.client.calls import without_credentials
 from pytest_llmperf.client.causes import connect_failure
-from pytest_llmperf.client.proxy import proxy_for
 from pytest_llmperf.client.redact import redact, safe_url, secrets_of
-from pytest_llmperf.client.trust import trust
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.wire.endpoint import openai_url, root_url
@@ -22,7 +20,6 @@ from pytest_llmperf.wire.errors import failure_of_status
 from pytest_llmperf.wire.json_value import EMPTY, JsonObject, as_items, as_object, as_text, loads
 
 _OPTIONAL_S = 1.0  #: for each thing that is only nice to know
-_MAX_BODY = 4 * 1024 * 1024
 _OWNERS = {
     "vllm": "vllm",
     "llamacpp": "llama.cpp",
@@ -69,12 +66,6 @@ def first_model(backend: Backend, *, timeout_s: float = 5.0) -> str:
     if not models:
         raise Unreachable(f"{safe_url(backend.url)} lists no model: name one with --llm-model")
     return models[0]
-
-
-def page(backend: Backend, path: str) -> str | None:
-    """The text at *path* of the server, within a second; None whatever went wrong."""
-    with _Probe(backend, _OPTIONAL_S) as probe:
-        return probe.text(path)
 
 
 def _openai(probe: _Probe) -> ServerInfo:
@@ -127,12 +118,7 @@ class _Probe:
         self.base_url = without_credentials(backend.url)
         self._timeout_s = timeout_s
         self._until_s = time.perf_counter() + timeout_s
-        self._http = httpx.Client(
-            headers={"User-Agent": "pytest-llmperf", **authorization(backend)},
-            proxy=proxy_for(backend.url),
-            trust_env=False,
-            verify=trust(backend.url),
-        )
+        self._http = client_for(backend)
 
     def __enter__(self) -> Self:
         return self
@@ -146,49 +132,30 @@ class _Probe:
         """The JSON object at *url*, empty if it is none, and the name of the server. Raises Unreachable."""
         where = safe_url(url)
         try:
-            status, body, server = self._ask(method, url, None, self._timeout_s)
+            answer = self._ask(method, url, None, self._timeout_s)
         except httpx.TimeoutException:
             raise self._unreachable(f"no answer from {where} within {self._timeout_s:g} s") from None
         except httpx.HTTPError as error:
             raise self._unreachable(connect_failure(error, where)[1]) from None
-        if status in {401, 403}:
+        if answer.status in {401, 403}:
             hint = (
                 "is the right api_key_env set?" if self.backend.api_key else "it wants a key: set api_key_env"
             )
-            raise self._unreachable(f"{where}: {failure_of_status(status, body).message} ({hint})")
-        return (_object(body) if status < 400 else EMPTY), server
+            refused = failure_of_status(answer.status, answer.body).message
+            raise self._unreachable(f"{where}: {refused} ({hint})")
+        return (_object(answer.body) if answer.status < 400 else EMPTY), answer.server
 
     def optional(self, method: str, path: str, body: JsonObject | None = None) -> JsonObject:
         """The JSON object at *path* of the server, empty whatever went wrong."""
         try:
-            status, answer, _ = self._ask(method, root_url(self.base_url, path), body, _OPTIONAL_S)
+            answer = self._ask(method, root_url(self.base_url, path), body, _OPTIONAL_S)
         except httpx.HTTPError:
             return EMPTY
-        return _object(answer) if status < 400 else EMPTY
+        return _object(answer.body) if answer.status < 400 else EMPTY
 
-    def text(self, path: str) -> str | None:
-        """The page at *path* of the server, None whatever went wrong."""
-        try:
-            status, answer, _ = self._ask("GET", root_url(self.base_url, path), None, _OPTIONAL_S)
-        except httpx.HTTPError:
-            return None
-        return answer.decode("utf-8", errors="replace") if status == 200 else None
-
-    def _ask(
-        self, method: str, url: str, body: JsonObject | None, allowed_s: float
-    ) -> tuple[int, bytes, str]:
+    def _ask(self, method: str, url: str, body: JsonObject | None, allowed_s: float) -> Answer:
         until_s = min(time.perf_counter() + allowed_s, self._until_s)
-        content = None if body is None else json.dumps(body)
-        kind = {} if body is None else {"Content-Type": "application/json"}
-        timeout = max(until_s - time.perf_counter(), 0.001)
-        received = b""
-        with self._http.stream(method, url, content=content, headers=kind, timeout=timeout) as response:
-            for data in response.iter_bytes():
-                received += data
-                # a server that drips renews httpx's timeout with every byte
-                if len(received) > _MAX_BODY or time.perf_counter() > until_s:
-                    raise httpx.ReadTimeout("the answer does not end")
-        return response.status_code, received, response.headers.get("server", "")
+        return ask(self._http, method, url, body, until_s=until_s)
 
     def _unreachable(self, text: str) -> Unreachable:
         return Unreachable(

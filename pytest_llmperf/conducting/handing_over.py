@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pytest_llmperf.ab.arms import Arm
@@ -14,9 +15,11 @@ from pytest_llmperf.core import codec
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.shards import Part, put_together
+from pytest_llmperf.core.timeline import with_server
 from pytest_llmperf.loading.member import Member
 from pytest_llmperf.markers import node_id
 from pytest_llmperf.measuring import Measuring
+from pytest_llmperf.probes.sampler import Sampler
 from pytest_llmperf.shards.shard import ShardResult, Spec
 from pytest_llmperf.shards.worker import SHARD
 
@@ -113,9 +116,17 @@ def take_in(
         shards = [_shard(told["tests"][name], measuring) for told in came if name in told["tests"]]
         if shards:
             whole = put_together(shards, about=measuring.about, processes=processes, lost=lost)
-            measuring.loaded = Whole(whole)
+            measuring.loaded = Whole(_with_server(whole, measuring.sampler))
             measuring.generators = [shard.measurement.resources for shard in shards]
     return came
+
+
+def _with_server(whole: Measurement, sampler: Sampler | None) -> Measurement:
+    """*whole* with what the server said of itself, which the leader's *sampler* has read for all parts."""
+    if whole.load is None or sampler is None:
+        return whole
+    line = with_server(whole.load.timeline, sampler.readings, began_s=sampler.began_s)
+    return replace(whole, load=replace(whole.load, timeline=line))
 
 
 def _shard(told: Mapping[str, Any], measuring: Measuring) -> Part:

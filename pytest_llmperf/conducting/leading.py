@@ -64,6 +64,7 @@ def in_processes(parts: Sequence[TakingPart], processes: int, *, plan: Plan) -> 
         interrupted = False
     finally:
         for measuring in scenarios:
+            measuring.stop_sampling()
             measuring.watch.end()
             measuring.remarks += crew.remarks
         # Also what came after Ctrl-C, which ends the parts and loses nothing of them.

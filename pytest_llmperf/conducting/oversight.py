@@ -113,6 +113,9 @@ class Oversight:
         if "gone" in words:
             self._done += part.done
             del self._parts[index]
+        if all(part.measured for part in self._parts.values()):  # else they put their fixtures away, and end
+            for measuring in self._scenarios:
+                measuring.stop_sampling()
 
     def _stop(self, reason: str) -> None:
         if not self._reason:

@@ -18,9 +18,7 @@ def show(value: float | None, unit: str, *, digits: int = 3) -> str:
         return f"{_percent(value, digits)} %"
     if unit == "USD":
         return _dollars(value, digits)
-    if unit == "1/s":
-        return f"{_digits(value, digits)}/s"
-    return f"{_digits(value, digits)} {unit}"
+    return _digits(value, digits) + {"n": "", "1/s": "/s"}.get(unit, f" {unit}")
 
 
 def show_apart(left: float | None, right: float | None, unit: str) -> tuple[str, str]:

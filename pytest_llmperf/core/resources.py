@@ -17,7 +17,7 @@ POINTS = 512
 class Quantity:
     """One line of the table of what is sampled."""
 
-    unit: str  #: "MB" (1 000 000 bytes), "%" or "W"
+    unit: str  #: "MB" (1 000 000 bytes), "%", "W" or "n", a number
     help: str
 
 
@@ -25,6 +25,9 @@ class Quantity:
 QUANTITIES = {
     "rss_mb": Quantity(unit="MB", help="resident memory of the server's processes"),
     "cpu_percent": Quantity(unit="%", help="CPU of the server's processes; one core is 100 %"),
+    "server_running": Quantity(unit="n", help="requests that the server works on, by its /metrics"),
+    "server_waiting": Quantity(unit="n", help="requests in the server's queue, by its /metrics"),
+    "kv_cache_percent": Quantity(unit="%", help="use of the server's KV cache, by its /metrics"),
     "gpu_memory_mb": Quantity(unit="MB", help="memory in use on the server's GPUs"),
     "gpu_percent": Quantity(unit="%", help="utilisation of the server's GPUs"),
     "gpu_power_w": Quantity(unit="W", help="power of the server's GPUs"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 #: A longer run is told in longer steps, so that it has no more of them.
 MOST_STEPS = 3600
@@ -25,6 +25,11 @@ class Timeline:
     #: Requests that were due and not sent yet at the end of the step: they wait in the generator, for a late
     #: start or for a connection. What waits in the server is in flight.
     queued: tuple[int, ...] = ()
+    #: What the server's /metrics said last before the end of the step, by the names of `core.resources`.
+    #: None: it said nothing in this step or the one before. Empty: it never did.
+    server_running: tuple[float | None, ...] = ()
+    server_waiting: tuple[float | None, ...] = ()
+    kv_cache_percent: tuple[float | None, ...] = ()
 
 
 def timeline(
@@ -81,6 +86,30 @@ def timeline(
         users=_under_way(begun, ended),
         queued=_under_way(due, started),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a server said of itself at one moment."""
+
+    at_s: float
+    told: Mapping[str, float]  #: by the names of `core.resources`
+
+
+def with_server(line: Timeline, readings: Sequence[Reading], *, began_s: float) -> Timeline:
+    """*line*, of a run that began at *began_s*, with what the server said of itself, in the order of time."""
+    columns: dict[str, list[float | None]] = {
+        name: [None] * len(line.users)
+        for name in ("server_running", "server_waiting", "kv_cache_percent")
+        if any(name in reading.told for reading in readings)
+    }
+    for reading in readings:
+        step = max(math.floor((reading.at_s - began_s) / line.step_s), 0)
+        for name, value in reading.told.items():
+            column = columns[name]
+            # In the next step too: that may have none, as looks are not made to the tick.
+            column[step : step + 2] = [value] * len(column[step : step + 2])
+    return replace(line, **{name: tuple(column) for name, column in columns.items()})  # type: ignore[arg-type]  # named as the fields are
 
 
 def _under_way(begun: Sequence[int], ended: Sequence[int]) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from random import Random
 from pytest_llmperf.core.health import Health
 from pytest_llmperf.core.load_report import LoadReport
 from pytest_llmperf.core.tally import Tally
+from pytest_llmperf.core.timeline import with_server
 from pytest_llmperf.load import tasks, threads
 from pytest_llmperf.load.control import Control
 from pytest_llmperf.load.plan import Arrivals, Plan, Users
@@ -130,6 +131,8 @@ class LoadRun:
             self._line.say({"measured": control.reason})
         requests = sum(member.requests for member in self._members)
         for member in self._members:
+            member.measuring.stop_sampling()
+        for member in self._members:
             member.measuring.watch.end()
             member.measuring.watch.aside += requests - member.requests
             member.measuring.stopped = control.reason
@@ -138,7 +141,8 @@ class LoadRun:
 
     def _report(self, member: Member, tally: Tally) -> LoadReport:
         """How it went, for *member* with its samples."""
-        control, probe = self._iterations.control, self._probe
+        control, probe, sampler = self._iterations.control, self._probe, member.measuring.sampler
+        readings = () if sampler is None else sampler.readings
         return LoadReport(
             profile=self._rhythm.fact,
             mixed=len(self._members) > 1,
@@ -158,7 +162,7 @@ class LoadRun:
                 late_chunks=member.late_chunks,
                 chunks=member.chunks,
             ),
-            timeline=tally.timeline(control.began_s),
+            timeline=with_server(tally.timeline(control.began_s), readings, began_s=control.began_s),
         )
 
 

@@ -71,6 +71,11 @@ class Connection(asyncio.Protocol):
         self._writable = True  # False: the client has yet to read what was written
         self.answered = 0  #: requests on this connection
 
+    @property
+    def call(self) -> Call | None:
+        """What is being answered."""
+        return self._current
+
     # --- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

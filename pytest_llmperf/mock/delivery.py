@@ -153,6 +153,14 @@ class Delivery:
             len(made.choices),
         )
 
+    def held_at(self, now_ns: int) -> int:
+        """Tokens of prompt and answer that an engine would have in its cache."""
+        steps, first_ns = len(self.plan.parts), self.timing.first_ns
+        done = self._at
+        if not done and 0 < first_ns <= now_ns:  # it is sent as a whole
+            done = (steps - 1) * (now_ns - first_ns) // max(1, self._next_ns - first_ns) + 1
+        return self.tokens + min(steps, done)
+
     def _due(self, deadline_ns: int) -> None:
         call, plan, at = self.call, self.plan, self._at
         if call.done or deadline_ns != self._next_ns:

@@ -19,6 +19,9 @@ from zlib import crc32
 from pytest_llmperf.mock._fields import Fields
 from pytest_llmperf.mock.delivery import Delivery
 
+#: Room in the cache where none is configured: no request is held up for it, and it shows on ``/metrics``.
+KV_TOKENS = 1_048_576
+
 _CHARACTERS_PER_TOKEN = 4
 
 
@@ -96,9 +99,12 @@ class Engine:
 
     @property
     def kv_usage(self) -> float:
-        """Share of the cache that is held, 0 to 1; 0 when there is no limit."""
-        limit = self.capacity.kv_tokens
-        return min(1.0, self.kv_used / limit) if limit else 0.0
+        """Share of the cache that is held, 0 to 1."""
+        return self.share(self.kv_used)
+
+    def share(self, tokens: int) -> float:
+        """What share of the cache so many tokens take; without a limit, of the room that vLLM tells of."""
+        return min(1.0, tokens / (self.capacity.kv_tokens or KV_TOKENS))
 
     def full(self, tokens: int) -> bool:
         """Whether one more request of *tokens* is to be refused."""

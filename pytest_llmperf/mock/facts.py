@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.mock.metrics import Metrics
@@ -51,10 +52,17 @@ def facts_of(server: Mock) -> Facts:
         places=(config.capacity and config.capacity.running) or _PLACES,
         running=state.running if server.plain_engine else engine.running,
         waiting=engine.waiting,
-        kv_usage=engine.kv_usage,
+        kv_usage=engine.share(_held(server)) if server.plain_engine else engine.kv_usage,
         cache_queries=engine.queries,
         cache_hits=engine.hits,
         rejected=engine.rejected,
         preemptions=engine.preemptions,
         metrics=state.metrics,
     )
+
+
+def _held(server: Mock) -> int:
+    """Tokens of all answers on their way, which nobody counts until somebody asks."""
+    now_ns = perf_counter_ns()
+    calls = (peer.call for peer in server.peers)
+    return sum(call.delivery.held_at(now_ns) for call in calls if call is not None and call.delivery)

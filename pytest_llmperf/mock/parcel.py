@@ -55,6 +55,12 @@ class Parcel:
             len(made.choices),
         )
 
+    def held_at(self, now_ns: int) -> int:
+        """Tokens of prompt and answer that an engine would have in its cache."""
+        steps, length_ns = self.made.steps, max(1, self._due_ns - self._first_ns)
+        done = (steps - 1) * (now_ns - self._first_ns) // length_ns + 1
+        return self.made.ask.prompt_tokens + min(steps, max(0, done))
+
     def leave(self, _: int = 0) -> None:
         """Send it now, if its client is still there."""
         call = self._call

@@ -50,6 +50,7 @@ def routes_of(server: Mock) -> Routes:
 
 def _vllm(_: Mock, __: Generating, telling: Telling) -> Routes:
     return {
+        "/metrics/": {"GET": telling.metrics_asked_for},
         "/version": {"GET": telling.version},
         "/load": {"GET": telling.load},
         "/reset_prefix_cache": {"POST": telling.reset_prefix_cache},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal, parse_body
@@ -12,7 +13,7 @@ from pytest_llmperf.mock.conversation import text_of
 from pytest_llmperf.mock.dialect import to_bytes
 from pytest_llmperf.mock.facts import Facts, facts_of
 from pytest_llmperf.mock.metrics_pages import llamacpp_page, sglang_page, tgi_page
-from pytest_llmperf.mock.vllm_metrics import vllm_page
+from pytest_llmperf.mock.vllm_metrics import only, vllm_page
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
@@ -90,6 +91,14 @@ class Telling:
             else None
         )
         self._server.send(call, 200, render(facts), content_type=kind, extra=started)
+
+    def metrics_asked_for(self, call: Call) -> None:
+        """/metrics/ of vLLM, where Prometheus' own client answers: it knows the query ``name[]=NAME``."""
+        page = vllm_page(facts_of(self._server))
+        asked = parse_qs(call.target.partition(b"?")[2].decode("latin-1")).get("name[]")
+        if asked is not None:
+            page = only(page, asked)
+        self._server.send(call, 200, page, content_type=_PAGES["vllm"][1])
 
     def page(self, describe: Callable[[Facts], Any]) -> Callable[[Call], None]:
         """The route that tells what *describe* says."""

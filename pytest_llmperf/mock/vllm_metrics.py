@@ -7,9 +7,10 @@ What it shows of the Python process that it runs in (python_*, process_*, http_*
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from pytest_llmperf.mock.engine import KV_TOKENS
 from pytest_llmperf.mock.facts import Facts
 from pytest_llmperf.mock.histogram import Histogram
 from pytest_llmperf.mock.metrics import Totals
@@ -21,7 +22,7 @@ _CONFIG: dict[str, str] = {
     "effective_attention_block_size": "16", "enable_mamba_shared_prefix_checkpoint": "False",
     "enable_prefix_caching": "True", "engine": "0", "gpu_memory_utilization": "0.92", "hash_block_size": "None",
     "is_attention_free": "False", "kv_cache_dtype_skip_layers": "[]", "kv_cache_layout": "None",
-    "kv_cache_max_concurrency": "256.0", "kv_cache_memory_bytes": "1073741824", "kv_cache_size_tokens": "1048576",
+    "kv_cache_max_concurrency": "256.0", "kv_cache_memory_bytes": "1073741824", "kv_cache_size_tokens": str(KV_TOKENS),
     "kv_offloading_backend": "native", "kv_offloading_size": "None", "kv_sharing_fast_prefill": "False",
     "mamba_block_size": "None", "mamba_cache_dtype": "auto", "mamba_cache_mode": "none",
     "mamba_page_size_padded": "None", "mamba_ssm_cache_dtype": "float32", "num_cpu_blocks": "None",
@@ -128,6 +129,19 @@ def vllm_page(facts: Facts) -> bytes:
     lines += _described("vllm:cache_config_info", "Information of the LLMEngine CacheConfig", "gauge")
     lines.append(f"vllm:cache_config_info{{{config}}} 1.0")
     return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+
+
+def only(page: bytes, names: Collection[str]) -> bytes:
+    """The samples of *page* with these *names*, and what is said about them."""
+    kept: list[str] = []
+    about: list[str] = []
+    for line in page.decode().splitlines():
+        if line.startswith("#"):
+            about = [line] if line.startswith("# HELP") else [*about, line]
+        elif line.partition("{")[0].partition(" ")[0] in names:
+            kept += [*about, line]
+            about = []
+    return "".join(f"{line}\n" for line in kept).encode("utf-8", "replace")
 
 
 def _described(name: str, text: str, kind: str) -> list[str]:

@@ -9,9 +9,11 @@ import psutil
 
 from pytest_llmperf.core.backend import ProcessName
 from pytest_llmperf.probes import gpu
+from pytest_llmperf.probes.gauges import Gauges
 from pytest_llmperf.probes.gpu import Gpus
 from pytest_llmperf.probes.sampler import Sampler
 from pytest_llmperf.probes.server import Members, NotFoundError, family_of, find_server
+from pytest_llmperf.probes.server_metrics import ServerMetrics
 from pytest_llmperf.probes.sources import Generator, Machine, Server, Source
 
 
@@ -24,6 +26,7 @@ class Subject:
     process: ProcessName | None = None  #: as slo.yaml says
     folder: Path = Path()  #: of slo.yaml
     mock_pid: int | None = None  #: where the backend is the plugin's own mock
+    metrics: ServerMetrics | None = None  #: where it tells how busy it is
     alone: bool = False  #: whether only the load generator is: another process looks at the rest
     interleaved: bool = False  #: whether another arm is measured in the same time
 
@@ -50,7 +53,8 @@ def sampler_of(subject: Subject) -> Sampler:
             notes += said
     if subject.interleaved:
         notes.append("interleaved: what is a mean over time includes the other arm's turns")
-    return Sampler(sources, missing=missing, notes=notes)
+    gauges = None if subject.metrics is None else Gauges(subject.metrics)
+    return Sampler(sources, missing=missing, notes=notes, gauges=gauges)
 
 
 def _members(subject: Subject) -> Members:

@@ -2,13 +2,78 @@
 
 from __future__ import annotations
 
-from pytest_llmperf.client.probe import page
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from pytest_llmperf.client.pages import Pages, UnreadableError
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.server_view import Counters
-from pytest_llmperf.wire.server_metrics import read
+from pytest_llmperf.wire.server_metrics import gauges, gauges_alone, read
+
+_PATH = "/metrics"
+
+#: For the look before and after a scenario, which waits for it.
+_WAIT_S = 1.0
 
 
-def scrape(backend: Backend) -> Counters | None:
-    """What the server of *backend* has counted; None where it tells nothing, whatever the reason."""
-    text = page(backend, "/metrics")
-    return None if text is None else read(text)
+class ServerMetrics:
+    """The ``/metrics`` of one server."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.absent = False  #: whether it is known that the server has none, or one that nobody here can read
+        self._silent = False  #: whether it was waited for in vain
+
+    def counters(self) -> Counters | None:
+        """What the server has counted; None where it tells nothing. It is not waited for twice in vain."""
+        if self.absent or self._silent:
+            return None
+        try:
+            with Pages(self.backend) as pages:
+                text = pages.read(_PATH, within_s=_WAIT_S)
+        except UnreadableError:
+            self._silent = True
+            return None
+        counters = None if text is None else read(text)
+        self.absent = counters is None
+        return counters
+
+
+class Glances:
+    """How busy the server of *metrics* is, looked at again and again on one connection."""
+
+    def __init__(self, metrics: ServerMetrics) -> None:
+        self.metrics = metrics
+        self._pages = Pages(metrics.backend)
+        self._alone: str | None = None  #: the path for the gauges alone, where there is one
+        self._seen = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def take(self, *, within_s: float) -> Mapping[str, float]:
+        """See `wire.server_metrics.gauges`; nothing where the server tells none, which `metrics` then knows.
+
+        Raises UnreadableError where it may tell, and no answer came.
+        """
+        if self._alone is not None:
+            if told := gauges(self._pages.read(self._alone, within_s=within_s) or ""):
+                return told
+            self._alone = None  # as behind a gateway, or with several front ends
+        text = self._pages.read(_PATH, within_s=within_s) or ""
+        told = gauges(text)
+        if not self._seen:
+            self._seen, self._alone = True, gauges_alone(text)
+            if not told:
+                self.metrics.absent = True
+        return told
+
+    def close(self) -> None:
+        """Look no more."""
+        self._pages.close()

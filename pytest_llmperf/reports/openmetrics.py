@@ -54,6 +54,18 @@ _GAUGES: dict[str, tuple[str, Callable[[Summary], float | None]]] = {
         "Mean number of cores that the server kept busy.",
         lambda row: _used(row, "cpu_percent", 0.01),
     ),
+    "llmperf_server_running_requests": (
+        "Mean number of requests that the server worked on, by its own count.",
+        lambda row: _used(row, "server_running", 1),
+    ),
+    "llmperf_server_waiting_peak_requests": (
+        "Peak of the requests in the server's queue, by its own count.",
+        lambda row: _used(row, "server_waiting", 1, peak=True),
+    ),
+    "llmperf_server_kv_cache_peak_ratio": (
+        "Peak of the use of the server's KV cache, by its own count.",
+        lambda row: _used(row, "kv_cache_percent", 0.01, peak=True),
+    ),
     "llmperf_gpu_memory_peak_bytes": (
         "Peak of the memory in use on the server's GPUs.",
         lambda row: _used(row, "gpu_memory_mb", 1e6, peak=True),

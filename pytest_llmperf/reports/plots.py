@@ -53,11 +53,16 @@ def _load(line: Timeline) -> dict[str, object]:
     def rate(values: Sequence[int]) -> list[float]:
         return [round(sum(values[one]) / (len(values[one]) * line.step_s), 3) for one in stretches]
 
+    def most(values: Sequence[float | None]) -> list[float | None]:
+        return [max((value for value in values[one] if value is not None), default=None) for one in stretches]
+
     waits = [[value for value in line.p95_s[one] if value is not None] for one in stretches]
     return {
         "x": [round(one.stop * line.step_s, 3) for one in stretches],
         "users": [max(line.users[one]) for one in stretches],
         "queued": [max(line.queued[one], default=0) for one in stretches],
+        "server_running": most(line.server_running),
+        "server_waiting": most(line.server_waiting),
         "requests": rate(line.finished),
         "failed": rate(line.failed),
         "p95": [_ms(max(values)) if values else None for values in waits],

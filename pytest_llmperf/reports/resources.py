@@ -14,6 +14,9 @@ from pytest_llmperf.reports.summary import Summary
 WORDS = {
     "cpu_percent": ("server", "CPU"),
     "rss_mb": ("server", "memory"),
+    "server_running": ("server", "running requests"),
+    "server_waiting": ("server", "waiting requests"),
+    "kv_cache_percent": ("server", "KV cache"),
     "gpu_percent": ("GPU", "utilisation"),
     "gpu_memory_mb": ("GPU", "memory"),
     "gpu_power_w": ("GPU", "power"),

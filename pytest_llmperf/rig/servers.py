@@ -18,6 +18,7 @@ from pytest_llmperf.slo_file import BackendEntry, SloFile
 if TYPE_CHECKING:
     from pytest_llmperf.core.server_view import Counters
     from pytest_llmperf.probes.sampler import Sampler
+    from pytest_llmperf.probes.server_metrics import ServerMetrics
     from pytest_llmperf.relay.process import RelayProcess
     from pytest_llmperf.tokens import TokenCounter
 
@@ -31,7 +32,7 @@ class Servers:
         self._root = root
         self._companions = companions
         self._unreachable: str | None = None
-        self._silent: set[str] = set()  #: arms whose server tells nothing on /metrics
+        self._metrics: dict[str, ServerMetrics] = {}  #: of each arm's server
 
     @cached_property
     def entry(self) -> BackendEntry:
@@ -118,14 +119,14 @@ class Servers:
 
     def scrape(self, arm: str) -> Counters | None:
         """What an arm's server has counted; one that told nothing once is not asked again."""
-        from pytest_llmperf.probes.server_metrics import scrape  # noqa: PLC0415 - only when it is used
+        return self._metrics_of(arm).counters()
 
-        if arm in self._silent:
-            return None
-        counters = scrape(self.arms[Arm(arm)])
-        if counters is None:
-            self._silent.add(arm)
-        return counters
+    def _metrics_of(self, arm: str) -> ServerMetrics:
+        from pytest_llmperf.probes.server_metrics import ServerMetrics  # noqa: PLC0415 - only when it is used
+
+        if arm not in self._metrics:
+            self._metrics[arm] = ServerMetrics(self.arms[Arm(arm)])
+        return self._metrics[arm]
 
     def sampler(self, *, asks_backend: bool, alone: bool = False) -> Sampler:
         """A sampler of what the server and this machine use, for one scenario; *alone*: only this process."""
@@ -138,6 +139,7 @@ class Servers:
             process=self.entry.process,
             folder=self._options.slo_path(self._root).parent,
             mock_pid=self._companions.mock.pid if ours else None,
+            metrics=self._metrics_of(Arm.CANDIDATE) if asks_backend and not alone else None,
             alone=alone,
             interleaved=self._options.ab is not None,
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pytest_llmperf.core.server_view import Counters
-from pytest_llmperf.wire.prometheus import sums
+from pytest_llmperf.wire.prometheus import sums, values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,14 @@ class _Names:
 
     counts: Mapping[str, tuple[str, ...]]  #: names whose values are added
     times: Mapping[str, str] = field(default_factory=dict)  #: of histograms, without _sum and _count
-    in_flight: tuple[str, ...]  #: gauges whose values are added
+    running: tuple[str, ...]  #: gauges, by the names of its versions; of each name the values are added
+    waiting: tuple[str, ...]
+    kv_cache: tuple[str, ...] = ()  #: gauges from 0 to 1; of several engines the fullest counts
+
+    @property
+    def in_flight(self) -> tuple[str, ...]:
+        """Gauges whose values are added."""
+        return (*self.running, *self.waiting)
 
 
 #: By what the server is called. vLLM's and llama.cpp's names are as recorded from the servers, SGLang's
@@ -37,7 +44,9 @@ SERVERS = {
             "ttft": "vllm:time_to_first_token_seconds",
             "e2e": "vllm:e2e_request_latency_seconds",
         },
-        in_flight=("vllm:num_requests_running", "vllm:num_requests_waiting"),
+        running=("vllm:num_requests_running",),
+        waiting=("vllm:num_requests_waiting",),
+        kv_cache=("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),  # the latter in older versions
     ),
     "llama.cpp": _Names(  # which tells prefill and decode in every answer, and counts no requests here
         counts={
@@ -46,7 +55,9 @@ SERVERS = {
             "cache_queries": ("llamacpp:prompt_tokens_total", "llamacpp:prompt_tokens_cached_total"),
             "cache_hits": ("llamacpp:prompt_tokens_cached_total",),
         },
-        in_flight=("llamacpp:requests_processing", "llamacpp:requests_deferred"),
+        running=("llamacpp:requests_processing",),
+        waiting=("llamacpp:requests_deferred",),
+        kv_cache=("llamacpp:kv_cache_usage_ratio",),  # in older versions
     ),
     "sglang": _Names(
         counts={
@@ -61,30 +72,63 @@ SERVERS = {
             "ttft": "sglang:time_to_first_token_seconds",
             "e2e": "sglang:e2e_request_latency_seconds",
         },
-        in_flight=("sglang:num_running_reqs", "sglang:num_queue_reqs"),
+        running=("sglang:num_running_reqs",),
+        waiting=("sglang:num_queue_reqs",),
+        kv_cache=("sglang:token_usage",),
     ),
     "tgi": _Names(
         counts={"requests": ("tgi_request_success",)},
         times={"queue": "tgi_request_queue_duration", "e2e": "tgi_request_duration"},
-        in_flight=("tgi_batch_current_size", "tgi_queue_size"),
+        running=("tgi_batch_current_size",),
+        waiting=("tgi_queue_size",),
     ),
 }
 
 
 def read(text: str) -> Counters | None:
     """The counters on the page *text*; None where no server that is known has written it."""
-    values = sums(text)
+    told = sums(text)
     for server, names in SERVERS.items():
         totals = {
-            name: sum(values[one] for one in theirs)
+            name: sum(told[one] for one in theirs)
             for name, theirs in names.counts.items()
-            if all(one in values for one in theirs)
+            if all(one in told for one in theirs)
         }
         for name, histogram in names.times.items():
-            if f"{histogram}_sum" in values and f"{histogram}_count" in values:
-                totals[name] = values[f"{histogram}_sum"]
-                totals[f"{name} count"] = values[f"{histogram}_count"]
+            if f"{histogram}_sum" in told and f"{histogram}_count" in told:
+                totals[name] = told[f"{histogram}_sum"]
+                totals[f"{name} count"] = told[f"{histogram}_count"]
         if totals:
-            in_flight = round(sum(values.get(gauge, 0.0) for gauge in names.in_flight))
+            in_flight = round(sum(told.get(gauge, 0.0) for gauge in names.in_flight))
             return Counters(source=f"{server} /metrics", totals=totals, in_flight=in_flight)
     return None
+
+
+def gauges(text: str) -> dict[str, float]:
+    """How busy the server is by the page *text*, by the names of `core.resources.QUANTITIES`.
+
+    Empty where no server that is known has written it; what the server does not tell is left out.
+    """
+    for names in SERVERS.values():
+        told = values(text, (*names.in_flight, *names.kv_cache))
+        kinds = {
+            "server_running": [sum(told[name]) for name in names.running if name in told],
+            "server_waiting": [sum(told[name]) for name in names.waiting if name in told],
+            "kv_cache_percent": [100 * max(told[name]) for name in names.kv_cache if name in told],
+        }
+        if told:
+            return {kind: max(0.0, found[0]) for kind, found in kinds.items() if found}
+    return {}
+
+
+def gauges_alone(text: str) -> str | None:
+    """The path for the gauges alone of the server that wrote the page *text*; None where there may be none.
+
+    Behind a slash vLLM has Prometheus' own client, which leaves out what it is not asked for: a hundredth of
+    the page, and half of the time that the server needs for it, in which it sends no tokens.
+    """
+    names = SERVERS["vllm"]
+    if not values(text, names.in_flight):
+        return None
+    asked = "&".join(f"name[]={name}" for name in (*names.in_flight, *names.kv_cache))
+    return f"/metrics/?{asked}"

@@ -12,7 +12,7 @@ from pytest_llmperf.core.measure import measure
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.slo import build, parse_arguments
 from pytest_llmperf.core.tally import Tally
-from pytest_llmperf.core.timeline import MOST_STEPS, Timeline, timeline
+from pytest_llmperf.core.timeline import MOST_STEPS, Reading, Timeline, timeline, with_server
 
 ABOUT = Measurement(
     scenario="test_a.py::test_a", name="test_a", facts={"backend kind": "openai", "items": "1 (ab)"}
@@ -160,3 +160,26 @@ def test_the_time_line_has_what_was_due_and_waited_in_the_generator():
     )
     assert line.queued == (2, 1, 0)
     assert line.in_flight == (0, 1, 0)
+
+
+def read(at_s, **told):
+    return Reading(at_s=at_s, told=told)
+
+
+def test_a_step_has_what_the_server_said_last_before_its_end():
+    readings = [
+        read(99.9, server_waiting=7.0),  # a moment before the load began
+        read(100.4, server_waiting=1.0, kv_cache_percent=12.5),
+        read(100.6, server_waiting=2.0),
+        read(103.2, server_waiting=4.0),
+        read(109.0, server_waiting=9.0),  # after its end
+    ]
+    line = with_server(Timeline(users=(1,) * 5), readings, began_s=100.0)
+    assert line.server_waiting == (2.0, 2.0, None, 4.0, 4.0)
+    assert line.kv_cache_percent == (12.5, 12.5, None, None, None)
+    assert line.server_running == ()
+
+
+def test_a_server_that_says_nothing_leaves_the_time_line_as_it_is():
+    line = Timeline(users=(1, 2))
+    assert with_server(line, [], began_s=0.0) == line

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -301,3 +302,30 @@ def test_a_client_that_leaves_gives_its_place_back(start, chat, raw_exchange):
     assert chat(server).status == 200
     assert server.requests[0].status == 200  # begun, never finished
     assert server.requests[0].last_byte_s is None
+
+
+def test_without_limits_the_cache_holds_what_is_under_way(start, ask):
+    server = start(latency={"ttft": "0", "itl": "60s"}, max_model_len=20_000)
+    with contextlib.ExitStack() as clients:
+        for stream in ("true", "false"):
+            body = b'{"messages": [{"role": "user", "content": "%s"}], "stream": %s}'
+            body %= b"x" * 40_000, stream.encode()  # 10 000 tokens
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            client.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+                b"content-length: %d\r\n\r\n" % len(body) + body
+            )
+        while (found := metrics(ask, server))["num_requests_running"] < 2:
+            pass
+    assert found["kv_cache_usage_perc"] == pytest.approx(20_000 / 1_048_576, rel=0.01)
+
+
+def test_vllm_tells_what_it_is_asked_for_alone(start, ask):
+    server = start()
+    page = ask(server, "/metrics/?name[]=vllm:kv_cache_usage_perc&name%5B%5D=vllm:nothing").body.decode()
+    assert page == (
+        "# HELP vllm:kv_cache_usage_perc KV-cache usage. 1 means 100 percent usage.\n"
+        "# TYPE vllm:kv_cache_usage_perc gauge\n"
+        'vllm:kv_cache_usage_perc{engine="0",model_name="mock"} 0.0\n'
+    )
+    assert ask(server, "/metrics/").body == ask(server, "/metrics").body

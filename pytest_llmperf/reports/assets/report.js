@@ -117,6 +117,9 @@
     { label: "failed/s", name: "limit", y: load.failed },
     // Due, and not sent yet: the generator's own queue, that is drawn where there ever was one.
     ...(Math.max(0, ...load.queued) ? [{ label: "not sent yet", name: "before", y: load.queued }] : []),
+    // What the server says of itself, where it does.
+    ...(Math.max(0, ...load.server_running) ? [{ label: "running at the server", name: "third", y: load.server_running }] : []),
+    ...(Math.max(0, ...load.server_waiting) ? [{ label: "waiting at the server", name: "mark", y: load.server_waiting }] : []),
   ], "", (value) => (value == null ? "" : Number(value.toPrecision(3))));
 
   drawings.waits = (place, { load }) => seconds(place, load.x, [{ label: "p95", name: "now", y: load.p95 }], "ms", short);

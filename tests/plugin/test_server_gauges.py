@@ -1,0 +1,104 @@
+"""How busy the server says it is, through pytest: peak and mean, and second by second."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import pytest_llmperf.probes.resources  # noqa: F401 - psutil, before pytester forgets it
+from pytest_llmperf.client.pages import Pages, UnreadableError
+from pytest_llmperf.mock.process import start_mock
+
+LOAD = """
+from pytest_llmperf import llm_load
+
+@llm_slo(p95_ms=60_000)
+@llm_load({profile})
+async def test_chat(async_llm):
+    await async_llm.chat("merhaba")
+"""
+
+#: Two at a time, each for 0.9 s: of four two wait, then none.
+CROWDED = """
+version: 1
+defaults: {warmup: 0}
+mock: {latency: {ttft: "constant(900ms)", itl: "constant(0ms)"}, capacity: {running: 2, kv_tokens: 100}}
+"""
+
+
+@pytest.fixture
+def crowded(project):
+    project.write("slo.yaml", CROWDED)
+    return project
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_load_shows_the_servers_queue_beside_its_own(crowded, processes):
+    crowded.test(LOAD.format(profile="users=4, iterations=1"))
+    session = crowded.run(
+        f"--llm-processes={processes}", "-v", "--llm-report=run.md", "--llm-report=run.html"
+    )
+    assert session.exit == 0, session.text
+    scenario = session.scenario()
+    usage, line = scenario["resources"]["usage"], scenario["load"]["timeline"]
+    assert scenario["load"]["processes"] == processes
+    assert (usage["server_running"]["peak"], usage["server_waiting"]["peak"]) == (2, 2)
+    assert usage["kv_cache_percent"]["mean"] == usage["kv_cache_percent"]["peak"] == 6  # of two prompts
+    assert usage["server_waiting"]["n"] == 2  # one reader, however many processes
+    assert (line["server_running"][:2], line["server_waiting"][:2]) == ([2, 2], [2, 0])
+    assert line["kv_cache_percent"][0] == usage["kv_cache_percent"]["peak"]
+    used = r"running requests 2 \(peak 2\), waiting requests 0.\d+ \(peak 2\), KV cache \d"
+    assert re.search(used, session.line("used: server CPU"))
+    assert re.search(used, (crowded.path / "run.md").read_text("utf-8"))
+    page = (crowded.path / "run.html").read_text("utf-8")
+    assert '<th scope="row">server running requests</th><td>2</td><td>2</td><td>2</td>' in page
+    assert '"server_waiting":[2.0,0.0' in page.replace(" ", "")
+
+
+def test_a_mix_is_looked_at_once(crowded):
+    crowded.test(
+        """
+        from pytest_llmperf import llm_load
+
+        @llm_slo(p95_ms=60_000)
+        @llm_load(mix="door", weight=3, users=4, iterations=1)
+        async def test_one(async_llm):
+            await async_llm.chat("merhaba")
+
+        @llm_slo(p95_ms=60_000)
+        @llm_load(mix="door", weight=1)
+        async def test_other(async_llm):
+            await async_llm.chat("merhaba")
+        """
+    )
+    session = crowded.run("--llm-gate=off")
+    one, other = (session.scenario(name) for name in ("test_one", "test_other"))
+    assert one["resources"]["usage"]["server_waiting"] == other["resources"]["usage"]["server_waiting"]
+    assert one["load"]["timeline"]["server_waiting"][:2] == [2, 0]
+    assert other["load"]["timeline"]["server_waiting"][0] == 2
+
+
+def test_a_server_that_tells_nothing_is_not_spoken_of(project):
+    project.test(LOAD.format(profile="users=2, duration='0.7s'"))
+    with start_mock({"dialect": "openai", "latency": {"ttft": "constant(9ms)"}}) as server:
+        session = project.run("-v", "--llm-backend=openai", f"--llm-url={server.url}", "--llm-model=mock")
+    scenario = session.scenario()
+    assert not [name for name in scenario["resources"]["usage"] if name.startswith(("server_", "kv_"))]
+    assert not [name for name in scenario["resources"]["missing"] if name.startswith(("server_", "kv_"))]
+    assert scenario["load"]["timeline"]["server_waiting"] == []
+    assert "server's /metrics" not in session.text
+
+
+def test_a_page_that_does_not_come_is_a_warning_and_told_once(crowded, monkeypatch):
+    def read(*_, **__):
+        raise UnreadableError("no answer")
+
+    monkeypatch.setattr(Pages, "read", read)
+    load = LOAD.format(profile="users=2, duration='0.7s'")
+    crowded.test(load + load.replace("test_chat", "test_more"))
+    session = crowded.run()
+    assert session.outcomes() == {"passed": 2}
+    told = session.line("the server's /metrics could not be read")
+    assert told.startswith("warning: ")
+    assert "no answer (test_chat, test_more)" in re.sub(r"\s+", " ", session.text)
