@@ -5,7 +5,7 @@ The clients tell it what happened and when; it says how long to wait and what it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 from pytest_llmperf.client.counting import Counter, tokens_of
@@ -15,7 +15,7 @@ from pytest_llmperf.core.exchange import Exchange, Failure, FailureKind, Tokens
 from pytest_llmperf.wire.answer import Answer
 from pytest_llmperf.wire.dialect import Call, Dialect
 from pytest_llmperf.wire.errors import failure_of_status
-from pytest_llmperf.wire.events import Delta, Event, ServerTimes
+from pytest_llmperf.wire.events import Delta, Event, ServerTimes, Texts
 from pytest_llmperf.wire.reader import PlainReader, StreamReader
 
 _MAX_ERROR_BODY = 64 * 1024
@@ -63,9 +63,9 @@ class Attempt:
         return self._status is not None and not 200 <= self._status < 300
 
     @property
-    def payloads(self) -> tuple[str | bytes, ...]:
+    def payloads(self) -> Iterable[bytes]:
         """JSON text of the objects that came."""
-        return () if self._reader is None else tuple(self._reader.payloads)
+        return () if self._reader is None else self._reader.payloads
 
     def sending(self, at_s: float) -> None:
         """The request goes out, perhaps for the second time."""
@@ -100,6 +100,22 @@ class Attempt:
 
     def body(self, data: bytes, at_s: float) -> None:
         """A piece of the body that arrived at *at_s*."""
+        self.bodies([data], [at_s])
+
+    def bodies(self, pieces: Sequence[bytes], arrived_s: Sequence[float]) -> None:
+        """Pieces of the body, and when each of them arrived."""
+        at = 0
+        while at < len(pieces) and not self.finished:
+            texts = self._reader.texts(pieces, at) if isinstance(self._reader, StreamReader) else None
+            if texts is None:
+                self._piece(pieces[at], arrived_s[at])
+                at += 1
+            else:
+                count = len(texts.texts)
+                self._texts(texts, arrived_s[at : at + count])
+                at += count
+
+    def _piece(self, data: bytes, at_s: float) -> None:
         if self._reader is None:
             self._error_body = (self._error_body + data)[:_MAX_ERROR_BODY]
             self._progress_s = at_s
@@ -110,6 +126,15 @@ class Attempt:
         self._take_in(events, at_s)
         if self._reader.failed:
             self._done_s = at_s
+
+    def _texts(self, texts: Texts, arrived_s: Sequence[float]) -> None:
+        self._progress_s = arrived_s[-1]
+        self.answer.add_texts(texts)
+        self._chunk_s += arrived_s
+        if self._first_token_s is None:
+            self._first_token_s = arrived_s[0]
+        if self._first_answer_s is None and not texts.reasoning:
+            self._first_answer_s = arrived_s[0]
 
     def end(self, at_s: float, *, complete: bool) -> None:
         """The body is over; *complete*: where HTTP announced it, not by a lost connection."""

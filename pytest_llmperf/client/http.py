@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
@@ -52,12 +52,14 @@ class ResponseParser:
     """One answer, sans-IO: bytes in, its head, its body and its end out."""
 
     def __init__(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
         self._has_head = False
         self._head: Head | None = None
         self._body: list[bytes] = []
+        self._last: int | None = None  #: how many pieces belong to the answer, once it is complete
+        self.on_body = self._body.append  #: takes in a piece of the body; httptools calls it
+        self._parser = httptools.HttpResponseParser(self)
         self.complete = False  #: whether the end came that HTTP announced
         self.reusable = False  #: whether the connection can carry another request
 
@@ -74,8 +76,11 @@ class ResponseParser:
         if not self._has_head and self._head_bytes > _MAX_HEAD_BYTES:
             raise HttpError(f"a head of more than {_MAX_HEAD_BYTES} bytes")
         head, self._head = self._head, None
-        body, self._body = self._body, []
-        return head, body[0] if len(body) == 1 else b"".join(body)
+        body = b"".join(self._body[: self._last])
+        self._body.clear()
+        if self.complete:
+            self._last = 0
+        return head, body
 
     def close(self) -> None:
         """The connection ended: for a body without a length that is its end."""
@@ -101,15 +106,11 @@ class ResponseParser:
             self._has_head = True
             self._head = Head(status, self._headers)
 
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body; httptools calls it."""
-        if not self.complete:
-            self._body.append(body)
-
     def on_message_complete(self) -> None:
         """The message ends; httptools calls it. After 1xx the real one follows."""
         if self._has_head and not self.complete:
             self.complete = True
+            self._last = len(self._body)
             self.reusable = self._parser.should_keep_alive()
 
 
@@ -148,8 +149,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected; asyncio calls it."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no class of asyncio's
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Where to read to; asyncio calls it."""

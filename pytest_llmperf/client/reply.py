@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -60,7 +60,7 @@ def read_json(text: str, check: Check) -> JsonReading:
 class Reply:
     """One answer of a model, with its measurement."""
 
-    def __init__(self, answer: Answer, exchange: Exchange, payloads: Sequence[str | bytes]) -> None:
+    def __init__(self, answer: Answer, exchange: Exchange, payloads: Iterable[bytes]) -> None:
         """*payloads*: the JSON texts that came."""
         self.text = answer.text
         self.reasoning = answer.reasoning  #: what a reasoning parser kept apart

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from pytest_llmperf.client.attempt import Attempt
 from pytest_llmperf.client.http import Connection, HttpError, ResponseParser
@@ -22,9 +23,7 @@ async def transfer(connection: Connection, request: bytes, attempt: Attempt) -> 
         while not (attempt.finished or parser.complete):
             await _step(connection, parser, attempt)
     except BaseException:
-        for at_s, data in connection.take():
-            if not attempt.finished:
-                _take_in(data, at_s, connection, parser, attempt)
+        _take_in(connection.take(), connection, parser, attempt)
         raise
     return parser.complete and parser.reusable and connection.idle_and_open
 
@@ -40,12 +39,15 @@ async def _step(connection: Connection, parser: ResponseParser, attempt: Attempt
     except OSError:
         attempt.end(time.perf_counter(), complete=False)
         return
+    if received and received[-1][0] < horizon_s:
+        _take_in(received, connection, parser, attempt)
+        return
     for at_s, data in received:
         if at_s >= horizon_s:
             if attempt.expires(at_s):
                 return
             horizon_s = attempt.horizon_s(at_s)
-        _take_in(data, at_s, connection, parser, attempt)
+        _take_in([(at_s, data)], connection, parser, attempt)
         if attempt.finished or parser.complete:
             return
     if not received:
@@ -54,20 +56,33 @@ async def _step(connection: Connection, parser: ResponseParser, attempt: Attempt
 
 
 def _take_in(
-    data: bytes, at_s: float, connection: Connection, parser: ResponseParser, attempt: Attempt
+    received: Sequence[tuple[float, bytes]], connection: Connection, parser: ResponseParser, attempt: Attempt
 ) -> None:
-    """One piece that arrived at *at_s*."""
-    attempt.arrived(at_s)
-    try:
-        head, body = parser.feed(data)
-    except HttpError as error:
-        attempt.fail(FailureKind.MALFORMED, f"this is not HTTP: {error}", at_s)
-        return
-    if head is not None:
-        headers = head.headers
-        attempt.head(head.status, headers.get("content-type", ""), headers.get("content-encoding", ""), at_s)
-        connection.hold_back(holding="chunked" in headers.get("transfer-encoding", "").lower())
-    if body and not attempt.finished:
-        attempt.body(body, at_s)
+    """Pieces, each with the moment at which it arrived, while no deadline passed."""
+    pieces: list[bytes] = []
+    arrived_s: list[float] = []
+    wrong = ""
+    for at_s, data in received:
+        try:
+            head, body = parser.feed(data)
+        except HttpError as error:
+            wrong = f"this is not HTTP: {error}"
+            break
+        if head is not None:
+            headers = head.headers
+            attempt.head(
+                head.status, headers.get("content-type", ""), headers.get("content-encoding", ""), at_s
+            )
+            connection.hold_back(holding="chunked" in headers.get("transfer-encoding", "").lower())
+        if body:
+            pieces.append(body)
+            arrived_s.append(at_s)
+        if parser.complete:
+            break
+    if received:
+        attempt.arrived(received[0][0])
+    attempt.bodies(pieces, arrived_s)
+    if wrong:
+        attempt.fail(FailureKind.MALFORMED, wrong, at_s)
     if parser.complete:
         attempt.end(at_s, complete=True)

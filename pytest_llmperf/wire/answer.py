@@ -11,6 +11,7 @@ from pytest_llmperf.wire.events import (
     Failed,
     Finish,
     ServerTimes,
+    Texts,
     ToolCallDelta,
     Usage,
 )
@@ -69,6 +70,12 @@ class Answer:
                 self.failure = self.failure or failure
             case _:
                 pass
+
+    def add_texts(self, texts: Texts) -> None:
+        """Take many deltas in."""
+        said, reasoning = texts
+        self.characters += sum(map(len, said))
+        (self._reasoning if reasoning else self._content).extend(said)
 
     def _add_delta(self, delta: Delta) -> None:
         content, reasoning, tool_calls, choice = delta

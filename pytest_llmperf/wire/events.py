@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -35,6 +36,18 @@ class Delta(NamedTuple):  # made for every chunk, in a third of the time of a fr
     def carries(self) -> bool:
         """Whether it brings anything. A delta with only a role does not: it is no token."""
         return bool(self.content or self.tool_calls or self.reasoning)
+
+
+class Texts(NamedTuple):
+    """As many deltas of the first choice at once: each brings one text that is not empty, and no more."""
+
+    texts: Sequence[str]
+    reasoning: bool  #: what all of them are; else content
+
+    @property
+    def deltas(self) -> list[Delta]:
+        """The same one by one."""
+        return [Delta("", text) if self.reasoning else Delta(text) for text in self.texts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

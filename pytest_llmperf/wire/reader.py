@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from pytest_llmperf.core.exchange import Failure, FailureKind
 from pytest_llmperf.wire.dialect import Dialect, MalformedAnswerError
 from pytest_llmperf.wire.errors import excerpt, failure_in, failure_of_object
-from pytest_llmperf.wire.events import Delta, Done, Event, Failed, Finish
+from pytest_llmperf.wire.events import Delta, Done, Event, Failed, Finish, Texts
+from pytest_llmperf.wire.frames import Frames
 from pytest_llmperf.wire.json_value import JsonObject, loads
 from pytest_llmperf.wire.lines import LineTooLongError
 from pytest_llmperf.wire.template import Template
@@ -29,44 +31,86 @@ def malformed(message: str) -> Failure:
 _TOO_MUCH = malformed(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
 
 
+class Payloads:
+    """JSON texts of the objects that came; those of alike events are told apart when somebody asks."""
+
+    def __init__(self, frames: Callable[[], Frames]) -> None:
+        self._frames = frames
+        self._texts: list[bytes] = []
+        self._framed: list[bool] = []
+
+    def add(self, text: bytes) -> None:
+        """One text."""
+        self._texts.append(text)
+        self._framed.append(False)
+
+    def add_framed(self, pieces: Sequence[bytes]) -> int:
+        """Whole events; how many bytes they are."""
+        self._texts.append(b"".join(pieces))
+        self._framed.append(True)
+        return len(self._texts[-1])
+
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for text, framed in zip(self._texts, self._framed, strict=True):
+            yield from (frame.payload for frame in self._frames().feed(text)) if framed else (text,)
+
+
 class StreamReader:
     """Reads a streamed answer."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._frames = dialect.frames()
-        self._template = Template(self._apart)
+        self._template = Template(self._chunk)
+        self._end = self._frames.end.encode()
         self._head = b""
         self._size = 0
         self._seen: set[int] = set()
         self._finished: set[int] = set()
-        self.payloads: list[str | bytes] = []  #: JSON text of every object that came
+        self.payloads = Payloads(dialect.frames)
         self.done = False  #: whether the server announced the end
         self.failed = False
 
     def feed(self, data: bytes) -> list[Event]:
         """What *data* completes."""
+        *whole, rest = data.split(self._end)
+        pieces = [piece + self._end for piece in whole]
+        if rest:
+            pieces.append(rest)
+        events: list[Event] = []
+        at = 0
+        while at < len(pieces):
+            some = self.texts(pieces, at)
+            if some is not None:
+                events += some.deltas
+                at += len(some.texts)
+            else:
+                events += self._full(pieces[at])
+                at += 1
+        return events
+
+    def texts(self, pieces: Sequence[bytes], start: int) -> Texts | None:
+        """What the first of *pieces* from *start* on say, as many as are one event each that brings text alone.
+
+        None where there is none, or where it has to be found out by `feed`.
+        """
+        if not self._frames.at_start or self._size > MAX_ANSWER_BYTES:
+            return None
+        texts = self._template.texts(pieces, start)
+        if texts is not None:
+            self._size += self.payloads.add_framed(pieces[start : start + len(texts.texts)])
+        return texts
+
+    def _full(self, data: bytes) -> list[Event]:
+        """What *data* completes, read to the letter."""
         if len(self._head) < _KEPT_HEAD:
             self._head += data[:_KEPT_HEAD]
         self._size += len(data)
         if self._size > MAX_ANSWER_BYTES:
             return self._noted([Failed(failure=_TOO_MUCH)])
-        try:
-            text = data.decode()
-        except UnicodeDecodeError:  # cut inside a character, or no text at all
-            return self._full(data)
-        events: list[Event] = []
-        at = 0
-        while at < len(text):
-            if self._frames.at_start:
-                at = self._template.read(text, at, events, self.payloads)
-            if at < len(text):
-                began, at = at, _behind(self._frames.end, text, at)
-                events += self._full(text[began:at].encode())
-        return events
-
-    def _full(self, data: bytes) -> list[Event]:
-        """What *data* completes, read to the letter."""
         whole = self._frames.at_start
         try:
             frames = self._frames.feed(data)
@@ -77,17 +121,12 @@ class StreamReader:
             events += self._noted(self._read(payload, name))
         whole = whole and self._frames.at_start and len(frames) == 1
         if whole and len(events) == 1 and isinstance(events[0], Delta):
-            self._template.learn(data.decode(), frames[0].payload.strip().decode(), events[0])
+            self._template.learn(data, frames[0].payload.strip(), events[0])
         return events
 
-    def _apart(self, event: str) -> list[Event]:
-        """What one whole *event* says that is not the first of a stream. Raises MalformedAnswerError."""
-        frames = self._dialect.frames()
-        frames.feed(b"\n")
-        read = frames.feed(event.encode())
-        if len(read) != 1 or not frames.at_start:
-            raise MalformedAnswerError("this is not one event")
-        return self._dialect.read_chunk(_parsed(read[0].payload.strip()))
+    def _chunk(self, payload: bytes) -> list[Event]:
+        """What the JSON text of one event says. Raises MalformedAnswerError."""
+        return self._dialect.read_chunk(_parsed(payload))
 
     def close(self, *, complete: bool) -> list[Event]:
         """What the end of the bytes says; *complete*: it is where HTTP announced it."""
@@ -144,7 +183,7 @@ class StreamReader:
             return [Failed(failure=_announced(payload))]
         try:
             parsed = _parsed(payload)
-            self.payloads.append(payload)  # the text: objects kept alive cost the garbage collector more
+            self.payloads.add(payload)  # the text: objects kept alive cost the garbage collector more
             return self._dialect.read_chunk(parsed)
         except MalformedAnswerError as error:
             return [Failed(failure=malformed(str(error)))]
@@ -171,7 +210,7 @@ class PlainReader:
         self._dialect = dialect
         self._parts: list[bytes] = []
         self._size = 0
-        self.payloads: list[str | bytes] = []  #: JSON text of the object that came
+        self.payloads: list[bytes] = []  #: JSON text of the object that came
         self.done = False
         self.failed = False
 
@@ -205,12 +244,6 @@ class PlainReader:
     def _fail(self, failure: Failure) -> list[Event]:
         self.failed = True
         return [Failed(failure=failure)]
-
-
-def _behind(end: str, text: str, at: int) -> int:
-    """Where the piece of *text* from *at* is over that *end* ends, or all of it."""
-    found = text.find(end, at)
-    return len(text) if found < 0 else found + len(end)
 
 
 def _parsed(text: bytes) -> JsonObject:

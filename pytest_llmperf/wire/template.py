@@ -1,71 +1,81 @@
-"""Reads the events of a stream that differ in one string, without reading the rest of them again.
+"""Reads the events of a stream that differ in one string, many at once and without reading the rest again.
 
-Nearly all events of a stream are the same text but for the piece of the answer that they bring. A reader that
-has seen the same characters is in the same state: an event that begins as an earlier one did, goes on with a
-JSON string, and ends as that one did, says the same but for this string.
+Nearly all events of a stream are the same bytes but for the piece of the answer that they bring. A reader that
+has seen the same bytes is in the same state: an event that begins as an earlier one did, goes on with a JSON
+string, and ends as that one did, says the same but for this string.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from codecs import BOM_UTF8
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from json.decoder import scanstring  # type: ignore[attr-defined] # what JSONDecoder itself reads strings with
 
-from pytest_llmperf.wire.events import Delta, Event
+from pytest_llmperf.wire.events import Delta, Event, Texts
+from pytest_llmperf.wire.json_value import loads
 
 #: How many events of a stream are learned from, at most: in some streams none is like another.
 _LESSONS = 3
+
+#: Between the strings of two events, in one array. A string cannot have this line break in it: whatever stands
+#: where a string should be, it swallows no neighbour.
+_COMMA = b'",\n"'
 
 
 class Template:
     """What the text events of one stream have in common."""
 
-    def __init__(self, read: Callable[[str], list[Event]]) -> None:
-        """*read* reads a whole event, framing and all, and raises ValueError where it cannot."""
+    def __init__(self, read: Callable[[bytes], list[Event]]) -> None:
+        """*read* reads a JSON text, and raises ValueError where it cannot."""
         self._read = read
-        self._before = ""
-        self._after = ""
-        self._lead = self._trail = 0  #: characters of framing around the JSON text
-        self._delta: Callable[[str], Delta] | None = None  #: None: nothing was learned yet
+        self._before = self._after = b""
         self._lessons = _LESSONS
+        self._reasoning = False
+        self._known = False
 
-    def read(self, text: str, at: int, events: list[Event], payloads: list[str | bytes]) -> int:
-        """Read the events of *text* from *at* on into *events*, and their JSON texts into *payloads*.
+    def texts(self, pieces: Sequence[bytes], start: int) -> Texts | None:
+        """What the first of *pieces* from *start* on say, as many as are one event each like the one learned from.
 
-        Gives where that ends: at an event that has to be read in full, or behind the last one.
+        None where there is none.
         """
-        delta, before, after = self._delta, self._before, self._after
-        while delta is not None and text.startswith(before, at):
-            try:
-                said, end = scanstring(text, at + len(before))
-            except ValueError:  # no string, or not all of it
+        if not self._known:
+            return None
+        before, after, bare = self._before, self._after, len(self._before) + len(self._after)
+        end = start
+        while end < len(pieces):
+            piece = pieces[end]
+            if not (piece.startswith(before) and piece.endswith(after) and len(piece) > bare):
                 break
-            if not said or not text.startswith(after, end):
-                break
-            events.append(delta(said))
-            end += len(after)
-            payloads.append(text[at + self._lead : end - self._trail])
-            at = end
-        return at
+            end += 1
+        if end == start:
+            return None
+        together = b"".join(pieces[start:end])
+        said = together[len(before) : -len(after)].replace(after + before, _COMMA)
+        with suppress(ValueError):
+            texts = loads(f'["{said.decode()}"]')
+            if isinstance(texts, list) and len(texts) == end - start and all(map(_is_text, texts)):
+                return Texts(texts, self._reasoning)
+        self._known = False  # what begins and ends alike is not alike: it is learned anew, or no more
+        return None
 
-    def learn(self, event: str, payload: str, said: Delta) -> None:
+    def learn(self, event: bytes, payload: bytes, said: Delta) -> None:
         """Take *event*, whose JSON text *payload* says *said* and no more, as the template if it can be one.
 
         The proof: another text in the place of its own is what the event says then.
         """
         piece = said.content or said.reasoning
-        delta = Delta if said.content else _reasoning
-        before, found, after = event.partition(f'"{piece}"')
-        lead = event.find(payload)
-        if not self._lessons or not piece or not found or lead < 0:  # nothing is said, or with escapes
+        if not self._lessons or not piece or event.count(payload) != 1:
             return
         self._lessons -= 1
-        other = piece + "."
-        with suppress(ValueError):
-            if self._read(f'{before}"{other}"{after}') == [delta(other)]:
-                self._before, self._after, self._delta = f'{before}"', after, delta
-                self._lead, self._trail = lead, len(event) - lead - len(payload)
+        other = Texts([piece + "."], reasoning=not said.content)
+        with suppress(ValueError):  # of a text that is no Unicode, or of an event that is not read any more
+            before, found, after = payload.partition(b'"%s"' % piece.encode())
+            # where it is not found it stands there with escapes
+            if found and self._read(before + b'"%s."' % piece.encode() + after) == other.deltas:
+                lead, _, trail = event.removeprefix(BOM_UTF8).partition(payload)
+                self._before, self._after = lead + before + b'"', b'"' + after + trail
+                self._reasoning, self._known = other.reasoning, True
 
 
-def _reasoning(text: str) -> Delta:
-    return Delta("", text)
+def _is_text(value: object) -> bool:
+    return type(value) is str and bool(value)

@@ -222,17 +222,17 @@ def client(request) -> Iterator[Callable[..., Asker]]:
 def taken(monkeypatch) -> Callable[[], None]:
     """A step of a script: waits until the client has taken in what was sent so far."""
     event = threading.Event()
-    body = Attempt.body
+    bodies = Attempt.bodies
 
     def noted(self, *args):
-        body(self, *args)
+        bodies(self, *args)
         event.set()
 
     def wait():
         assert event.wait(10)
         event.clear()
 
-    monkeypatch.setattr(Attempt, "body", noted)
+    monkeypatch.setattr(Attempt, "bodies", noted)
     return wait
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pytest_llmperf.core.exchange import FailureKind
+from pytest_llmperf.wire import reader
 from pytest_llmperf.wire.dialects import dialect
-from pytest_llmperf.wire.events import Delta
 from pytest_llmperf.wire.reader import StreamReader
 from pytest_llmperf.wire.template import Template
 
@@ -22,19 +23,41 @@ class Full(Template):
         pass
 
 
-def events_of(chunks, kind="openai", template=None):
-    """What a reader says of each of the *chunks*, and what it keeps of them."""
-    reader = StreamReader(dialect(kind))
-    if template is not None:
-        reader._template = template(reader._apart)
-    frame = "data: {}\n\n" if kind == "openai" else "{}\n"
-    events = [reader.feed(frame.format(chunk).encode()) for chunk in chunks]
-    payloads = [text.encode() if isinstance(text, str) else text for text in reader.payloads]
-    return events, payloads, reader.close(complete=True)
+def one_by_one(reader, pieces):
+    return [event for piece in pieces for event in reader.feed(piece)]
 
 
-def agree(chunks, kind="openai"):
-    return events_of(chunks, kind) == events_of(chunks, kind, Full)
+def together(reader, pieces):
+    return reader.feed(b"".join(pieces))
+
+
+def in_runs(reader, pieces):
+    """As an attempt does it that has all of them at once."""
+    events = []
+    at = 0
+    while at < len(pieces):
+        texts = reader.texts(pieces, at)
+        assert texts is None or texts.texts
+        events += reader.feed(pieces[at]) if texts is None else texts.deltas
+        at += 1 if texts is None else len(texts.texts)
+    return events
+
+
+def read(pieces, template, feed):
+    """What a reader says of the *pieces*, what it keeps of them, and what it says of their end."""
+    reader = StreamReader(dialect("openai"))
+    reader._template = template(reader._chunk)
+    return feed(reader, pieces), list(reader.payloads), reader.close(complete=True)
+
+
+def agree(pieces):
+    """Whether what is learned changes nothing that is read, however the *pieces* come."""
+    expected = read(pieces, Full, one_by_one)
+    return all(read(pieces, Template, feed) == expected for feed in (one_by_one, together, in_runs))
+
+
+def framed(chunks):
+    return [f"data: {chunk}\n\n".encode() for chunk in chunks]
 
 
 #: Texts that look like parts of a chunk, and the characters that JSON escapes.
@@ -75,7 +98,7 @@ def streams(draw):
 @given(streams())
 @settings(max_examples=400)
 def test_what_is_learned_changes_nothing_that_is_read(chunks):
-    assert agree(chunks)
+    assert agree(framed(chunks))
 
 
 USUAL = '{"choices":[{"index":0,"delta":{"content":"a"}}]}'
@@ -85,7 +108,7 @@ pieces = st.lists(st.sampled_from([*USUAL.partition('"a"'), '"b"', r'"\n"']))
 @given(st.lists(pieces.map("".join) | st.text(alphabet='{}[]":,a0', max_size=30), max_size=5))
 @example([USUAL.partition('a"')[0] + "b"])
 def test_what_is_learned_makes_no_json_of_what_is_none(chunks):
-    assert agree([USUAL, *chunks])
+    assert agree(framed([USUAL, *chunks]))
 
 
 def chunk(key, text):
@@ -118,27 +141,52 @@ def like(chunk, *texts):
     ],
 )
 def test_what_only_looks_alike_is_read_in_full(chunks):
-    assert agree(chunks)
+    assert agree(framed(chunks))
 
 
-def test_bytes_that_are_no_text_are_read_in_full():
-    reader = StreamReader(dialect("openai"))
-    usual, broken = (chunk("content", text) for text in ("a", "b"))
-    reader.feed(f"data: {usual}\n\n".encode())
-    (failed,) = reader.feed(f"data: {broken}\n\n".encode().replace(b'"b"', b'"\xff"'))
-    assert failed.failure is not None
+A, B = framed([chunk("content", text) for text in "ab"])
+HEAD, TAIL = B.split(b'"b"')
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        # what is no string where one should be, and takes its neighbours in
+        [A, HEAD + b'"b",["c"' + TAIL, HEAD + b'"d"],"e"' + TAIL],
+        [A, HEAD + b'"b",{"c":"d"' + TAIL, HEAD + b'"e":1},"f"' + TAIL],
+        [A, HEAD + b'"b\\"' + TAIL, HEAD + b'"c","d"' + TAIL],
+        [A, HEAD + b'"b","c"' + TAIL, HEAD + b'"d"' + TAIL],
+        # cut elsewhere than between the events
+        [A, B[:30], B[30:] + A],
+        [A, B + B[:-1], b"\n" + A, B],
+        [A, B[:-1], b"\n"],
+        # several in a piece, and other things with them
+        [A, B + A, B, A + b": a comment\n\n" + B, b"event: x\n" + A, B],
+        # the JSON text is somewhere else in the event, too
+        [b": " + A.removeprefix(b"data: ").strip() + b"\n" + A, b": b\n" + A, A],
+        [A.strip() + b"\n: " + A.removeprefix(b"data: "), A],
+        # fields that are not data, and other ends of a line
+        [b"id: 1\n" + A, b"id: 1\n" + B, b"id: 2\n" + A],
+        [A.replace(b"\n", b"\r\n"), B.replace(b"\n", b"\r\n"), B.replace(b"\n", b"\r")],
+        [A, HEAD + b'"\xff"' + TAIL, B],
+        [A, HEAD + b'""' + TAIL, B, A],
+        [b"\xef\xbb\xbf" + A, b"\xef\xbb\xbf" + B, B],
+    ],
+)
+def test_pieces_that_only_look_alike_are_read_in_full(pieces):
+    assert agree(pieces)
 
 
 class Counting:
-    """Reads events in full, and counts them."""
+    """Reads JSON texts in full, and counts them."""
 
     def __init__(self):
-        self._read = StreamReader(dialect("openai"))._apart
+        self._read = StreamReader(dialect("openai"))._chunk
         self.events = 0
 
-    def __call__(self, event):
+    def __call__(self, payload):
         self.events += 1
-        return self._read(event)
+        return self._read(payload)
 
 
 def learned(*payloads):
@@ -146,29 +194,28 @@ def learned(*payloads):
     read = Counting()
     template = Template(read)
     for payload in payloads:
-        (said,) = read._read(f"data: {payload}\n\n")
-        template.learn(f"data: {payload}\n\n", payload, said)
+        (said,) = read._read(payload.encode())
+        template.learn(f"data: {payload}\n\n".encode(), payload.encode(), said)
     return template, read.events
 
 
 @pytest.mark.parametrize("key", ["content", "reasoning_content"])
 def test_all_events_that_are_like_one_are_read_at_once(key):
     template, proofs = learned(chunk(key, "a"))
-    chunks = [chunk(key, text) for text in ("b", "c\\n", "é")]
-    text = "".join(f"data: {one}\n\n" for one in chunks)
-    events, payloads = [], []
-    assert template.read(text + "data: [DONE]\n\n", 0, events, payloads) == len(text)
-    said = ["b", "c\n", "é"]
-    assert events == [Delta(one) if key == "content" else Delta("", one) for one in said]
-    assert payloads == chunks
+    pieces = framed([chunk(key, text) for text in ("b", "c\\n", "é")])
+    assert template.texts([A, *pieces, b"data: [DONE]\n\n"], 1) == (["b", "c\n", "é"], key != "content")
     assert proofs == 1
 
 
 def test_half_an_event_is_not_read():
     template, _ = learned(chunk("content", "a"))
-    events = []
-    assert template.read(f"data: {chunk('content', 'b')}\n", 0, events, []) == 0
-    assert events == []
+    assert template.texts([B[:-1]], 0) is None
+
+
+def test_what_fails_once_is_not_tried_for_ever():
+    template, _ = learned(chunk("content", "a"))
+    assert template.texts([HEAD + b'"b","c"' + TAIL], 0) is None
+    assert template.texts([B], 0) is None
 
 
 def test_a_stream_whose_events_are_never_alike_is_not_learned_from_for_ever():
@@ -178,18 +225,12 @@ def test_a_stream_whose_events_are_never_alike_is_not_learned_from_for_ever():
 
 @given(streams(), st.lists(st.integers(0, 400), max_size=6))
 def test_what_is_learned_changes_nothing_however_the_bytes_are_cut(chunks, cuts):
-    data = "".join(f"data: {chunk}\n\n" for chunk in chunks).encode()
+    data = b"".join(framed(chunks))
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    answers = []
-    for template in (Template, Full):
-        reader = StreamReader(dialect("openai"))
-        reader._template = template(reader._apart)
-        events = [event for i, j in pairwise(places) for event in reader.feed(data[i:j])]
-        answers.append(events + reader.close(complete=True))
-    assert answers[0] == answers[1]
+    assert agree([data[i:j] for i, j in pairwise(places)])
 
 
-def test_a_mark_of_the_byte_order_is_no_part_of_what_is_learned():
-    first, second = (f"\ufeffdata: {chunk('content', text)}\n\n".encode() for text in "ab")
-    reader = StreamReader(dialect("openai"))
-    assert (reader.feed(first), reader.feed(second)) == ([Delta("a")], [])
+def test_alike_events_without_end_are_refused(monkeypatch):
+    monkeypatch.setattr(reader, "MAX_ANSWER_BYTES", 3 * len(A))
+    *said, failed = one_by_one(StreamReader(dialect("openai")), [A, B, B, B, B])
+    assert (len(said), failed.failure.kind) == (4, FailureKind.MALFORMED)
