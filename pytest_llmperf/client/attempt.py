@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import chain, repeat
 
 from pytest_llmperf.client.counting import Counter, tokens_of
 from pytest_llmperf.client.deadline import Deadline
@@ -111,9 +112,9 @@ class Attempt:
                 self._piece(pieces[at], arrived_s[at])
                 at += 1
             else:
-                count = len(texts.texts)
-                self._texts(texts, arrived_s[at : at + count])
-                at += count
+                end = at + len(texts.counts)
+                self._texts(texts, arrived_s[at:end])
+                at = end
 
     def _piece(self, data: bytes, at_s: float) -> None:
         if self._reader is None:
@@ -130,7 +131,7 @@ class Attempt:
     def _texts(self, texts: Texts, arrived_s: Sequence[float]) -> None:
         self._progress_s = arrived_s[-1]
         self.answer.add_texts(texts)
-        self._chunk_s += arrived_s
+        self._chunk_s += chain.from_iterable(map(repeat, arrived_s, texts.counts))
         if self._first_token_s is None:
             self._first_token_s = arrived_s[0]
         if self._first_answer_s is None and not texts.reasoning:

@@ -73,9 +73,8 @@ class Answer:
 
     def add_texts(self, texts: Texts) -> None:
         """Take many deltas in."""
-        said, reasoning = texts
-        self.characters += sum(map(len, said))
-        (self._reasoning if reasoning else self._content).extend(said)
+        self.characters += sum(map(len, texts.texts))
+        (self._reasoning if texts.reasoning else self._content).extend(texts.texts)
 
     def _add_delta(self, delta: Delta) -> None:
         content, reasoning, tool_calls, choice = delta

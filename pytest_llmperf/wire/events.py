@@ -39,10 +39,11 @@ class Delta(NamedTuple):  # made for every chunk, in a third of the time of a fr
 
 
 class Texts(NamedTuple):
-    """As many deltas of the first choice at once: each brings one text that is not empty, and no more."""
+    """Many deltas of the first choice at once: each brings one text that is not empty, and no more."""
 
     texts: Sequence[str]
-    reasoning: bool  #: what all of them are; else content
+    counts: Sequence[int]  #: how many of them each of the pieces brought that they came in
+    reasoning: bool = False  #: what all of them are; else content
 
     @property
     def deltas(self) -> list[Delta]:

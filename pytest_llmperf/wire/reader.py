@@ -86,14 +86,14 @@ class StreamReader:
             some = self.texts(pieces, at)
             if some is not None:
                 events += some.deltas
-                at += len(some.texts)
+                at += len(some.counts)
             else:
                 events += self._full(pieces[at])
                 at += 1
         return events
 
     def texts(self, pieces: Sequence[bytes], start: int) -> Texts | None:
-        """What the first of *pieces* from *start* on say, as many as are one event each that brings text alone.
+        """What the first of *pieces* from *start* on say, as many as are whole events that bring text alone.
 
         None where there is none, or where it has to be found out by `feed`.
         """
@@ -101,7 +101,7 @@ class StreamReader:
             return None
         texts = self._template.texts(pieces, start)
         if texts is not None:
-            self._size += self.payloads.add_framed(pieces[start : start + len(texts.texts)])
+            self._size += self.payloads.add_framed(pieces[start : start + len(texts.counts)])
         return texts
 
     def _full(self, data: bytes) -> list[Event]:

@@ -34,7 +34,7 @@ class Template:
         self._known = False
 
     def texts(self, pieces: Sequence[bytes], start: int) -> Texts | None:
-        """What the first of *pieces* from *start* on say, as many as are one event each like the one learned from.
+        """What the first of *pieces* from *start* on say, as many as are whole events like the one learned from.
 
         None where there is none.
         """
@@ -49,12 +49,14 @@ class Template:
             end += 1
         if end == start:
             return None
-        together = b"".join(pieces[start:end])
-        said = together[len(before) : -len(after)].replace(after + before, _COMMA)
+        joint = after + before
+        some = pieces[start:end]
+        counts = [piece.count(joint) + 1 for piece in some]
+        said = b"".join(some)[len(before) : -len(after)].replace(joint, _COMMA)
         with suppress(ValueError):
             texts = loads(f'["{said.decode()}"]')
-            if isinstance(texts, list) and len(texts) == end - start and all(map(_is_text, texts)):
-                return Texts(texts, self._reasoning)
+            if isinstance(texts, list) and len(texts) == sum(counts) and all(map(_is_text, texts)):
+                return Texts(texts, counts, self._reasoning)
         self._known = False  # what begins and ends alike is not alike: it is learned anew, or no more
         return None
 
@@ -67,7 +69,7 @@ class Template:
         if not self._lessons or not piece or event.count(payload) != 1:
             return
         self._lessons -= 1
-        other = Texts([piece + "."], reasoning=not said.content)
+        other = Texts([piece + "."], [1], reasoning=not said.content)
         with suppress(ValueError):  # of a text that is no Unicode, or of an event that is not read any more
             before, found, after = payload.partition(b'"%s"' % piece.encode())
             # where it is not found it stands there with escapes

@@ -39,7 +39,7 @@ def in_runs(reader, pieces):
         texts = reader.texts(pieces, at)
         assert texts is None or texts.texts
         events += reader.feed(pieces[at]) if texts is None else texts.deltas
-        at += 1 if texts is None else len(texts.texts)
+        at += 1 if texts is None else len(texts.counts)
     return events
 
 
@@ -161,7 +161,8 @@ HEAD, TAIL = B.split(b'"b"')
         [A, B + B[:-1], b"\n" + A, B],
         [A, B[:-1], b"\n"],
         # several in a piece, and other things with them
-        [A, B + A, B, A + b": a comment\n\n" + B, b"event: x\n" + A, B],
+        [A, B + A, B, A + B + A],
+        [A, B, A + b": a comment\n\n" + B, b"event: x\n" + A, B],
         # the JSON text is somewhere else in the event, too
         [b": " + A.removeprefix(b"data: ").strip() + b"\n" + A, b": b\n" + A, A],
         [A.strip() + b"\n: " + A.removeprefix(b"data: "), A],
@@ -203,8 +204,13 @@ def learned(*payloads):
 def test_all_events_that_are_like_one_are_read_at_once(key):
     template, proofs = learned(chunk(key, "a"))
     pieces = framed([chunk(key, text) for text in ("b", "c\\n", "é")])
-    assert template.texts([A, *pieces, b"data: [DONE]\n\n"], 1) == (["b", "c\n", "é"], key != "content")
+    assert template.texts([A, *pieces, b"data: [DONE]\n\n"], 1) == (["b", "c\n", "é"], [1, 1, 1], key != "content")
     assert proofs == 1
+
+
+def test_a_piece_may_be_several_events():
+    template, _ = learned(chunk("content", "a"))
+    assert template.texts([B, A + B, A], 0).counts == [1, 2, 1]
 
 
 def test_half_an_event_is_not_read():
