@@ -46,7 +46,7 @@ class OwnLog:
     """
 
     def __init__(self, of: IterationLog, *, late_s: float = 0.0) -> None:
-        self._of = of
+        self.of = of
         self._late_s = late_s
         self._exchanges: dict[int, Exchange] = {}
         self._checks: list[NamedCheck] = []
@@ -57,8 +57,8 @@ class OwnLog:
 
     def __enter__(self) -> Self:
         """What the running context records inside goes here."""
-        with self._of.lock:
-            self._of.running.add(self)
+        with self.of.lock:
+            self.of.running.add(self)
         self._token = _RUNNING.set(self)
         return self
 
@@ -70,10 +70,6 @@ class OwnLog:
     def closed(self) -> bool:
         """Whether the iteration is over."""
         return self._closed
-
-    def belongs_to(self, log: IterationLog) -> bool:
-        """Whether it is one of *log*'s."""
-        return self._of is log
 
     def due_s(self, entered_s: float) -> float:
         """When a request that was asked for at *entered_s* was wanted: earlier, if the iteration began late.
@@ -87,16 +83,16 @@ class OwnLog:
 
     def add(self, exchange: Exchange) -> int:
         """Record *exchange*; the handle is for `amend`."""
-        with self._of.lock:
+        with self.of.lock:
             if self._closed:
-                return self._of.loose.add(exchange)
-            handle = next(self._of.handles)
+                return self.of.loose.add(exchange)
+            handle = next(self.of.handles)
             self._exchanges[handle] = exchange
             return handle
 
     def amend(self, handle: int, exchange: Exchange) -> bool:
         """Replace what was recorded, when more became known; whether it was not too late for that."""
-        with self._of.lock:
+        with self.of.lock:
             known = handle in self._exchanges
             if known:
                 self._exchanges[handle] = exchange
@@ -104,17 +100,17 @@ class OwnLog:
 
     def check(self, check: NamedCheck) -> None:
         """Record the result of a named check."""
-        with self._of.lock:
+        with self.of.lock:
             if self._closed:
-                self._of.loose.check(check)
+                self.of.loose.check(check)
             else:
                 self._checks.append(check)
 
     def step(self, step: TimedStep, error: BaseException | None) -> None:
         """Record one run of a timed step, and what it raised."""
-        with self._of.lock:
+        with self.of.lock:
             if self._closed:
-                self._of.loose.step(step, error)
+                self.of.loose.step(step, error)
                 return
             self._steps.append(step)
             if error is not None:
@@ -122,24 +118,23 @@ class OwnLog:
 
     def take(self) -> Taken:
         """Everything recorded since the last call, in the order in which requests ended."""
-        with self._of.lock:
+        with self.of.lock:
             taken = Taken(
-                exchanges=tuple(self._exchanges.values()),
-                checks=tuple(self._checks),
-                steps=tuple(self._steps),
-                errors=tuple(self._errors),
+                tuple(self._exchanges.values()), tuple(self._checks), tuple(self._steps), tuple(self._errors)
             )
-            for kept in (self._exchanges, self._checks, self._steps, self._errors):
-                kept.clear()
+            self._exchanges.clear()
+            self._checks.clear()
+            self._steps.clear()
+            self._errors.clear()
             return taken
 
     def close(self) -> Taken:
         """The same, for the last time: what comes later goes to the item's own log."""
-        for settle in self._of.settlers:
+        for settle in self.of.settlers:
             settle(self)
-        with self._of.lock:
+        with self.of.lock:
             self._closed = True
-            self._of.running.discard(self)
+            self.of.running.discard(self)
             return self.take()
 
 
@@ -179,7 +174,7 @@ class IterationLog:
     def here(self) -> OwnLog:
         """The log of the iteration that the running context belongs to; else the item's own."""
         running = _RUNNING.get()
-        return running if running is not None and running.belongs_to(self) else self.loose
+        return running if running is not None and running.of is self else self.loose
 
     def due_s(self, entered_s: float) -> float:
         """See `OwnLog.due_s`."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -38,7 +37,7 @@ _ARM: ContextVar[Arm | None] = ContextVar("pytest_llmperf_arm", default=None)
 class Switch:
     """Which arm the fixtures of an item talk to right now.
 
-    One for all threads and tasks where iterations come one after another; `during` is for this context
+    One for all threads and tasks where iterations come one after another; `enter` is for this context
     only, where many run at once.
     """
 
@@ -56,14 +55,13 @@ class Switch:
         for told in self.listeners:
             told(arm)
 
-    @contextmanager
-    def during(self, arm: Arm) -> Iterator[None]:
-        """Talk to *arm* in the block, in this context."""
-        token = _ARM.set(arm)
-        try:
-            yield
-        finally:
-            _ARM.reset(token)
+    def enter(self, arm: Arm) -> Token[Arm | None]:
+        """Talk to *arm* in this context, until `leave` is given what this gives."""
+        return _ARM.set(arm)
+
+    def leave(self, entered: Token[Arm | None]) -> None:
+        """Talk again to what the context talked to before."""
+        _ARM.reset(entered)
 
 
 @dataclass

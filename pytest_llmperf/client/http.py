@@ -9,6 +9,7 @@ and would delay the stamps of the other streams.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024  #: at once
+
+#: The head of an answer that has an end to wait for. Another one, or half of one, is read when it is there.
+_CHUNKED_HEAD = re.compile(
+    rb"HTTP/1\.1 200 [^\r\n]*\r\n(?:[^\r\n]+\r\n)*?"
+    rb"transfer-encoding:[ \t]*chunked[ \t]*\r\n(?:[^\r\n]+\r\n)*\r\n",
+    re.IGNORECASE,
+)
 
 #: What ends a chunked answer; also some streams end every event like this, which are then not held back.
 _LAST_CHUNK = b"\r\n\r\n"
@@ -138,7 +146,7 @@ class Connection(asyncio.BufferedProtocol):
         self._error: Exception | None = None
         self._ended = False
         self._paused = False
-        self._holding = False
+        self._beginning = self._holding = False
         self._queued = False  # at the turnstile
         self._tail = b""
 
@@ -164,10 +172,16 @@ class Connection(asyncio.BufferedProtocol):
         """Take in *data*, which arrived at *at_s*."""
         self._received.append((at_s, data))
         self._buffered += len(data)
+        unread = data
+        if self._beginning:
+            self._beginning = False
+            head = _CHUNKED_HEAD.match(data)
+            self._holding = head is not None
+            unread = data if head is None else data[head.end() :]
         if self._buffered > _MAX_BUFFERED_BYTES and self._transport is not None:
             self._transport.pause_reading()
             self._paused = True
-        if (not self._holding or self._paused or self._may_end(data)) and not self._queued:
+        if (not self._holding or self._paused or self._may_end(unread)) and not self._queued:
             self._queued = True
             self._turnstile.enter(self._turn)
 
@@ -188,10 +202,13 @@ class Connection(asyncio.BufferedProtocol):
         assert self._transport is not None
         self._transport.write(data)
 
+    def expect(self) -> None:
+        """The next piece begins an answer; a chunked one is held back until it may be at its end."""
+        self._beginning, self._holding, self._tail = True, False, b""
+
     def hold_back(self, *, holding: bool) -> None:
         """Whether to wake the reader only when a chunked answer may be at its end."""
         self._holding = holding
-        self._tail = b""
 
     async def read(self, until_s: float) -> list[tuple[float, bytes]]:
         """The pieces that arrived, each with its moment; none at the end.

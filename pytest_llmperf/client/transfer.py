@@ -16,7 +16,7 @@ async def transfer(connection: Connection, request: bytes, attempt: Attempt) -> 
     What arrived before the caller gave up is told, too.
     """
     parser = ResponseParser()
-    connection.hold_back(holding=False)
+    connection.expect()
     attempt.sending(time.perf_counter())
     connection.write(request)
     try:

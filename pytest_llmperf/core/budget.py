@@ -46,6 +46,8 @@ class Budget:
 
 def cost_at_most(exchanges: Sequence[Exchange], prices: Mapping[str, Price], model: str) -> float:
     """USD for one iteration; a request of unknown cost is taken for as dear as the dearest beside it."""
+    if not prices:
+        return 0.0
     known: list[float | None] = []
     for exchange in exchanges:
         price = prices.get(exchange.model) or prices.get(model)

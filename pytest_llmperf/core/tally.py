@@ -17,8 +17,9 @@ from pytest_llmperf.core.price import Price, busy_s
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.core.timeline import Timeline, timeline
 
-#: Iterations that are kept whole before they are reduced: about a millisecond of work at a time.
-_BATCH = 64
+#: Iterations that are kept whole before they are reduced, and reduced parts that are kept before they are put
+#: together: a fraction of a millisecond of work at a time, in which no answer is seen to arrive.
+_BATCH = _PARTS = 16
 
 
 class Tally:
@@ -27,7 +28,7 @@ class Tally:
     def __init__(self, *, about: Measurement, slo: Slo, prices: Mapping[str, Price]) -> None:
         self._about, self._slo, self._prices = about, slo, prices
         self._waiting: list[Iteration] = []
-        self._counts: Measurement | None = None  #: everything but the series
+        self._parts: list[Measurement] = []  #: everything but the series
         self._series: dict[str, array[float]] = {}
         self._began_s = math.inf
         self._ended_s = -math.inf
@@ -69,15 +70,17 @@ class Tally:
     def measurement(self) -> Measurement:
         """What was measured so far."""
         self._reduce()
-        if self._counts is None:
+        if not self._parts:
             return measure([], about=self._about, slo=self._slo, prices=self._prices)
+        self._parts = [pool(self._parts)]
+        (counts,) = self._parts
         due, done, latency = (self._requests[name] for name in ("due", "done", "latency"))
         in_flight_s = busy_s(
             due, done, latency
         )  # before the copies below: it takes as much memory, for a moment
         return replace(
-            self._counts,
-            facts={**self._about.facts, **self._counts.facts},
+            counts,
+            facts={**self._about.facts, **counts.facts},
             iterations=self.iterations,
             series={name: Column(values) for name, values in self._series.items()},
             busy_s=in_flight_s,
@@ -121,8 +124,9 @@ class Tally:
         for name, values in part.series.items() if in_series else ():
             self._series.setdefault(name, array("d")).extend(values)
         found = {name: word for name, word in part.facts.items() if self._about.facts.get(name) != word}
-        part = replace(part, series={}, facts=found)
-        self._counts = part if self._counts is None else pool([self._counts, part])
+        self._parts.append(replace(part, series={}, facts=found))
+        if len(self._parts) >= _PARTS:
+            self._parts = [pool(self._parts)]
         for iteration in iterations:
             if whole:
                 self._began_s = min(self._began_s, iteration.started_s)

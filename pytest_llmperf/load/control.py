@@ -45,7 +45,9 @@ class Control:
     @property
     def over(self) -> bool:
         """Whether it was stopped, or its time is up."""
-        return self.stopped.is_set() or (self.ends_s is not None and time.perf_counter() >= self.ends_s)
+        if self._length_s is not None and time.perf_counter() >= self.began_s + self._length_s:
+            return True
+        return self.stopped.is_set()
 
     def may_begin(self) -> bool:
         """Whether a user may run the body once more; counts it against what is shared."""

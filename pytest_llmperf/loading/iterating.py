@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import functools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from random import Random
+from types import TracebackType
 
 from pytest_llmperf.ending import is_result
 from pytest_llmperf.load import threads
 from pytest_llmperf.load.control import Control
 from pytest_llmperf.load.deck import Deck
 from pytest_llmperf.load.probe import Probe
-from pytest_llmperf.loading.member import Member, Step
+from pytest_llmperf.loading.member import Member
 
 
 class Iterations:
@@ -44,22 +44,23 @@ class Iterations:
 
     async def in_loop(self, due_s: float | None) -> None:
         """One iteration in the running event loop, as `load.tasks.Iterate`."""
-        with self._one(due_s) as begun:
-            if begun is None:
-                return
-            member, step = begun
+        one = self._begin(due_s)
+        if one is None:
+            return
+        with one:
+            member, arguments = one.member, one.step.arguments
             if member.is_coroutine:
-                await member.body(**step.arguments)
+                await member.body(**arguments)
             else:
-                call = functools.partial(contextvars.copy_context().run, member.body, **step.arguments)
+                call = functools.partial(contextvars.copy_context().run, member.body, **arguments)
                 await asyncio.get_running_loop().run_in_executor(self._threads(), call)
 
     def here(self, due_s: float | None) -> None:
         """One iteration on this thread, as `load.threads.Iterate`."""
-        with self._one(due_s) as begun:
-            if begun is not None:
-                member, step = begun
-                member.body(**step.arguments)
+        one = self._begin(due_s)
+        if one is not None:
+            with one:
+                one.member.body(**one.step.arguments)
 
     def close(self) -> None:
         """No more of them begin."""
@@ -72,47 +73,19 @@ class Iterations:
             self._pool = ThreadPoolExecutor(threads.MOST_AT_ONCE)
         return self._pool
 
-    @contextlib.contextmanager
-    def _one(self, due_s: float | None) -> Iterator[tuple[Member, Step] | None]:
-        """One iteration: what is raised inside is its result, unless it ends the item.
-
-        None where it must not begin, since it may cost more than there is.
-        """
+    def _begin(self, due_s: float | None) -> _Running | None:
+        """The next iteration; None where it must not begin, since it may cost more than there is."""
         control, measured = self.control, self._measuring
         member = self._pick()
         late_s = control.enter(due_s)
         try:
-            if not self._may_spend(member, control):
-                yield None
-                return
-            step = member.next_step(measured=measured)
-            yield from self._run(member, step, late_s=late_s, of=control if measured else None)
-        finally:
-            control.leave()  # after its cost is counted
-
-    def _run(
-        self, member: Member, step: Step, *, late_s: float, of: Control | None
-    ) -> Iterator[tuple[Member, Step]]:
-        """*of*: the run that it is a sample of; None: it warms up."""
-        measuring = member.measuring
-        started_s = time.perf_counter()
-        error: BaseException | None = None
-        with measuring.switch.during(step.arm), measuring.log.iteration(late_s=late_s) as own:
-            try:
-                yield member, step
-            except BaseException as raised:
-                if not is_result(raised) or measuring.stop_at_once:
-                    own.close()
-                    raise
-                error = raised
-            done_s = time.perf_counter()
-            taken = own.close()
-        # In an open loop it takes from when it was due.
-        iteration = measuring.iteration(taken, error, started_s=started_s - late_s, done_s=done_s)
-        if of is None:
-            measuring.spend(iteration)
-        else:
-            member.end(iteration, error, step, control=of, probe=self._probe)
+            if self._may_spend(member, control):
+                return _Running(member, control, late_s=late_s, probe=self._probe if measured else None)
+        except BaseException:
+            control.leave()
+            raise
+        control.leave()
+        return None
 
     def _may_spend(self, member: Member, control: Control) -> bool:
         """Whether an iteration that has entered may begin: those under way may be as dear as the dearest."""
@@ -129,3 +102,53 @@ class Iterations:
 
     def _pick(self) -> Member:
         return self._members[0] if len(self._members) == 1 else self._members[self._deck.deal()]
+
+
+class _Running:
+    """One iteration: what is raised inside the block is its result, unless it ends the item.
+
+    A class and not a generator: this is a part of what every request costs.
+    """
+
+    __slots__ = ("_arm", "_control", "_late_s", "_own", "_probe", "_started_s", "member", "step")
+
+    def __init__(self, member: Member, control: Control, *, late_s: float, probe: Probe | None) -> None:
+        """*probe*: what tells which chunks were read late; None: it warms up, and is no sample."""
+        self.member = member
+        self._control = control
+        self._late_s = late_s
+        self._probe = probe
+        self.step = member.next_step(measured=probe is not None)
+
+    def __enter__(self) -> None:
+        measuring = self.member.measuring
+        self._arm = measuring.switch.enter(self.step.arm)
+        self._own = measuring.log.iteration(late_s=self._late_s)
+        self._own.__enter__()
+        self._started_s = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            return self._end(error)
+        finally:
+            self._control.leave()  # after its cost is counted
+
+    def _end(self, error: BaseException | None) -> bool:
+        """Take in what it did; whether that is all there is to say of *error*."""
+        done_s = time.perf_counter()
+        measuring = self.member.measuring
+        taken = self._own.close()
+        self._own.__exit__()
+        measuring.switch.leave(self._arm)
+        if error is not None and (measuring.stop_at_once or not is_result(error)):
+            return False
+        # In an open loop it takes from when it was due.
+        started_s = self._started_s - self._late_s
+        iteration = measuring.iteration(taken, error, started_s=started_s, done_s=done_s)
+        if self._probe is None:
+            measuring.spend(iteration)
+        else:
+            self.member.end(iteration, error, self.step, control=self._control, probe=self._probe)
+        return True

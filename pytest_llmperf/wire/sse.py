@@ -28,11 +28,12 @@ class SseFrames:
 
     def feed(self, data: bytes) -> list[Frame]:
         """The events that *data* completes. Raises LineTooLongError."""
-        if self.at_start and data.startswith(_BEGIN) and data.endswith(_END) and b"\r" not in data:
-            payloads = data[len(_BEGIN) : -len(_END)].split(_END + _BEGIN)
-            if data.count(b"\n") == len(_END) * len(payloads):  # whole events of one line, as nearly all are
+        # one whole event of one line, as nearly all are
+        if self.at_start and data.startswith(_BEGIN) and data.find(b"\n") == len(data) - len(_END):
+            payload = data[len(_BEGIN) : -len(_END)]
+            if data.endswith(_END) and b"\r" not in payload:
                 self._first = False
-                return list(map(Frame, payloads))
+                return [Frame(payload)]
         frames = [frame for line in self._lines.feed(data) if (frame := self._take(line)) is not None]
         self.at_start = not (self._fields or self._event) and self._lines.at_start
         return frames

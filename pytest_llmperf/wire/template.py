@@ -1,8 +1,8 @@
 """Reads the events of a stream that differ in one string, many at once and without reading the rest again.
 
-Nearly all events of a stream are the same bytes but for the piece of the answer that they bring. A reader that
-has seen the same bytes is in the same state: an event that begins as an earlier one did, goes on with a JSON
-string, and ends as that one did, says the same but for this string.
+Nearly all events of a stream are the same bytes but for the piece of the answer that they bring. A reader
+that has seen the same bytes is in the same state: an event that begins as an earlier one did, goes on with a
+JSON string, and ends as that one did, says the same but for this string.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pytest_llmperf.wire.json_value import loads
 #: How many events of a stream are learned from, at most: in some streams none is like another.
 _LESSONS = 3
 
-#: Between the strings of two events, in one array. A string cannot have this line break in it: whatever stands
-#: where a string should be, it swallows no neighbour.
+#: Between the strings of two events, in one array. A string cannot have this line break in it: whatever
+#: stands where a string should be, it swallows no neighbour.
 _COMMA = b'",\n"'
 
 
@@ -34,7 +34,7 @@ class Template:
         self._known = False
 
     def texts(self, pieces: Sequence[bytes], start: int) -> Texts | None:
-        """What the first of *pieces* from *start* on say, as many as are whole events like the one learned from.
+        """What the first of *pieces* from *start* on say, as many as are whole events like the known one.
 
         None where there is none.
         """

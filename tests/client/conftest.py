@@ -13,6 +13,7 @@ import pytest
 
 from pytest_llmperf.client.aio import AsyncClient
 from pytest_llmperf.client.attempt import Attempt
+from pytest_llmperf.client.http import Connection
 from pytest_llmperf.client.recorder import Recording
 from pytest_llmperf.client.sync import Client
 from pytest_llmperf.core.backend import Backend, Timeouts
@@ -222,17 +223,22 @@ def client(request) -> Iterator[Callable[..., Asker]]:
 def taken(monkeypatch) -> Callable[[], None]:
     """A step of a script: waits until the client has taken in what was sent so far."""
     event = threading.Event()
-    bodies = Attempt.bodies
+    body, received = Attempt.body, Connection.received
 
-    def noted(self, *args):
-        bodies(self, *args)
+    def read(self, *args):
+        body(self, *args)
+        event.set()
+
+    def held(self, *args):  # the asynchronous client reads a stream only when it is over
+        received(self, *args)
         event.set()
 
     def wait():
         assert event.wait(10)
         event.clear()
 
-    monkeypatch.setattr(Attempt, "bodies", noted)
+    monkeypatch.setattr(Attempt, "body", read)
+    monkeypatch.setattr(Connection, "received", held)
     return wait
 
 

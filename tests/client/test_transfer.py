@@ -38,14 +38,14 @@ class Batches(Connection):
     def __init__(self, *batches):
         super().__init__()
         self._batches = list(batches)
-        self.held = []
+        self.expecting = False
 
     @property
     def idle_and_open(self):
         return True
 
-    def hold_back(self, *, holding):
-        self.held.append(holding)
+    def expect(self):
+        self.expecting = True
 
     def write(self, _data):
         self.began_s = time.perf_counter()
@@ -64,7 +64,7 @@ def carried(*batches, limits=LIMITS):
         attempt = Attempt(CALL, dialect("openai"), limits, due_s=now_s, began_s=now_s)
         connection = Batches(*batches)
         kept = await asyncio.wait_for(transfer(connection, b"", attempt), 5)
-        assert connection.held[0] is False  # a kept connection's last answer may have been a stream
+        assert connection.expecting  # a kept connection's last answer may have been a stream
         return attempt.exchange(), kept, connection.began_s
 
     return asyncio.run(run())
@@ -109,15 +109,17 @@ def test_the_whole_may_take_too_long_between_two_looks():
 class Woken:
     """A connection that has a reader: what wakes it?"""
 
-    def __init__(self, *pieces, holding=True):
-        self._pieces, self._holding = pieces, holding
+    def __init__(self, *pieces, expecting=False):
+        self._pieces, self._expecting = pieces, expecting
 
     def by(self, *, until_s=0.05):
         """The pieces that the reader got before *until_s*, None when nothing woke it."""
 
         async def run():
             connection = Connection()
-            connection.hold_back(holding=self._holding)
+            connection.hold_back(holding=True)
+            if self._expecting:
+                connection.expect()
             reading = asyncio.ensure_future(connection.read(time.perf_counter() + 60))
             await asyncio.sleep(0)
             for piece in self._pieces:
@@ -150,8 +152,32 @@ def test_a_quoted_error_in_generated_text_wakes_no_reader():
     assert Woken(chunk(r'{"choices":[{"delta":{"content":"an \"error\""}}]}')).by() is None
 
 
-def test_every_piece_wakes_a_reader_that_waits_for_the_head():
-    assert Woken(HEAD, holding=False).by() == HEAD
+@pytest.mark.parametrize("pieces", [(HEAD,), (HEAD + TOKEN,), (HEAD.replace(b"Tr", b"tr"), TOKEN)])
+def test_the_beginning_of_a_chunked_answer_wakes_no_reader(pieces):
+    assert Woken(*pieces, expecting=True).by() is None
+
+
+@pytest.mark.parametrize("pieces", [(HEAD + TOKEN + END,), (HEAD, TOKEN, END), (HEAD, END[:3], END[3:])])
+def test_the_end_of_a_chunked_answer_wakes_the_reader_whose_head_was_not_read_yet(pieces):
+    assert Woken(*pieces, expecting=True).by() == b"".join(pieces)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD[:40],
+        HEAD[:-2],
+        HEAD.replace(b"chunked", b"gzip, chunked"),
+        HEAD.replace(b"Transfer-Encoding: chunked", b"Content-Length: 10"),
+        HEAD.replace(b"Transfer", b"X-Transfer"),
+        HEAD.replace(b"chunked", b"chunked-or-not"),
+        HEAD.replace(b"200 OK", b"204 No Content"),
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+    ],
+)
+def test_every_other_beginning_of_an_answer_wakes_the_reader(head):
+    assert Woken(head, expecting=True).by() == head
 
 
 def test_pieces_that_were_held_back_are_no_timeout():

@@ -204,7 +204,11 @@ def learned(*payloads):
 def test_all_events_that_are_like_one_are_read_at_once(key):
     template, proofs = learned(chunk(key, "a"))
     pieces = framed([chunk(key, text) for text in ("b", "c\\n", "é")])
-    assert template.texts([A, *pieces, b"data: [DONE]\n\n"], 1) == (["b", "c\n", "é"], [1, 1, 1], key != "content")
+    assert template.texts([A, *pieces, b"data: [DONE]\n\n"], 1) == (
+        ["b", "c\n", "é"],
+        [1, 1, 1],
+        key != "content",
+    )
     assert proofs == 1
 
 
