@@ -60,7 +60,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             slo = rig.slo(definition.nodeid, markers.marks_of(definition), loads)
             markers.check_cases(definition, metafunc.function, slo.cases)
             if slo.load is not None and slo.load.kind:
-                rig.rhythm(slo.load, directory=definition.path.parent)
+                where = loads[-1][1] if loads else definition.nodeid
+                rig.rhythm(slo.load, directory=definition.path.parent, where=where)
     except LlmPerfUsageError as error:
         message = str(error)
     else:

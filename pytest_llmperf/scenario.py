@@ -100,7 +100,7 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
     try:
         measuring = measuring_of(item, rig)
     except LlmPerfUsageError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     body = item.obj
     if measuring.slo.load is None:
         repetition = Repetition(measuring=measuring, lead=item.config.stash.get(LEAD, None))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from statistics import median
 
+from pytest_llmperf.core.health import LATE_SHARE
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.quantity import show
 
@@ -20,6 +21,8 @@ def buffering(measurement: Measurement) -> str | None:
     if not ttft or not latency or not measurement.same_read.trials:
         return None
     first_s, share = median(ttft), measurement.same_read.rate
+    if measurement.load is not None and measurement.load.health.late_share > LATE_SHARE:
+        return None  # it was the load generator that read late, which is said elsewhere
     if share < _MOST or first_s < _LEAST_S or first_s < _MOST * median(latency):
         return None
     return (

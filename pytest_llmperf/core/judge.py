@@ -9,7 +9,7 @@ from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.comparison import compare
 from pytest_llmperf.core.judged import Judged
 from pytest_llmperf.core.measurement import Measurement
-from pytest_llmperf.core.metric import METRICS, Shape
+from pytest_llmperf.core.metric import METRICS, STEP, Shape
 from pytest_llmperf.core.outcome import BROKEN, Outcome, worst
 from pytest_llmperf.core.promise import (
     IMPLIED,
@@ -43,7 +43,10 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
     if measurement.load is not None and measurement.load.aborted:
         return Verdict(outcome=Outcome.FAILED, reason=measurement.stopped, checks=checks)
     lost = measurement.load is not None and measurement.load.lost > 0
-    outcome = worst([outcome, Outcome.INCONCLUSIVE]) if lost else outcome
+    in_doubt = lost or (bool(measurement.doubts) and any(map(_lacks_a_baseline, checks)))
+    outcome = worst([outcome, Outcome.INCONCLUSIVE]) if in_doubt else outcome
+    unsaid = outcome not in {check.outcome for check in checks}
+    by_doubt = in_doubt and outcome not in BROKEN and (lost or unsaid)
     warnings = dict.fromkeys(
         (
             *slo.notes,
@@ -54,7 +57,7 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
     )
     return Verdict(
         outcome=outcome,
-        reason=measurement.doubts[0] if lost and outcome not in BROKEN else _reason(checks, outcome),
+        reason="; ".join(measurement.doubts) if by_doubt else _reason(checks, outcome),
         checks=checks,
         # A broken limit or a proven regression cannot be mended by more samples.
         settled=outcome in BROKEN or all(each.settled for each in judged),
@@ -114,17 +117,24 @@ def _doubted(judged: Sequence[Judged], measurement: Measurement) -> list[Judged]
                 each.check, outcome=Outcome.INCONCLUSIVE, reason=f"{told}, so {each.check.reason} says little"
             ),
         )
-        if _is_generators(each.check.metric) and each.check.observed is not None
+        if _is_generators(each.check) and each.check.observed is not None
         else each
         for each in judged
     ]
 
 
-def _is_generators(metric: str) -> bool:
-    """Whether a load generator that is late changes *metric*."""
-    known = METRICS.get(metric)
+def _is_generators(check: Check) -> bool:
+    """Whether a load generator that is late changes what *check* is about."""
+    if check.metric.startswith(STEP):
+        return check.statistic != "success_rate"
+    known = METRICS.get(check.metric)
     timed = known is not None and known.shape is Shape.TIME
-    return timed or metric in {"goodput", "tokens_per_s", "requests_per_s"}
+    return timed or check.metric in {"goodput", "tokens_per_s", "requests_per_s"}
+
+
+def _lacks_a_baseline(check: Check) -> bool:
+    """Whether times have no baseline to be held against; a doubted run could not become one either."""
+    return check.outcome in {Outcome.NO_BASELINE, Outcome.NOT_COMPARABLE} and _is_generators(check)
 
 
 def _reason(checks: Sequence[Check], outcome: Outcome) -> str:

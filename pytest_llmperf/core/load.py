@@ -229,8 +229,10 @@ def _arrivals(value: object) -> str:
 
 
 def _stages(value: object) -> tuple[tuple[float, float], ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-        raise ValueError(f"{value!r} is not a list")
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError(f"{value!r} is not a list")  # noqa: TRY004 - as above
+    if not value:
+        raise ValueError("the list is empty")
     stages = []
     for stage in value:
         if isinstance(stage, str) or not isinstance(stage, Sequence) or len(stage) != 2:
@@ -245,8 +247,10 @@ def _stages(value: object) -> tuple[tuple[float, float], ...]:
 def _replay(value: object) -> str | tuple[float, ...]:
     if isinstance(value, str):
         return _name(value)
-    if not isinstance(value, Sequence) or not value:
-        raise ValueError(f"{value!r} is neither a list nor a file's name")
+    if not isinstance(value, Sequence):
+        raise ValueError(f"{value!r} is neither a list nor a file's name")  # noqa: TRY004 - as above
+    if not value:
+        raise ValueError("the list is empty")
     return arrival_times(value)
 
 
@@ -278,7 +282,7 @@ def _abort_on(value: object) -> AbortOn:
         elif name in {"p95_ms", "p95_s"}:
             limits["p95_s"] = _number(limit) * (1e-3 if name == "p95_ms" else 1.0)
         else:
-            raise ValueError(f"{name!r} is not one of error_rate, p95_ms")
+            raise ValueError(f"{name!r} is not one of error_rate, p95_ms, p95_s")
     return AbortOn(**limits)
 
 

@@ -6,6 +6,7 @@ import math
 from collections import deque
 
 from pytest_llmperf.core.load import AbortOn
+from pytest_llmperf.core.quantity import show
 
 #: Seconds that are looked back on, requests that there must be, and that are kept at most.
 _WINDOW_S, _FEWEST, _MOST = 10.0, 20, 1000
@@ -36,8 +37,10 @@ class Lately:
         succeeded = sorted(latency_s for latency_s in latencies if not math.isnan(latency_s))
         failed = 1 - len(succeeded) / len(latencies)
         if limits.error_rate is not None and failed > limits.error_rate:
-            return f"{100 * failed:.0f} % of the last {len(latencies)} requests failed"
+            most = show(limits.error_rate, "")
+            return f"{show(failed, '')} of the last {len(latencies)} requests failed, more than {most}"
         p95_s = succeeded[math.ceil(0.95 * len(succeeded)) - 1] if succeeded else 0.0
         if limits.p95_s is not None and p95_s > limits.p95_s:
-            return f"p95 of the last {len(latencies)} requests is {1e3 * p95_s:.0f} ms"
+            p95, most = show(p95_s, "s"), show(limits.p95_s, "s")
+            return f"p95 of the last {len(latencies)} requests is {p95}, more than {most}"
         return None

@@ -9,6 +9,7 @@ from random import Random
 
 from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.load import LOAD_ARGUMENTS
 
 #: Draws a think time in seconds.
 Think = Callable[[Random], float]
@@ -30,7 +31,8 @@ def parse_think(text: str | None) -> Think:
             return lambda _: seconds
         return _random(found[1], [part.strip() for part in found[2].split(",")])
     except ValueError as error:
-        raise LlmPerfUsageError(f"think_time: {text!r}: {error}.") from None
+        expected = LOAD_ARGUMENTS["think_time"]
+        raise LlmPerfUsageError(f"think_time: {text!r}: {error}; expected {expected}.") from None
 
 
 def _random(name: str, arguments: list[str]) -> Think:
@@ -49,6 +51,5 @@ def _random(name: str, arguments: list[str]) -> Think:
         case "lognormal", [median, sigma]:
             log_median, spread = math.log(parse_duration(median) or math.ulp(0.0)), float(sigma)
             return lambda rng: rng.lognormvariate(log_median, spread)
-    raise ValueError(
-        "expected a duration, constant(D), uniform(LOW, HIGH), exponential(MEAN) or lognormal(MEDIAN, SIGMA)"
-    )
+    known = "constant(D), uniform(LOW, HIGH), exponential(MEAN), lognormal(MEDIAN, SIGMA)"
+    raise ValueError(f"it is none of {known}")

@@ -94,7 +94,7 @@ def _led(item: pytest.Function, rig: Rig, mix: Mix, left: Left) -> Iterator[None
         try:
             parts, rhythm = _parts(item, rig, mix, stack)
         except LlmPerfUsageError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         together = Together(parts, leader=item, rhythm=rhythm, name=f"{setup_of(item)} mix {mix.name}")
         item.obj = conducted(item, together, claimed=scenario.is_claimed(item))
         try:
@@ -152,13 +152,13 @@ def _parts(item: pytest.Function, rig: Rig, mix: Mix, stack: ExitStack) -> tuple
 
 
 def _in_words(mix: Mix, members: list[pytest.Function], setup: str) -> str:
-    """``frontdoor: test_sector 75 %, test_general 25 %``."""
+    """``mix frontdoor: test_sector 75 %, test_general 25 %``."""
     total = sum(load_of(member).weight for member in members)
     shares = [
         f"{without_setup(member.name, setup)} {100 * load_of(member).weight / total:.3g} %"
         for member in members
     ]
-    return f"{mix.name}: {', '.join(shares)}"
+    return f"mix {mix.name}: {', '.join(shares)}"
 
 
 def _arguments(member: pytest.Function, leader: pytest.Function, stack: ExitStack) -> Mapping[str, Any]:

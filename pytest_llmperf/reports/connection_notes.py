@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_llmperf.core.connections import Connections
+from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
@@ -20,6 +21,21 @@ def sentences(rows: Sequence[Summary]) -> list[str]:
         if (measured := row.scenario.measurement).connections.opened
         and (measured.load is not None or (measured.warmup and measured.connections.late))
     ]
+
+
+HEADING = ("", "number", "median", "most")
+
+
+def table(measured: Measurement) -> Iterable[Sequence[str]]:
+    """How many were opened, and how long each phase of their set-up took, for a page."""
+    connections = measured.connections
+    if not connections.opened:
+        return
+    yield "opened", str(connections.opened), "", ""
+    yield "while measuring", str(connections.late), "", ""
+    for phase, values in _phases(connections).items():
+        if values:
+            yield phase, str(len(values)), show(statistics.median(values), "s"), show(max(values), "s")
 
 
 def _sentence(connections: Connections) -> str:

@@ -10,9 +10,10 @@ from pytest_llmperf.core.metric import METRICS, QUANTILES, STEP, Metric, Shape, 
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.steps import names_in
 from pytest_llmperf.core.verdict import CheckKind
-from pytest_llmperf.reports import cache_section, cost_section, server_section
+from pytest_llmperf.reports import cache_section, connection_notes, cost_section, server_section
 from pytest_llmperf.reports.check_cells import cells
 from pytest_llmperf.reports.html_resources import resources_table
+from pytest_llmperf.reports.load import requests_per_s
 from pytest_llmperf.reports.load import sentence as load_sentence
 from pytest_llmperf.reports.notes import untold
 from pytest_llmperf.reports.plain import plain
@@ -39,8 +40,9 @@ def details(row: Summary, index: int, *, unfolded: bool) -> Iterable[str]:
     if row.scenario.explanation is not None:
         yield f"<p><b>Why:</b> {escape(plain(row.scenario.explanation))}</p>"
     yield f'<p class="quiet">{escape(_where(row.scenario.measurement))}</p>'
-    if (load := row.scenario.measurement.load) is not None:
-        yield f'<p class="quiet">load: {escape(load_sentence(load))}</p>'
+    if (loaded := row.scenario.measurement.load) is not None:
+        told = load_sentence(loaded, requests_per_s=requests_per_s(row))
+        yield f'<p class="quiet">load: {escape(told)}</p>'
     yield from (f'<p class="quiet">warning: {escape(plain(text))}</p>' for text in untold(row))
     yield from _plots(row, index)
     yield '<div class="tables">'
@@ -88,10 +90,11 @@ def _over_time(row: Summary, index: int) -> Iterable[str]:
 
 
 def _under_load(row: Summary, index: int) -> Iterable[str]:
-    load = row.scenario.measurement.load
-    if load is None or not load.timeline.users:
+    loaded = row.scenario.measurement.load
+    if loaded is None or not loaded.timeline.users:
         return
-    said = f"of {plain(row.name)} second by second: {plain(load_sentence(load))}"
+    told = load_sentence(loaded, requests_per_s=requests_per_s(row))
+    said = f"of {plain(row.name)} second by second: {plain(told)}"
     yield from _place(
         f"{row_id(index)}-load", 'data-plot="load"', "Users; requests and failures a second", f"Load {said}"
     )
@@ -229,6 +232,9 @@ SECTIONS: tuple[Callable[[Summary], Iterable[str]], ...] = (
         "Named checks",
         ("check", "label", "passed", "of", "share"),
         _named_checks(row.scenario.measurement),
+    ),
+    lambda row: _table(
+        "Connections", connection_notes.HEADING, connection_notes.table(row.scenario.measurement)
     ),
     lambda row: _table("Tokens", ("", "tokens"), _tokens(row.scenario.measurement)),
     lambda row: resources_table(row.scenario.measurement.resources),

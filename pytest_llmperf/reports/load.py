@@ -17,24 +17,56 @@ from pytest_llmperf.reports.summary import Summary
 def sentences(rows: Sequence[Summary]) -> list[str]:
     """A line for each scenario that ran under a load profile."""
     return [
-        f"{plain(row.name)}  load: {sentence(load)}"
+        f"{plain(row.name)}  load: {sentence(load, requests_per_s=requests_per_s(row))}"
         for row in rows
         if (load := row.scenario.measurement.load) is not None
     ]
 
 
-def sentence(load: LoadReport) -> str:
-    """``20/s, 600 of 600 arrivals, at most 12 at once; generator: 9 % of a core, lag p95 0.3 ms``."""
-    whose = "generator" if load.processes == 1 else "busiest generator process"
-    return f"{', '.join(_done(load))}; {whose}: {', '.join(_health(load.health))}"
+def sentence(load: LoadReport, *, requests_per_s: float | None = None) -> str:
+    """``20/s, 600 of 600 arrivals, at most 12 at once, 20 requests/s; generator: 9 % of a core, ...``."""
+    throughput = [] if requests_per_s is None else [f"{_rate(requests_per_s)} requests/s"]
+    done = (plain(load.profile), *_done(load), *throughput)
+    return f"{', '.join(done)}; {_whose(load)}: {', '.join(_health(load.health))}"
+
+
+def requests_per_s(row: Summary) -> float | None:
+    """Successful requests a second, of the whole run."""
+    return row.scenario.measurement.throughput.get("requests_per_s")
+
+
+HEADING = ("scenario", "load", "carried out", "requests/s", "generator")
+
+
+def cells(row: Summary) -> tuple[str, ...] | None:
+    """What `HEADING` names, without the scenario; None where there was no load profile."""
+    load = row.scenario.measurement.load
+    if load is None:
+        return None
+    throughput = requests_per_s(row)
+    return (
+        plain(load.profile),
+        ", ".join(_done(load)),
+        "-" if throughput is None else _rate(throughput),
+        ", ".join(_health(load.health)),
+    )
+
+
+def _rate(per_s: float) -> str:
+    """Without the unit, which is named beside it."""
+    return show(per_s, "1/s").removesuffix("/s")
+
+
+def _whose(load: LoadReport) -> str:
+    return "generator" if load.processes == 1 else "busiest generator process"
 
 
 def _done(load: LoadReport) -> Iterable[str]:
-    yield plain(load.profile)
     if load.planned is None:
         yield f"{load.started} iterations"
     else:
-        yield f"{load.started} of {load.planned} arrivals"
+        whose = "the mix's " if load.mixed else ""
+        yield f"{load.started} of {whose}{load.planned} arrivals"
     yield f"at most {load.peak} at once"
     if load.processes > 1:
         yield f"{load.processes} processes"

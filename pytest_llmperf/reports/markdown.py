@@ -13,6 +13,7 @@ from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.reports import (
     cache_section,
     cost_section,
+    load,
     notes,
     resources,
     server_section,
@@ -26,7 +27,7 @@ from pytest_llmperf.reports.summary import Summary, summarise
 from pytest_llmperf.reports.wording import words
 
 #: GitHub takes 64 KiB in a comment. Bytes of the parts; what links and headings take is left.
-_CHANGED, _WHY, _SENTENCES, _ALL, _PROBLEMS = 16_000, 5_000, 12_000, 12_000, 3_000
+_CHANGED, _WHY, _SENTENCES, _ALL, _LOADS, _PROBLEMS = 16_000, 5_000, 12_000, 9_000, 3_000, 3_000
 _COMPARED, _NOTES = 4_000, 4_000  # of which there may be two
 _NAME, _TEXT, _PROBLEM = 120, 800, 300  #: characters of one name, of one sentence, of one problem
 _SIGNS = {
@@ -62,6 +63,7 @@ def render(run: Run) -> str:
         *_listed(map(_sentence, notes.verdicts(_untold(rows), every=True)), _SENTENCES),
         *_compared(run),
         *_folded(f"All {len(rows)} scenarios", _everything(rows)),
+        *_folded("Under load", _under_load(rows)),
         *_folded("Details", _listed(_details(run, rows), _NOTES)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -180,6 +182,12 @@ def _everything(rows: Sequence[Summary]) -> list[str]:
         for row in rows
     )
     return _table(heading, "l" + "r" * len(shown) + "l", table, _ALL)
+
+
+def _under_load(rows: Sequence[Summary]) -> list[str]:
+    """How each load profile was carried out."""
+    table = ((code(row.name), *map(escaped, told)) for row in rows if (told := load.cells(row)) is not None)
+    return _table(load.HEADING, "lllrl", table, _LOADS)
 
 
 def _cell(column: Column, row: Summary) -> str:

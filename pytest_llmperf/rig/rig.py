@@ -106,11 +106,14 @@ class Rig:
         """See `promised.strangers`."""
         return strangers(scenarios, file=self.slo_file, options=self.options, entry=self.servers.entry)
 
-    def rhythm(self, load: Load, *, directory: Path) -> Rhythm:
-        """What *load* comes to, with its files beside the test. Raises LlmPerfUsageError."""
+    def rhythm(self, load: Load, *, directory: Path, where: str = "@llm_load") -> Rhythm:
+        """What *load* comes to, with its files beside the test. Raises LlmPerfUsageError, with *where*."""
         from pytest_llmperf.load.rhythm import Rhythm  # noqa: PLC0415 - only under a load profile
 
-        return Rhythm.of(load, find=lambda name: self._beside(directory, name))
+        try:
+            return Rhythm.of(load, find=lambda name: self._beside(directory, name))
+        except LlmPerfUsageError as error:
+            raise LlmPerfUsageError(f"{where}  {error}") from None
 
     def role(self, name: str | None) -> Role:
         """The role called *name*; an empty one for None. Raises LlmPerfUsageError when there is none.

@@ -128,7 +128,7 @@ def test_failures_of_all_parts_together_are_too_many(crew, attend, scenario):
     for index in (0, 1):  # either alone is too little to say anything
         crew.says(index, **ended(*[0.1] * 8, *[None] * 4))
     attend()
-    assert crew.told == ["begin", "stop: abort_on: 33 % of the last 24 requests failed"]
+    assert crew.told == ["begin", "stop: abort_on: 33.3 % of the last 24 requests failed, more than 20 %"]
 
 
 def test_a_share_of_failures_that_one_part_has_alone_is_that_of_all(crew, attend, scenario):
@@ -147,7 +147,7 @@ def test_the_p95_is_that_of_all_parts(crew, attend, scenario):
     crew.says(0, **ended(*[0.1] * 30))
     crew.says(1, **ended(*[3.0] * 10))
     attend()
-    assert crew.told == ["begin", "stop: abort_on: p95 of the last 40 requests is 3000 ms"]
+    assert crew.told == ["begin", "stop: abort_on: p95 of the last 40 requests is 3 s, more than 1 s"]
 
 
 @pytest.mark.parametrize("words", [ended(stopped="no server"), {"measured": "no server"}])

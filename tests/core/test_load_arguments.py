@@ -71,7 +71,7 @@ def test_it_is_known_about_how_long_a_profile_takes(arguments, length_s):
         ({"stages": [("30s", 0)]}, "every rate is 0"),
         ({"stages": [("30s", True)]}, "True is not a number"),
         ({"replay": 5}, "5 is neither a list nor a file's name"),
-        ({"replay": []}, "[] is neither"),
+        ({"replay": []}, "the list is empty"),
         ({"replay": [1, "x"]}, "'x' is not a time in seconds"),
         ({"replay": [2, 1]}, "1 comes after 2.0, which is later"),
         ({"think_time": " "}, "' ' is not a name"),

@@ -84,6 +84,30 @@ def test_a_saturated_generator_makes_times_inconclusive_both_ways():
     assert verdict(measured(LOAD), p95_ms=50).outcome is Outcome.FAILED
 
 
+def test_a_step_is_doubted_as_a_request_is_and_its_failures_are_not():
+    late = replace(LOAD, health=replace(WELL, cpu_share=0.99))
+    steps = {"login": {"p95_ms": 850, "success_rate": 0.9}}
+
+    def timed(load, *, successes=100):
+        count = {"step:login": Count(successes=successes, trials=100)}
+        return measured(load, series={"step:login_s": (3.0,) * 100}, proportions=count)
+
+    assert verdict(timed(LOAD), steps=steps).outcome is Outcome.FAILED
+    assert verdict(timed(late), steps=steps).outcome is Outcome.INCONCLUSIVE
+    assert verdict(timed(late, successes=50), steps=steps).outcome is Outcome.FAILED
+
+
+def test_a_doubted_run_without_a_baseline_is_inconclusive_with_the_doubt():
+    sick = verdict(measured(replace(LOAD, dropped=50)))
+    assert sick.outcome is Outcome.INCONCLUSIVE
+    assert sick.reason.startswith("50 of 100 arrivals were dropped")
+    assert verdict(measured(LOAD)).outcome is Outcome.NO_BASELINE
+
+
+def test_what_no_generator_changes_lacks_its_baseline_all_the_same():
+    assert verdict(measured(replace(LOAD, dropped=50)), gate=["success_rate"]).outcome is Outcome.NO_BASELINE
+
+
 def test_a_saturated_generator_does_not_excuse_failed_requests():
     sick = replace(LOAD, health=replace(WELL, cpu_share=0.99))
     broken = {"success_rate": Count(successes=50, trials=100)}

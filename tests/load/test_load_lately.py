@@ -26,7 +26,7 @@ QUICK = AbortOn(p95_s=1.0)
 
 def test_too_many_failures_end_the_run(lately):
     ended(lately, [math.nan] * 5 + [0.1] * 15)
-    assert lately.reason(FEW_FAIL, 102.0) == "25 % of the last 20 requests failed"
+    assert lately.reason(FEW_FAIL, 102.0) == "25 % of the last 20 requests failed, more than 20 %"
 
 
 def test_as_many_failures_as_are_allowed_do_not(lately):
@@ -36,7 +36,7 @@ def test_as_many_failures_as_are_allowed_do_not(lately):
 
 def test_the_p95_of_what_succeeded_ends_the_run(lately):
     ended(lately, [0.5] * 18 + [2.0, 2.0, math.nan])
-    assert lately.reason(QUICK, 102.0) == "p95 of the last 21 requests is 2000 ms"
+    assert lately.reason(QUICK, 102.0) == "p95 of the last 21 requests is 2 s, more than 1 s"
 
 
 def test_less_than_twenty_requests_say_nothing(lately):

@@ -30,7 +30,7 @@ def test_how_often():
 """
 )
 
-FACT = "4 users, shared iterations, frontdoor: test_general 25 %, test_sector 75 %"
+FACT = "4 users, shared iterations, mix frontdoor: test_general 25 %, test_sector 75 %"
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_a_member_that_does_not_run_leaves_the_mix_to_the_others_and_the_fact_sa
     words = {"-k": ("-k", "general"), "skip": (), "node id": (f"{test.name}::test_general",)}[how]
     session = project.run("--llm-gate=off", *words)
     assert iterations(session) == {"test_general": 40}
-    fact = "4 users, shared iterations, frontdoor: test_general 100 %"
+    fact = "4 users, shared iterations, mix frontdoor: test_general 100 %"
     assert session.scenario()["facts"]["load profile"] == fact
 
 
@@ -292,3 +292,4 @@ def test_a_mix_without_a_profile_fails_with_the_reason(project):
     session = project.run()
     assert session.outcomes() == {"failed": 1}
     assert "mix 'm': no test that was collected gives its profile" in session.text
+    assert "During handling" not in session.text

@@ -256,8 +256,13 @@ def test_the_profile_may_stand_in_slo_yaml(project):
         ("users=5", "users alone is no load profile: constant users needs duration too."),
         ("user=5", 'user is not an argument of llm_load. Did you mean "users"?'),
         ("rate=5, duration='soon'", "duration: 'soon' is not a duration"),
-        ("users=5, duration='1s', think_time='normal(1s)'", "think_time: 'normal(1s)'"),
-        ("replay='nowhere.txt'", "cannot be read"),
+        (
+            "users=5, duration='1s', think_time='normal(1s)'",
+            "@llm_load  think_time: 'normal(1s)': it is none",
+        ),
+        ("replay='nowhere.txt'", "@llm_load  replay: "),
+        ("replay=[]", "replay: the list is empty"),
+        ("stages=[]", "stages: the list is empty"),
     ],
 )
 def test_a_wrong_profile_is_a_collection_error(project, mark, said):

@@ -446,7 +446,7 @@ def test_the_time_line_of_a_load_profile_is_drawn_from_few_points_that_keep_the_
 
 
 def test_how_a_load_was_carried_out_is_told_in_its_own_section(runs):
-    assert '<p class="quiet">load: 20/s &lt;b&gt;, 200 of 200 arrivals, at most 12 at once; ' in render(
+    assert '<p class="quiet">load: 20/s &lt;b&gt;, 200 of 200 arrivals, at most 12 at once, ' in render(
         under_load(runs)
     )
 
