@@ -118,6 +118,7 @@ def take_in(
             whole = put_together(shards, about=measuring.about, processes=processes, lost=lost)
             measuring.loaded = Whole(_with_server(whole, measuring.sampler))
             measuring.generators = [shard.measurement.resources for shard in shards]
+    _set_aside([part.measuring for part in parts])
     return came
 
 
@@ -127,6 +128,16 @@ def _with_server(whole: Measurement, sampler: Sampler | None) -> Measurement:
         return whole
     line = with_server(whole.load.timeline, sampler.readings, began_s=sampler.began_s)
     return replace(whole, load=replace(whole.load, timeline=line))
+
+
+def _set_aside(scenarios: Sequence[Measuring]) -> None:
+    """What the server saw of the others of a mix; of a load of which nothing came it tells nothing."""
+    measured = [None if one.loaded is None else one.loaded.measured(Arm.CANDIDATE) for one in scenarios]
+    seen = [0 if one is None else one.sent + (one.load.interrupted if one.load else 0) for one in measured]
+    for measuring, own in zip(scenarios, seen, strict=True):
+        measuring.watch.aside = sum(seen) - own
+        if measuring.loaded is None:
+            measuring.watch.views.clear()
 
 
 def _shard(told: Mapping[str, Any], measuring: Measuring) -> Part:

@@ -55,11 +55,14 @@ def remarks(measurement: Measurement, *, aside: int = 0) -> list[str]:
     told = []
     if view.restarted:
         told.append("the server's counters fell while it was measured: it was restarted, or they were reset")
+    load = measurement.load
+    known = measurement.sent + aside + (0 if load is None else load.interrupted)
     # One more: a server may count the last request of the warm-up a moment late.
-    if view.requests is not None and view.requests > measurement.sent + aside + 1:
+    if view.requests is not None and view.requests > known + 1:
+        whose = "it is shared" if load is None or not load.lost else "some are of what is lost"
         told.append(
             f"the server finished {view.requests} requests meanwhile, {measurement.sent} of this scenario: "
-            "it is shared, and its view is of all of them"
+            f"{whose}, and its view is of all of them"
         )
     elif view.others:
         told.append(f"the server was busy with {view.others} requests of somebody else")

@@ -129,12 +129,12 @@ class LoadRun:
         control.stop("")
         if self._line is not None:
             self._line.say({"measured": control.reason})
-        requests = sum(member.requests for member in self._members)
         for member in self._members:
             member.measuring.stop_sampling()
-        for member in self._members:
+        seen = [member.requests + member.begun - member.ended for member in self._members]
+        for member, own in zip(self._members, seen, strict=True):
             member.measuring.watch.end()
-            member.measuring.watch.aside += requests - member.requests
+            member.measuring.watch.aside += sum(seen) - own
             member.measuring.stopped = control.reason
             in_columns = self._part is not None
             member.finish(self._report, began_s=control.began_s, in_columns=in_columns)

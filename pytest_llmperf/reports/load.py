@@ -73,7 +73,7 @@ def _done(load: LoadReport) -> Iterable[str]:
     for count, what in (
         (load.dropped, "dropped"),
         (load.interrupted, "cut off at the end"),
-        (load.lost, "processes lost"),
+        (load.lost, "process lost" if load.lost == 1 else "processes lost"),
     ):
         if count:
             yield f"{count} {what}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -139,7 +140,8 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster, which goes on."""
-        self._client.close()
+        with contextlib.suppress(OSError):  # the scheduler does not answer
+            self._client.close()
 
 
 def own_version() -> str:

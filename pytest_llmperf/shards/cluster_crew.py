@@ -20,6 +20,12 @@ from pytest_llmperf.shards.shard import Meeting, Spec
 #: Seconds between two looks at who is still there.
 _LOOK_S = 0.5
 
+#: Seconds that the scheduler has for the last answer, at the end of a load.
+_PATIENCE_S = 5
+
+#: Seconds that a part which is killed has to come with what it had handed over before.
+_KILLED_S = 3.0
+
 #: Parts that may have begun further apart than this are told of: the time line has seconds.
 _UNEVEN_S = 1.0
 
@@ -53,8 +59,9 @@ class ClusterCrew:
         self._asked_s: float | None = None  #: when the word to begin was given
         self.apart_s = 0.0  #: the parts began within so many seconds: until the last of them had said so
         self._closed = threading.Event()
+        self._gone = False  #: whether the scheduler is
         self._orders: list[tuple[int | None, Words]] = []
-        self._names.pulse.set((0, []))
+        self._names.ask(self._names.pulse.set, (0, []))
         self._workers = OnWorkers(client, workers, root=root, done=self._clean_up)
         self.executor: Executor = self._workers
         self._count = count
@@ -71,7 +78,8 @@ class ClusterCrew:
     def begin(self) -> None:
         """See `Crew`."""
         self._asked_s = time.monotonic()
-        self._names.begin.set()
+        with contextlib.suppress(OSError):  # `_watch` finds out who is gone
+            self._names.ask(self._names.begin.set)
 
     def stop(self, reason: str) -> None:
         """See `Crew`."""
@@ -82,17 +90,22 @@ class ClusterCrew:
         self._orders.append((None, {"interrupt": patience_s}))
 
     def kill(self, index: int | None, why: str) -> None:
-        """See `Crew`; nobody waits for what is killed, since its machine may be out of reach."""
-        if (index, {"kill": why}) not in self._orders:
-            self._orders.append((index, {"kill": why}))
-        self._workers.lose(index, why)
+        """See `Crew`; what does not come then is lost, since its machine may be out of reach."""
+        if any(to == index and "kill" in words for to, words in self._orders):
+            return
+        self._orders.append((index, {"kill": why}))
+        late = threading.Timer(_KILLED_S, self._workers.lose, (index, why))
+        late.daemon = True
+        late.start()
 
     def close(self) -> None:
         """See `Crew`."""
         self._closed.set()
-        self._thread.join()
-        with contextlib.suppress(OSError):
-            self._beat()
+        self._thread.join(_PATIENCE_S)
+        self._gone = self._gone or self._thread.is_alive()  # it waits for an answer
+        if not self._gone:
+            with contextlib.suppress(OSError):
+                self._beat()
         self._workers.lose(None, "it was not waited for")
         self._workers.shutdown()
 
@@ -101,16 +114,17 @@ class ClusterCrew:
         while not self._closed.is_set():
             try:
                 self._beat()
-                self._hear(*self._names.news.get(timeout=_LOOK_S))
-            except TimeoutError:
-                pass
+                if (told := self._names.ask(self._names.news.get, timeout=_LOOK_S)) is not None:
+                    self._hear(*told)
+                present = self._names.ask(self._client.nthreads)
             except OSError as error:
+                self._gone = True
                 self._workers.lose(None, f"the scheduler is gone: {error}")
                 return
-            self._workers.lose_others(self._client.nthreads())
+            self._workers.lose_others(present)
 
     def _beat(self) -> None:
-        self._names.pulse.set((time.monotonic(), list(self._orders)))
+        self._names.ask(self._names.pulse.set, (time.monotonic(), list(self._orders)))
 
     def _hear(self, index: int, words: Words) -> None:
         if "begun" in words and self._asked_s is not None:
@@ -118,12 +132,14 @@ class ClusterCrew:
         self.news.put((index, words))
 
     def _clean_up(self) -> None:
+        if self._gone:
+            return
         with contextlib.suppress(OSError):
             if not any("kill" in words for _, words in self._orders):  # which nobody waited for
                 self._names.pulse.delete()
             self._names.news.close()
             for event in (self._names.begin, *map(self._names.started, range(self._count))):
-                event.clear()
+                self._names.ask(event.clear)
 
 
 class OnWorkers(Executor):

@@ -12,7 +12,7 @@ import http.client
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ PROJECT = "LLMPERF_PROJECT"
 #: Seconds between two looks at what the leading session says, and between two words to it.
 _EVERY_S = 1.0
 
-#: A leading session without a pulse for so long is gone, and its parts end.
-_SILENT_S = 30.0
+#: A leading session without a pulse for so long is gone, and its parts end. So is a scheduler that does not
+#: answer for so long: a process that is stopped, or a machine that is out of reach, keeps its connections.
+SILENT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,21 @@ class Names:
         self.pulse = Variable(f"llmperf-{token}-pulse", client=client)
         self.begin = Event(f"llmperf-{token}-begin", client=client)
 
+    def ask(self, question: Callable[..., Any], *arguments: Any, **named: Any) -> Any:  # Any: Dask's
+        """What the scheduler answers to *question*, a method of Dask's; None when its own timeout is over.
+
+        Raises OSError when the scheduler is gone, or does not answer.
+        """
+
+        async def answer() -> Any:
+            with contextlib.suppress(TimeoutError):
+                return await question(*arguments, **named)
+
+        try:
+            return self._client.sync(answer, callback_timeout=SILENT_S)
+        except TimeoutError:
+            raise TimeoutError(f"it did not answer within {SILENT_S:.0f} s") from None
+
     def started(self, index: int) -> Any:  # Any: a distributed.Event
         """Set when part *index* was started."""
         return self._event(f"llmperf-{self._token}-started-{index}", client=self._client)
@@ -101,9 +117,10 @@ class ClusterMeeting:
         from distributed import get_client  # noqa: PLC0415 - an extra
 
         names = Names(self.token, get_client())
-        if names.started(index).is_set():
+        started = names.started(index)
+        if names.ask(started.is_set):
             raise RuntimeError("Dask started this part a second time, in the middle of the run")
-        names.started(index).set()
+        names.ask(started.set)
         over = threading.Event()
         heard = Unpassed()
         with contextlib.closing(Host(lambda _, words: heard.add(words))) as host:
@@ -145,22 +162,23 @@ def _relay(names: Names, host: Host, index: int, heard: Unpassed, over: threadin
     begun, felt, felt_s, orders = False, None, time.monotonic(), 0
     while not over.wait(_EVERY_S if begun else 0.0):
         try:
-            if not begun and names.begin.wait(timeout=_EVERY_S):
+            if not begun and names.ask(names.begin.wait, timeout=_EVERY_S):
                 host.say(GO)
-                names.news.put([index, {"begun": True}])
+                names.ask(names.news.put, [index, {"begun": True}])
                 begun = True
             if words := heard.take():
-                names.news.put([index, words])
-            pulse, given = names.pulse.get(timeout=_EVERY_S)
-        except OSError:  # no scheduler, or no pulse yet
-            pulse, given = felt, []
+                names.ask(names.news.put, [index, words])
+            told = names.ask(names.pulse.get, timeout=_EVERY_S)
+        except OSError:  # no scheduler
+            told = None
+        pulse, given = told or (felt, [])
         for to, words in given[orders:]:
             orders += 1
             if to in {None, index}:
                 _obey(host, index, words)
         if pulse != felt:
             felt, felt_s = pulse, time.monotonic()
-        if time.monotonic() - felt_s > _SILENT_S:
+        if time.monotonic() - felt_s > SILENT_S:
             _obey(host, index, {"interrupt": PATIENCE_S})
             return
 

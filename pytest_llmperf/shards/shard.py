@@ -10,10 +10,11 @@ import contextlib
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,9 +98,17 @@ def run_shard(spec: Spec) -> ShardResult:
             process.wait()
         text = result.read_text("utf-8") if result.exists() else None
         lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    words = seat.keeper.why or _last_words(lines, process.returncode)
+    return ShardResult(index=spec.index, text=text, words=words)
+
+
+def _last_words(lines: Sequence[str], status: int) -> str:
+    """What the end of a process was about, by the *lines* of its output and its exit status."""
     telling = [line for line in lines if line.startswith(("E  ", "ERROR", "INTERNALERROR", "FAILED"))]
-    words = (telling or lines or [f"it ended with {process.returncode} and without a word"])[-1][:300]
-    return ShardResult(index=spec.index, text=text, words=seat.keeper.why or words)
+    if status < 0 and not telling:
+        out_of_memory = ", as a system does that runs out of memory" if -status == signal.SIGKILL else ""
+        return f"signal {-status} ({signal.strsignal(-status)}) ended it{out_of_memory}"
+    return (telling or lines or [f"it ended with {status} and without a word"])[-1][:300]
 
 
 def _environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 from collections.abc import Generator
 from pathlib import Path
@@ -38,8 +39,10 @@ _INSTEAD: dict[str, object] = {
 class _Part:
     """The hooks of a process that runs one part."""
 
-    def __init__(self, node_ids: tuple[str, ...]) -> None:
+    def __init__(self, node_ids: tuple[str, ...], folder: Path) -> None:
         self._node_ids = node_ids
+        self._folder = folder
+        self._parent = os.getppid()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
@@ -47,6 +50,12 @@ class _Part:
         collected = {item.nodeid: item for item in items}
         yield
         items[:] = [collected[node_id] for node_id in self._node_ids if node_id in collected]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Who waits for this process puts its files away; when they are gone, it does so itself."""
+        if os.getppid() != self._parent:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -58,6 +67,6 @@ def pytest_configure(config: pytest.Config) -> None:
             setattr(config.option, name, value)
     config.args = [f"{config.rootpath}/{node_id}" for node_id in spec.node_ids]
     config.stash[SHARD] = spec, Path(result)
-    config.pluginmanager.register(_Part(spec.node_ids), "llmperf-part")
+    config.pluginmanager.register(_Part(spec.node_ids, Path(result).parent), "llmperf-part")
     # Who starts a shell script in the background may have Ctrl-C ignored: here it comes from who leads.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,6 +9,7 @@ import pytest
 from pytest_llmperf.core import server_story
 from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.explain import failure_text
+from pytest_llmperf.core.load_report import LoadReport
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.run import Scenario
@@ -159,6 +160,17 @@ def test_what_spoils_a_measurement_is_told(server, words):
 
 def test_requests_that_warm_up_cases_are_not_somebody_elses():
     assert server_story.remarks(measured(0.1, view(requests=15)), aside=4) == []
+
+
+def test_requests_of_iterations_that_were_cut_off_are_not_somebody_elses():
+    load = LoadReport(profile="4 users", interrupted=4)
+    assert server_story.remarks(measured(0.1, view(requests=15), load=load)) == []
+
+
+def test_requests_of_a_process_that_is_lost_are_not_said_to_be_somebody_elses():
+    load = LoadReport(profile="4 users", processes=2, lost=1)
+    (told,) = server_story.remarks(measured(0.1, view(requests=20), load=load))
+    assert "some are of what is lost" in told
 
 
 def test_a_little_queueing_needs_no_remark():

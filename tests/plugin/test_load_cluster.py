@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from pytest_llmperf.conducting import oversight
+from pytest_llmperf.shards import cluster_worker
 
 distributed = pytest.importorskip("distributed")
 
@@ -198,20 +199,88 @@ def test_shares_of_workers_that_are_killed_or_out_of_reach_are_lost(project, clu
     ended((project.path / "killed.pids").read_text())
 
 
+#: The leading session is sent SIGTERM when every part has measured something, and Ctrl-C when every part has
+#: handed that over and puts its fixtures away, which takes long.
+INTERRUPTED = """
+import pathlib, threading, time
+
+LEADS = "LLMPERF_SHARD" not in os.environ
+if LEADS:  # a shell starts what runs in its background with SIGINT ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+@llm_load(users=6, duration="10m", graceful_stop="10m")
+async def test_it(async_llm):
+    await async_llm.chat("merhaba")
+    pathlib.Path(f"measured-{os.getpid()}").touch()
+
+@pytest.fixture(scope="session", autouse=True)
+def whole_session():
+    if LEADS:
+        threading.Thread(target=watch, args=(os.getpid(),), daemon=True).start()
+    yield
+    if not LEADS:
+        pathlib.Path(f"away-{os.getpid()}").touch()
+        time.sleep(600)
+
+def watch(leader):
+    for name, number in (("measured", signal.SIGTERM), ("away", signal.SIGINT)):
+        while len(list(pathlib.Path().glob(f"{name}-*"))) < 3:
+            time.sleep(0.02)
+        os.kill(leader, number)
+"""
+
+
+def test_what_all_workers_handed_over_is_kept_when_a_second_ctrl_c_ends_the_waiting_for_their_fixtures(
+    project, cluster
+):
+    cluster.complete()
+    project.test(HEAD + INTERRUPTED)
+    session = project.run_apart(f"--llm-cluster={cluster.address}", "--llm-warmup=0")
+    assert session.exit == pytest.ExitCode.INTERRUPTED
+    scenario = session.scenario()
+    assert (scenario["load"]["processes"], scenario["load"]["lost"]) == (3, 0), session.text
+    assert len(scenario["series"]["latency_s"]) == scenario["iterations"] >= 3
+    assert "interrupted in iteration" in scenario["reason"]
+    ended(" ".join(path.name.removeprefix("measured-") for path in project.path.glob("measured-*")))
+
+
+def test_a_scheduler_that_hangs_is_given_up_in_the_end(project, cluster, monkeypatch):
+    cluster.complete()
+    monkeypatch.setattr(cluster_worker, "SILENT_S", 2.0)
+    monkeypatch.setattr("pytest_llmperf.shards.cluster_crew._PATIENCE_S", 2.0)
+    project.test(
+        HEAD
+        + f"""
+@llm_load(users=3, duration="2s")
+async def test_it(async_llm):
+    await async_llm.chat("merhaba")
+    os.kill({cluster.scheduler.pid}, signal.SIGSTOP)
+"""
+    )
+    try:
+        session = project.run(f"--llm-cluster={cluster.address}", "--llm-warmup=0")
+    finally:
+        cluster.scheduler.send_signal(signal.SIGCONT)
+    assert session.exit == 1
+    assert "the scheduler is gone: it did not answer within 2 s" in session.text
+
+
 def test_a_scheduler_that_does_not_answer_ends_the_session_in_one_line(project, monkeypatch):
     monkeypatch.setattr("pytest_llmperf.shards.cluster._PATIENCE_S", 0.2)
     project.test(f"{HEAD}@llm_load(users=1, iterations=1)\ndef test_it(llm):\n    llm.chat('merhaba')\n")
     session = project.run("--llm-cluster=tcp://127.0.0.1:9")
-    assert session.exit == pytest.ExitCode.INTERRUPTED
-    assert "--llm-cluster: no Dask scheduler at tcp://127.0.0.1:9" in session.line("Exit:")
+    assert session.exit == pytest.ExitCode.USAGE_ERROR
+    (said,) = filter(None, session.result.errlines)
+    assert said.startswith("ERROR: --llm-cluster: no Dask scheduler at tcp://127.0.0.1:9")
 
 
 def test_a_key_among_the_arguments_does_not_go_to_the_workers(project):
     project.test(f"{HEAD}@llm_load(users=1, iterations=1)\ndef test_it(llm):\n    llm.chat('merhaba')\n")
     session = project.run("--llm-cluster=tcp://127.0.0.1:9", "--llm-model=sk-1234567890")
-    assert session.exit == pytest.ExitCode.INTERRUPTED
-    assert "a key or password is among pytest's arguments" in session.text
-    assert "sk-1234567890" not in session.line("Exit:")
+    assert session.exit == pytest.ExitCode.USAGE_ERROR
+    (said,) = filter(None, session.result.errlines)
+    assert "a key or password is among pytest's arguments" in said
+    assert "sk-1234567890" not in said
 
 
 def test_without_a_scheduler_all_is_lost_and_the_test_fails(project, cluster):

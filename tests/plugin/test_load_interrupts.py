@@ -81,9 +81,12 @@ def test_a_second_ctrl_c_ends_parts_that_do_not_listen(project):
     assert alive(project) == []
 
 
-def test_parts_of_a_session_that_is_killed_end_by_themselves(project):
+def test_parts_of_a_session_that_is_killed_end_by_themselves_and_put_their_files_away(project, monkeypatch):
+    project.write("temporary/others", "")
+    monkeypatch.setenv("TMPDIR", str(project.path / "temporary"))
     session(project, "SIGKILL", processes=2)
     ends_s = time.monotonic() + 60
     while alive(project) and time.monotonic() < ends_s:
         time.sleep(0.1)
     assert alive(project) == []
+    assert not list((project.path / "temporary").glob("llmperf-shard-*"))

@@ -221,6 +221,7 @@ def test_processes_share_a_mix(project):
     assert session.outcomes() == {"passed": 2}
     assert iterations(session) == {"test_sector": 30, "test_general": 10}
     assert {one["load"]["processes"] for one in session.report["scenarios"]} == {2}
+    assert "requests meanwhile" not in session.text  # that the server is shared: with nobody
 
 
 def test_an_async_plugin_runs_the_mix_in_its_loop(project):
