@@ -136,9 +136,9 @@ class Project:
         return self._session(self.pytester.runpytest_inprocess, arguments, plugins)
 
     def run_apart(
-        self, *arguments: str, plugins: tuple[str, ...] = ("llmperf",), timeout_s: float = 180
+        self, *arguments: str, plugins: tuple[str, ...] = ("llmperf",), timeout_s: float = 280
     ) -> Session:
-        """Run pytest in a process of its own."""
+        """Run pytest in a process of its own. One that hangs is ended before ``faulthandler_timeout``."""
 
         def run(*words: str) -> pytest.RunResult:
             return self.pytester.runpytest_subprocess(*words, timeout=timeout_s)

@@ -121,9 +121,7 @@ def test_what_a_budget_cut_short_is_no_baseline(priced):
 def test_workers_share_the_sessions_budget(priced):
     one = cost_of_one(priced.run())
     priced.test(TEST + TEST.replace("test_chat", "test_later"))
-    session = priced.run_apart(
-        "-n2", f"--llm-max-cost-usd={30.5 * one}", plugins=("xdist", "llmperf"), timeout_s=60
-    )
+    session = priced.run_apart("-n2", f"--llm-max-cost-usd={30.5 * one}", plugins=("xdist", "llmperf"))
     spent = [scenario["cost"]["spent_usd"] or 0 for scenario in session.report["scenarios"]]
     assert 0 < sum(spent) <= 30.5 * one, session.text
     assert sorted(session.n(name) for name in ("test_chat", "test_later")) == [6, 20]

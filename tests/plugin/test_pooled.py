@@ -40,7 +40,7 @@ def test_files_are_one_scenario(project):
 
 def test_workers_are_one_scenario(project):
     project.test(PARAMETERS.format(latencies=[0.1, 0.1, 0.1, 0.2]))
-    session = project.run_apart("-n2", plugins=("llmperf", "xdist"), timeout_s=120)
+    session = project.run_apart("-n2", plugins=("llmperf", "xdist"))
     assert session.exit == 1
     assert session.n("router") == 40
     assert session.scenario()["outcome"] == "failed"

@@ -44,7 +44,6 @@ def test_an_unreachable_server_is_said_in_one_line_under_xdist(project, closed_p
         "--llm-backend=vllm",
         f"--llm-url=http://127.0.0.1:{closed_port}",
         plugins=("llmperf", "xdist"),
-        timeout_s=120,
     )
     assert len(unreachable(session)) == 1
     assert session.exit == 4

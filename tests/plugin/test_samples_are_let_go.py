@@ -40,6 +40,6 @@ def pytest_terminal_summary(terminalreporter):
 def test_nothing_that_pytest_keeps_holds_samples(project):
     project.test(TESTS)
     project.write("counting.py", COUNT)
-    session = project.run_apart("--llm-gate=off", plugins=("llmperf", "counting"), timeout_s=180)
+    session = project.run_apart("--llm-gate=off", plugins=("llmperf", "counting"))
     assert session.outcomes() == {"passed": 3}
     session.result.stdout.fnmatch_lines("0 measurings and 0 texts are held")

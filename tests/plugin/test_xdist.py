@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,7 @@ def verdicts(session) -> dict[str, object]:
 def test_verdicts_are_the_same_with_and_without_workers(project, words):
     project.test(SCRIPTED)
     plain = project.run()
-    run = project.run if words == ("-n0",) else partial(project.run_apart, timeout_s=120)
+    run = project.run if words == ("-n0",) else project.run_apart
     session = run(*words, plugins=WITH_XDIST)
     assert session.exit == plain.exit == 1
     assert session.outcomes() == plain.outcomes() == {"passed": 5, "failed": 1}
@@ -71,7 +70,7 @@ def test_scenarios_take_turns(project):
             ask()
         """
     )
-    session = project.run_apart("-n2", "--dist=load", plugins=WITH_XDIST, timeout_s=120)
+    session = project.run_apart("-n2", "--dist=load", plugins=WITH_XDIST)
     assert session.outcomes() == {"passed": 4}
 
 
@@ -88,14 +87,14 @@ def test_crash():
 
 def test_a_crashed_worker_keeps_what_was_finished_and_fails_the_run(project):
     project.test(CRASH)
-    session = project.run_apart("-n1", "--max-worker-restart=0", plugins=WITH_XDIST, timeout_s=120)
+    session = project.run_apart("-n1", "--max-worker-restart=0", plugins=WITH_XDIST)
     assert session.exit != 0
     assert session.n("test_first") == 5
 
 
 def test_a_scenario_in_which_the_worker_crashes_fails_the_run(project):
     project.test("import os\n@llm_slo(p95_ms=150)\ndef test_crash(ask):\n    os._exit(0)\n")
-    session = project.run_apart("-n1", "--max-worker-restart=0", plugins=WITH_XDIST, timeout_s=120)
+    session = project.run_apart("-n1", "--max-worker-restart=0", plugins=WITH_XDIST)
     assert session.exit != 0
 
 
@@ -115,7 +114,7 @@ def test_a_report_that_cannot_be_sent_fails_the_run(project):
         """,
     )
     project.pytester.syspathinsert()
-    session = project.run_apart("-n1", plugins=("llmperf", "xdist", "other"), timeout_s=120)
+    session = project.run_apart("-n1", plugins=("llmperf", "xdist", "other"))
     assert session.exit != 0
 
 
@@ -123,7 +122,7 @@ def test_an_internal_error_in_a_worker_without_scenarios_is_not_hidden(project):
     project.test("def test_plain():\n    pass\n")
     project.write("other.py", "def pytest_runtest_logreport(report):\n    raise RuntimeError('boom')\n")
     project.pytester.syspathinsert()
-    session = project.run_apart("-n1", plugins=("llmperf", "xdist", "other"), timeout_s=120)
+    session = project.run_apart("-n1", plugins=("llmperf", "xdist", "other"))
     assert session.exit != 0
 
 
@@ -170,7 +169,7 @@ def mocked(project):
 
 def test_mock_servers_are_gone_after_workers_ended(mocked):
     mocked.test(MOCKED.format(more=""))
-    session = mocked.run_apart("-n2", plugins=WITH_XDIST, timeout_s=120)
+    session = mocked.run_apart("-n2", plugins=WITH_XDIST)
     assert session.outcomes() == {"passed": 2}
     assert session.exit == 0
     assert mocks(mocked)
@@ -201,15 +200,13 @@ def test_nothing_stays_in_the_temporary_directory(project, tmp_path, monkeypatch
     place.mkdir()
     monkeypatch.setenv("TMPDIR", str(place))
     project.test(SCRIPTED)
-    project.run_apart("-n1", plugins=WITH_XDIST, timeout_s=120)
+    project.run_apart("-n1", plugins=WITH_XDIST)
     assert [path.name for path in place.glob("llmperf*")] == []
 
 
 def test_baselines_of_workers_are_saved_by_the_controller(project):
     project.test(SCRIPTED.replace("p95_ms=150", "p95_ms=900"))
-    session = project.run_apart(
-        "-n2", "--save-baseline", "--llm-iterations=20", plugins=WITH_XDIST, timeout_s=120
-    )
+    session = project.run_apart("-n2", "--save-baseline", "--llm-iterations=20", plugins=WITH_XDIST)
     assert session.exit == 0
     files = list(project.path.glob(".llmperf/baselines/*/*/*.json"))
     assert sorted(json.loads(path.read_text("utf-8"))["scenario"] for path in files) == [
@@ -231,8 +228,6 @@ def test_a_worker_that_crashes_between_tests_fails_the_run(project):
         """,
     )
     project.pytester.syspathinsert()
-    session = project.run_apart(
-        "-n1", "--max-worker-restart=0", plugins=("llmperf", "xdist", "other"), timeout_s=120
-    )
+    session = project.run_apart("-n1", "--max-worker-restart=0", plugins=("llmperf", "xdist", "other"))
     assert session.exit != 0
     assert any("a worker crashed" in problem for problem in session.report["problems"])
