@@ -67,6 +67,7 @@ def scenario():
         slo=SimpleNamespace(load=SimpleNamespace(abort_on=AbortOn())),
         watch=SimpleNamespace(begin=lambda: said.append("watch")),
         sample=lambda: said.append("sample"),
+        stop_sampling=lambda: None,
         progress=None,
     )
 
