@@ -231,8 +231,14 @@ def _compared(decision: gate.Decision, key: Key, slo: Slo, origin: str, terms: T
     return Judged(
         check=replace(check, reason=reason),
         settled=decision.final,
-        warnings=decision.warnings,
+        warnings=tuple(_whose(key, warning) for warning in decision.warnings),
     )
+
+
+def _whose(key: Key, warning: str) -> str:
+    """*warning* with the metric before the percentile that it begins with: ``ttft p95 sits at a gap``."""
+    begins = warning.startswith(tuple(QUANTILES))
+    return f"{key.metric} {warning}" if begins and key.metric != "latency" else warning
 
 
 def observed(check: Check) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_llmperf.core import gate
 from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.permutation import p_values
 
 LOOKS = gate.looks(30, 480)
 
@@ -189,6 +190,13 @@ def test_interleaved_arms_cancel_a_drift_that_hides_the_change():
 def test_interleaved_arms_of_different_length_are_compared_without_pairs():
     decision = gate.decide(times(120, factor=1.5), [times(119, seed=10)], interleaved=True)
     assert decision.outcome is Outcome.REGRESSED
+
+
+def test_interleaved_arms_of_different_length_share_the_noise_that_makes_requests_depend_on_each_other():
+    a, b = wandering(240, 1), wandering(239, 2)
+    decision = gate.decide(a, [b], interleaved=True)
+    x, y = (np.log(values)[None, :] for values in (a, b))
+    assert decision.p_worse == pytest.approx(float(p_values(x, y, q=0.95)[0]))
 
 
 def test_interleaved_arms_say_how_much_they_could_see():

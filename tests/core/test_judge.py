@@ -572,6 +572,14 @@ def test_a_verdict_is_as_bad_as_its_worst_check(factor, n, rule):
     assert verdict.reason
 
 
+def test_a_warning_about_a_percentile_says_whose_it_is():
+    apart = tuple(0.3 if i % 16 == 0 else value for i, value in enumerate(times(n=200)))
+    series = {"latency_s": apart, "ttft_s": apart}
+    verdict = judge(measured(n=200, series=series), slo(), stored(series=series))
+    gaps = [warning.partition(" sits at a gap")[0] for warning in verdict.warnings if "gap" in warning]
+    assert gaps == ["p95", "ttft p95"]
+
+
 # A quick look
 
 
