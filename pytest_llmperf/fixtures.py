@@ -212,7 +212,7 @@ def _shared(item: pytest.Item, rig: Rig) -> dict[str, Any]:
 
 def _printer(config: pytest.Config) -> Show:
     """Print a prompt and its reply past pytest's capture."""
-    from pytest_llmperf.reports.plain import plain
+    from pytest_llmperf.core.plain import plain
 
     capture = config.pluginmanager.getplugin("capturemanager")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from pytest_llmperf.cli import argument
 from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantile import quantile
 from pytest_llmperf.core.quantity import show
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.stores.directory import DirectoryStore
 
 DEFAULT = Path(".llmperf/baselines")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.reports.plain import plain
+from pytest_llmperf.core.plain import plain
 
 #: pytest's exit status when it collected nothing, which is no error here.
 _NOTHING = 5

@@ -17,11 +17,11 @@ from pytest_llmperf.cli.showing import load
 from pytest_llmperf.core import gate
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.measurement import Count
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.proportion import wilson
 from pytest_llmperf.core.quantile import quantile
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.share import parse_share, typed
-from pytest_llmperf.reports.plain import plain
 
 _TIMES = {"p95_ms": "latency_s", "ttft_p95_ms": "ttft_s"}
 _RATES = ("json_valid", "pass_rate", "success_rate")

@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_llmperf.cli.showing import load
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import nearest
-from pytest_llmperf.reports.plain import plain
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
 from pytest_llmperf.reports.why import again, sentences
 

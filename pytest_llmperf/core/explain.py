@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytest_llmperf.core import server_story
 from pytest_llmperf.core.comparison import observed
 from pytest_llmperf.core.outcome import BROKEN, Outcome
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.verdict import Check
 
@@ -36,7 +37,7 @@ def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -
         lines.append(f"{measurement.name}  {story}")
     if measurement.stopped:
         lines.append(f"{measurement.name}  stopped: {measurement.stopped}")
-    return "\n".join(lines) or f"{measurement.name}  {verdict.reason}"
+    return "\n".join(map(plain, lines or [f"{measurement.name}  {verdict.reason}"]))
 
 
 def _briefly(check: Check) -> str:

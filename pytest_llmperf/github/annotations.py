@@ -11,8 +11,8 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from pytest_llmperf.core.outcome import BROKEN, FINE, Outcome
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.run import Run
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
 from pytest_llmperf.reports.wording import words
 

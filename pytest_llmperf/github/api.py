@@ -10,8 +10,8 @@ import httpx
 
 from pytest_llmperf.client.redact import redact
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.github.context import Context
-from pytest_llmperf.reports.plain import plain
 
 _PAGES = 50  #: of a hundred things each, before we stop asking
 _TIMEOUT_S = 30.0

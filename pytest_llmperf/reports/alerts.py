@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 
 from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.reports.excess import excess, threshold_of
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import finite
 
 #: How far beyond its threshold a value may be before the alert is critical.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pytest_llmperf.core.cache_saving import Saving
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
 
 

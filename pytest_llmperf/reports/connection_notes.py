@@ -8,8 +8,8 @@ from typing import Any
 
 from pytest_llmperf.core.connections import Connections
 from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.metric import METRICS, Metric, Shape, series_name
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.run import Run, Scenario
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import comparison, finite, percentile
 
 #: What a spreadsheet takes for the start of a formula; the wide forms in East Asian editions.

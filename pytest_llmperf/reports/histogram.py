@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Run
-from pytest_llmperf.reports.plain import columns, plain, shorten
 from pytest_llmperf.reports.summary import Summary, summarise
+from pytest_llmperf.reports.width import columns, shorten
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _NAME_WIDTH = 30

@@ -12,12 +12,12 @@ from html import escape
 from importlib import resources
 
 from pytest_llmperf.core.outcome import BROKEN, FINE, Outcome
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show, show_ratio
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.reports import html_comparison, notes
 from pytest_llmperf.reports.columns import Column, used
 from pytest_llmperf.reports.html_scenario import details, row_id
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.plots import plot_data
 from pytest_llmperf.reports.summary import Summary, summarise
 from pytest_llmperf.reports.wording import words

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.resources import QUANTITIES, Resources
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.resources import WORDS
 
 _WIDTH, _HEIGHT = 240, 32

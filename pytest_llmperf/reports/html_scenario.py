@@ -7,6 +7,7 @@ from html import escape
 
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.metric import METRICS, QUANTILES, STEP, Metric, Shape, metric_of
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.steps import names_in
 from pytest_llmperf.core.verdict import CheckKind
@@ -16,7 +17,6 @@ from pytest_llmperf.reports.html_resources import resources_table
 from pytest_llmperf.reports.load import requests_per_s
 from pytest_llmperf.reports.load import sentence as load_sentence
 from pytest_llmperf.reports.notes import untold
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.plots import DISTRIBUTIONS, POINTS, earlier
 from pytest_llmperf.reports.summary import Summary, compared_facts, percentile
 from pytest_llmperf.reports.wording import asked, words

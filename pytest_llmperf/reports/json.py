@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from pytest_llmperf.core.contest import Contest, contest
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.metric import METRICS, STEP, Shape, series_name
+from pytest_llmperf.core.plain import UNSAFE
 from pytest_llmperf.core.resources import Resources
 from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.core.server_plain import to_plain
@@ -22,7 +23,6 @@ from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.core.versus import versus
 from pytest_llmperf.core.yardsticks import Yardsticks
 from pytest_llmperf.reports import connection_notes, cost_section, load
-from pytest_llmperf.reports.plain import UNSAFE
 from pytest_llmperf.reports.summary import compared_facts, compared_with
 
 SCHEMA = "pytest-llmperf/run/1"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.run import Scenario
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import finite, summary
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from pytest_llmperf.core.health import Health
 from pytest_llmperf.core.load_report import LoadReport
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.timeline import Timeline
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from pytest_llmperf.core.outcome import BROKEN, Outcome
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show, show_ratio
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.core.verdict import Check
@@ -22,7 +23,6 @@ from pytest_llmperf.reports import (
 )
 from pytest_llmperf.reports.check_cells import cells
 from pytest_llmperf.reports.columns import Column, used
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
 from pytest_llmperf.reports.wording import words
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from pytest_llmperf.core.measurement import CheckCount, Count
 from pytest_llmperf.core.outcome import BROKEN, FINE, Outcome
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Run, drift
 from pytest_llmperf.reports import connection_notes, cost_section, load
 from pytest_llmperf.reports.excess import excess
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
 from pytest_llmperf.reports.wording import asked
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.run import Run
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, percentile, summarise
 
 _QUANTILES = (0.5, 0.95, 0.99)

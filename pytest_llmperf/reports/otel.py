@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from pytest_llmperf.client.redact import safe_url
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.run import Run
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.version import VERSION
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from pytest_llmperf.core.column import Column
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.timeline import Timeline
 from pytest_llmperf.core.verdict import CheckKind
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import compared_with, percentile
 
 _STEPS = 400  #: of the distribution of the latency

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_llmperf.core.metric import METRICS, Shape
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.resources import QUANTITIES, Resources
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
 
 #: Whose each quantity is, and what it is called there.

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from pytest_llmperf.core import server_story
 from pytest_llmperf.core.outcome import BROKEN, Outcome
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.server_view import ServerView
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary
 
 #: Outcomes after which a person asks where the time went.

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pytest_llmperf.core.contest import QUANTITIES, Contest, Entry, contest
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.core.versus import Versus, keep_small, versus
-from pytest_llmperf.reports.plain import plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

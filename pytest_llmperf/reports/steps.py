@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pytest_llmperf.core.measurement import Count, Measurement
 from pytest_llmperf.core.metric import STEP, series_name
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, percentile
 
 

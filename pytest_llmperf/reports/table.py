@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show, show_ratio
 from pytest_llmperf.reports.columns import Column, used
-from pytest_llmperf.reports.plain import columns, plain, shorten
 from pytest_llmperf.reports.summary import Summary
+from pytest_llmperf.reports.width import columns, shorten
 
 #: Gap between columns, short headings, and what a name may be shortened to before the next one is tried.
 _LAYOUTS = ((2, False, 40), (2, True, 28), (1, True, 20))

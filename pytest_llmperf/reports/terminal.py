@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pytest_llmperf.core.outcome import BROKEN, Outcome
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.run import Run
 from pytest_llmperf.reports import (
     cache_section,
@@ -18,7 +19,6 @@ from pytest_llmperf.reports import (
     table,
     terminal_grid,
 )
-from pytest_llmperf.reports.plain import plain
 from pytest_llmperf.reports.summary import Summary, summarise
 from pytest_llmperf.reports.wording import words
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_llmperf.reports.plain import columns, shorten
 from pytest_llmperf.reports.side_by_side import Cell, Grid
+from pytest_llmperf.reports.width import columns, shorten
 
 _LEAST_NAME = 12
 _GAP = 2

@@ -6,6 +6,7 @@ import json
 import re
 
 from pytest_llmperf.core.exchange import Failure, FailureKind
+from pytest_llmperf.core.plain import plain
 from pytest_llmperf.wire.json_value import JsonObject, as_object, loads
 
 MAX_EXCERPT = 300
@@ -62,9 +63,8 @@ def failure_of_finish(reason: str) -> Failure | None:
 
 
 def excerpt(text: str) -> str:
-    """The beginning of *text* on one line, for people."""
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_EXCERPT else line[: MAX_EXCERPT - 1] + "…"
+    """The beginning of *text* on one line, for people: it may be a stranger's, and go to a terminal."""
+    return plain(" ".join(text.split()), limit=MAX_EXCERPT)
 
 
 def _is_detail(obj: JsonObject) -> bool:

@@ -66,6 +66,13 @@ def test_failed_requests_are_counted_by_kind_with_an_example():
     ]
 
 
+def test_what_a_server_says_commands_no_terminal():
+    failures = (FailureCount(kind="step", count=1, example="submit: \x1b[2J\nall is well \u202e"),)
+    assert failure_text(scenario(sent=1, failed=1, failures=failures)) == (
+        r"test_router  1 of 1 requests failed (step): submit: \x1b[2J\x0aall is well \u202e"
+    )
+
+
 def test_why_measuring_stopped_is_told():
     text = failure_text(scenario(stopped="5 iterations in a row found no server"))
     assert text == "test_router  stopped: 5 iterations in a row found no server"

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_llmperf.core.plain import UNSAFE
 from pytest_llmperf.reports.histogram import bars, render
-from pytest_llmperf.reports.plain import UNSAFE, columns
+from pytest_llmperf.reports.width import columns
 
 
 def test_the_tallest_bar_stands_where_most_values_are():

@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from pytest_llmperf.core.plain import UNSAFE
 from pytest_llmperf.reports.html import render
-from pytest_llmperf.reports.plain import UNSAFE
 
 VOID = {"meta", "input", "br", "img", "link"}
 

@@ -10,9 +10,9 @@ import pytest
 from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.plain import UNSAFE
 from pytest_llmperf.reports.json import pieces, render
 from pytest_llmperf.reports.parse import parse, schema
-from pytest_llmperf.reports.plain import UNSAFE
 from pytest_llmperf.reports.terminal import render as terminal
 
 #: Exactly the fields that other programs may rely on, and nothing more.

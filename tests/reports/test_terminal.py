@@ -9,8 +9,9 @@ from pytest_llmperf.core.health import Health
 from pytest_llmperf.core.load_report import LoadReport
 from pytest_llmperf.core.measurement import FailureCount
 from pytest_llmperf.core.outcome import Outcome
-from pytest_llmperf.reports.plain import UNSAFE, columns
+from pytest_llmperf.core.plain import UNSAFE
 from pytest_llmperf.reports.terminal import MARKUP, render
+from pytest_llmperf.reports.width import columns
 
 
 def text(lines) -> list[str]:

@@ -26,6 +26,7 @@ CONTEXT = FailureKind.CONTEXT_LENGTH
             'HTTP 400: {"error":{"error":{"error":{"error":"deep"}}}}',
         ),
         (b'"\xff"', 'HTTP 400: "\ufffd"'),
+        (b'{"error":"\\u001b[2J\\u202egone"}', r"HTTP 400: \x1b[2J\u202egone"),
         (b"", "HTTP 400"),
     ],
     ids=[
@@ -41,6 +42,7 @@ CONTEXT = FailureKind.CONTEXT_LENGTH
         "array",
         "deep",
         "bytes",
+        "control",
         "empty",
     ],
 )

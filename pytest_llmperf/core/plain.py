@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 #: What can move the cursor, end the line, reorder the text around it or hide in it. The two joiners
 #: (U+200C, U+200D) stay: Persian and emoji need them.
@@ -29,40 +28,6 @@ def plain(text: str, *, limit: int | None = None) -> str:
     return safe if limit is None or len(safe) <= limit else f"{safe[: limit - 1]}…"
 
 
-def columns(text: str) -> int:
-    """How many columns of a terminal *text* takes: East Asian wide characters two, combining marks none."""
-    if text.isascii():
-        return len(text)
-    return sum(_columns(character) for character in text)
-
-
-def shorten(text: str, width: int) -> str:
-    """*text* in at most *width* columns: its middle gives way, for names differ at both ends."""
-    if columns(text) <= width:
-        return text
-    if width < 2:
-        return "…"[:width]
-    tail = _taken(text[::-1], (width - 1) // 2)[::-1]
-    head = _taken(text, width - 1 - columns(tail))
-    return f"{head}…{tail}"
-
-
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character) or character in "\u200c\u200d\ufe0f":
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _taken(text: str, width: int) -> str:
-    """As much of the start of *text* as fits *width* columns."""
-    used = 0
-    for index, character in enumerate(text):
-        used += _columns(character)
-        if used > width:
-            return text[:index]
-    return text
