@@ -11,12 +11,10 @@ from pytest_llmperf.ab.arms import label_of
 from pytest_llmperf.core.duration import show_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.slo import Slo
-from pytest_llmperf.markers import node_id
+from pytest_llmperf.items import scenario_of, slo_of
 from pytest_llmperf.mixes.mix import mix_of
 from pytest_llmperf.options import Options
 from pytest_llmperf.rig.rig import Rig
-from pytest_llmperf.scenario import slo_of
-from pytest_llmperf.sharing import setup_of
 
 #: Assumed for an iteration that was never measured, unless a promise says less.
 UNKNOWN_S = 0.5
@@ -29,21 +27,21 @@ def sentence(items: Sequence[pytest.Item], rig: Rig) -> str:
     mixed = set()
     for item in items:
         try:
-            slo = slo_of(item, rig.aimed(setup_of(item)))
+            slo = slo_of(item)
         except LlmPerfUsageError:
             continue  # a mark from a pytest.param or a hook that cannot be read: the test itself will say so
         if isinstance(item, pytest.Function) and (mix := mix_of(item)) is not None:
             if mix.profile is not None and id(mix) not in mixed:  # all members together
                 mixed.add(id(mix))
-                load_s = mix.profile.length_s(_iteration_s(slo, rig, slo.scenario or node_id(item)))
+                load_s = mix.profile.length_s(_iteration_s(slo, rig, scenario_of(item)))
                 about_s, most_s = about_s + load_s, most_s + load_s
             continue
         if slo.load is not None:
-            each_s = _iteration_s(slo, rig, slo.scenario or node_id(item))
+            each_s = _iteration_s(slo, rig, scenario_of(item))
             load_s = slo.load.length_s(each_s) + each_s * slo.warmup
             about_s, most_s = about_s + load_s, most_s + load_s
             continue
-        each_s = arms * _iteration_s(slo, rig, slo.scenario or node_id(item))
+        each_s = arms * _iteration_s(slo, rig, scenario_of(item))
         about_s += each_s * (slo.warmup + slo.iterations)
         most_s += each_s * (slo.warmup + (slo.iterations if slo.scenario else slo.max_iterations))
     most_s = min(most_s, max(about_s, rig.options.max_time_s))

@@ -34,8 +34,8 @@ def llm(request: pytest.FixtureRequest) -> Iterator[Llm]:
 def _llm(item: pytest.Item) -> Iterator[Llm]:
     from pytest_llmperf.ab.arms import Arm
     from pytest_llmperf.client.sync import Client
+    from pytest_llmperf.items import log_of, switch_of
     from pytest_llmperf.llm import Llm
-    from pytest_llmperf.scenario import log_of, switch_of
 
     with _usage_errors():
         rig = rig_for(item)
@@ -62,8 +62,8 @@ def async_llm(request: pytest.FixtureRequest) -> Iterator[AsyncLlm]:
 def _async_llm(item: pytest.Item) -> Iterator[AsyncLlm]:
     from pytest_llmperf.ab.arms import Arm
     from pytest_llmperf.client.aio import AsyncClient
+    from pytest_llmperf.items import closers_of, log_of, switch_of
     from pytest_llmperf.llm import AsyncLlm
-    from pytest_llmperf.scenario import ASYNC_CLOSERS, log_of, switch_of
 
     with _usage_errors():
         rig = rig_for(item)
@@ -74,7 +74,7 @@ def _async_llm(item: pytest.Item) -> Iterator[AsyncLlm]:
             for arm, backend in rig.servers.arms.items()
         }
         shared = _shared(item, rig)
-    item.stash.setdefault(ASYNC_CLOSERS, []).extend(client.close for client in clients.values())
+    closers_of(item).extend(client.close for client in clients.values())
     switch = switch_of(item)
     # Nobody tells when the event loop of an ordinary test is about to end.
     yield AsyncLlm(
@@ -93,8 +93,8 @@ def llm_client(request: pytest.FixtureRequest) -> Iterator[LlmClient]:
 
 @contextmanager
 def _llm_client(item: pytest.Item) -> Iterator[LlmClient]:
+    from pytest_llmperf.items import closers_of, log_of, switch_of
     from pytest_llmperf.llm_client import LlmClient
-    from pytest_llmperf.scenario import ASYNC_CLOSERS, log_of, switch_of
 
     with _usage_errors():
         rig = rig_for(item)
@@ -106,7 +106,7 @@ def _llm_client(item: pytest.Item) -> Iterator[LlmClient]:
             relay=lambda: rig.servers.relay,
             count=rig.servers.counter,
         )
-    item.stash.setdefault(ASYNC_CLOSERS, []).append(client.aclose)
+    closers_of(item).append(client.aclose)
     yield client
     client.close()
 
@@ -126,11 +126,11 @@ def llm_case(request: pytest.FixtureRequest) -> Any:
 
 @contextmanager
 def _llm_case(item: pytest.Item) -> Iterator[Any]:
-    from pytest_llmperf.scenario import first_case
+    from pytest_llmperf.items import first_case
 
     with _usage_errors():
         # For fixtures that ask for it; the body gets another one in every iteration.
-        case = first_case(item, rig_for(item))
+        case = first_case(item)
     yield case
 
 
@@ -174,7 +174,7 @@ def llm_timer(request: pytest.FixtureRequest) -> Timer:
 @contextmanager
 def _llm_timer(item: pytest.Item) -> Iterator[Timer]:
     from pytest_llmperf.ending import counted_by_a_request, counts_for_a_step
-    from pytest_llmperf.scenario import log_of
+    from pytest_llmperf.items import log_of
     from pytest_llmperf.timer import Timer
 
     yield Timer(log_of(item), counts=counts_for_a_step, excuses=counted_by_a_request)
@@ -194,9 +194,9 @@ GIVEN: dict[str, Callable[[pytest.Item], AbstractContextManager[Any]]] = {
 
 def _shared(item: pytest.Item, rig: Rig) -> dict[str, Any]:
     """What Llm and AsyncLlm take besides their client."""
-    from pytest_llmperf.scenario import log_of, marks_for, slo_of
+    from pytest_llmperf.items import log_of, marks_for, slo_of
 
-    own_role = slo_of(item, rig).role if is_scenario(item) else None
+    own_role = slo_of(item).role if is_scenario(item) else None
 
     def roles(name: str | None) -> Mapping[str, Any]:
         return rig.role(name or own_role).params
@@ -206,7 +206,7 @@ def _shared(item: pytest.Item, rig: Rig) -> dict[str, Any]:
         "roles": roles,
         "check": log_of(item).check,
         "show": show,
-        "mark": marks_for(item, rig),
+        "mark": marks_for(item),
     }
 
 

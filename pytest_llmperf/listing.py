@@ -12,9 +12,8 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import METRICS, Shape
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.slo import Limit, Slo
+from pytest_llmperf.items import slo_of
 from pytest_llmperf.markers import is_scenario, node_id
-from pytest_llmperf.scenario import slo_of
-from pytest_llmperf.sharing import rig_of
 
 #: The variable that names the file to write.
 FILE = "LLMPERF_LISTING"
@@ -28,7 +27,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _promise(item: pytest.Item) -> dict[str, object]:
     try:
-        slo = slo_of(item, rig_of(item.config))
+        slo = slo_of(item)
     except LlmPerfUsageError as error:
         return {"problem": str(error)}
     return {"role": slo.role, "pool": slo.scenario, "promises": promises(slo), "iterations": slo.iterations}

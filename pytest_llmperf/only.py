@@ -10,18 +10,13 @@ import os
 import pytest
 
 from pytest_llmperf.github.measure import ONLY
-from pytest_llmperf.markers import is_scenario, node_id
-from pytest_llmperf.scenario import slo_of
-from pytest_llmperf.sharing import rig_of
+from pytest_llmperf.items import scenario_of
+from pytest_llmperf.markers import is_scenario
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect everything else."""
     wanted = set(os.environ[ONLY].splitlines())
-    kept = [item for item in items if is_scenario(item) and _scenario(item, config) in wanted]
+    kept = [item for item in items if is_scenario(item) and scenario_of(item) in wanted]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
-
-
-def _scenario(item: pytest.Item, config: pytest.Config) -> str:
-    return slo_of(item, rig_of(config)).scenario or node_id(item)

@@ -121,7 +121,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         return (yield)
     from pytest_llmperf.scenario import many_at_once
 
-    with many_at_once(item, sharing.rig_for(item)):
+    with many_at_once(item):
         return (yield)
 
 
@@ -132,7 +132,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
     from pytest_llmperf.mixes.running import repeated
 
-    with repeated(pyfuncitem, sharing.rig_for(pyfuncitem)):
+    with repeated(pyfuncitem):
         return (yield)
 
 

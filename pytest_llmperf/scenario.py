@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
-import secrets
 import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,19 +12,18 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.ab.arms import Arm, Base, Switch, label_of
+from pytest_llmperf.ab.arms import Arm, Base, label_of
 from pytest_llmperf.ab.peer import LEAD
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.budget import Budget
 from pytest_llmperf.core.cache import CacheMode
-from pytest_llmperf.core.cold import Marks
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.load import Load
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.slo import Slo
 from pytest_llmperf.display import progress_of
-from pytest_llmperf.iteration_log import IterationLog
-from pytest_llmperf.markers import LOAD, asks_backend, check_cases, is_scenario, marks_of, node_id
+from pytest_llmperf.items import cases_of, closers_of, log_of, scenario_of, slo_of, switch_of
+from pytest_llmperf.markers import asks_backend, check_cases, node_id
 from pytest_llmperf.measuring import Measuring
 from pytest_llmperf.probes.sampler import Sampler
 from pytest_llmperf.repetition import Repetition
@@ -35,70 +32,17 @@ from pytest_llmperf.rig.rig import Rig
 from pytest_llmperf.rounds import fixture_of
 from pytest_llmperf.server_watch import ServerWatch
 from pytest_llmperf.shards.worker import SHARD
-from pytest_llmperf.sharing import INTERRUPTED, RESULT
-
-#: Functions that close what async fixtures opened in the test's event loop.
-ASYNC_CLOSERS = pytest.StashKey[list[Callable[[], object]]]()
+from pytest_llmperf.sharing import INTERRUPTED, RESULT, rig_for
 
 #: Marks with which an async plugin claims a coroutine function that it runs itself.
 _CLAIMED = ("anyio", "trio")
 
-_LOG = pytest.StashKey[IterationLog]()
-_SWITCH = pytest.StashKey[Switch]()
-_SLO = pytest.StashKey[Slo]()
-_CASES = pytest.StashKey[Iterator[Any] | None]()
-
-
-def log_of(item: pytest.Item) -> IterationLog:
-    """The item's log, made by the first call."""
-    return item.stash.setdefault(_LOG, IterationLog())
-
-
-def switch_of(item: pytest.Item) -> Switch:
-    """Which arm the item's fixtures talk to, made by the first call."""
-    return item.stash.setdefault(_SWITCH, Switch())
-
-
-def slo_of(item: pytest.Item, rig: Rig) -> Slo:
-    """What the item promises. Raises LlmPerfUsageError."""
-    if _SLO not in item.stash:
-        item.stash[_SLO] = rig.slo(node_id(item), marks_of(item), marks_of(item, LOAD))
-    return item.stash[_SLO]
-
-
-def cases_of(item: pytest.Item, rig: Rig) -> Iterator[Any] | None:
-    """The item's cases, one iterator for all who ask. Raises LlmPerfUsageError."""
-    if _CASES not in item.stash:
-        item.stash[_CASES] = rig.cases(slo_of(item, rig), directory=item.path.parent, scenario=node_id(item))
-    return item.stash[_CASES]
-
-
-def first_case(item: pytest.Item, rig: Rig) -> Any:  # Any: whatever the user gave
-    """The case of the item's first iteration. Raises LlmPerfUsageError where there is none."""
-    cases = cases_of(item, rig) if is_scenario(item) else None
-    if cases is None:
-        raise LlmPerfUsageError("llm_case needs @llm_slo(cases=[...]) or cases='file.yaml' on the test")
-    case = next(cases)
-    item.stash[_CASES] = itertools.chain([case], cases)
-    return case
-
-
-def marks_for(item: pytest.Item, rig: Rig) -> Callable[[], str]:
-    """Gives what the item's next prompt has to begin with: nothing, unless it is to be cold."""
-    mode = slo_of(item, rig).cache if is_scenario(item) else CacheMode.AS_IS
-    marks, switch = Marks(secrets.token_hex(8)), switch_of(item)
-    if mode is CacheMode.COLD:
-        return marks
-    if mode is CacheMode.BOTH:
-        return lambda: marks() if switch.arm is Arm.BASE else ""
-    return str
-
 
 @contextmanager
-def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
+def repeated(item: pytest.Function) -> Iterator[None]:
     """Replace the item's body by its repetition, and leave the result in the item's stash."""
     try:
-        measuring = measuring_of(item, rig)
+        measuring = measuring_of(item)
     except LlmPerfUsageError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     body = item.obj
@@ -109,7 +53,7 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
         item.obj = _loaded(item, measuring, measuring.slo.load)
     interrupted = False
     try:
-        with rig.turn():
+        with measuring.rig.turn():
             yield
     except (pytest.skip.Exception, unittest.SkipTest, pytest.xfail.Exception) as error:
         measuring.end_early(error)
@@ -133,7 +77,7 @@ def repeated(item: pytest.Function, rig: Rig) -> Iterator[None]:
 
 
 @contextmanager
-def many_at_once(item: pytest.Item, rig: Rig) -> Iterator[None]:
+def many_at_once(item: pytest.Item) -> Iterator[None]:
     """Replace a coroutine function under a load profile by one that runs it many times in one event loop.
 
     It is what an async plugin then takes for the test's body, so that fixtures and iterations share a loop.
@@ -141,7 +85,7 @@ def many_at_once(item: pytest.Item, rig: Rig) -> Iterator[None]:
     assert isinstance(item, pytest.Function)
     original = item.obj
     try:
-        loaded = slo_of(item, rig).load is not None
+        loaded = slo_of(item).load is not None
     except LlmPerfUsageError:
         loaded = False  # `repeated` says so
     if not (loaded and inspect.iscoroutinefunction(original)):
@@ -181,9 +125,9 @@ def _loaded(item: pytest.Function, measuring: Measuring, load: Load) -> Callable
     return conducted(item, alone, claimed=is_claimed(item))
 
 
-def measuring_of(item: pytest.Function, rig: Rig, *, profile: str | None = None) -> Measuring:
+def measuring_of(item: pytest.Function, *, profile: str | None = None) -> Measuring:
     """The measuring of *item*, about to begin; *profile* is its mix's. Raises LlmPerfUsageError."""
-    slo, benchmark = slo_of(item, rig), fixture_of(item.funcargs)
+    rig, slo, benchmark = rig_for(item), slo_of(item), fixture_of(item.funcargs)
     if benchmark is not None:
         slo = replace(slo, warmup=0, notes=())  # it takes as many rounds as it needs
     check_cases(item, item.function, slo.cases)  # of a mark that was added after the collection
@@ -197,8 +141,8 @@ def measuring_of(item: pytest.Function, rig: Rig, *, profile: str | None = None)
             )
         facts["load profile"] = profile or rig.rhythm(slo.load, directory=item.path.parent).fact
     about = Measurement(
-        scenario=_apart(slo.scenario, setup) or node_id(item),
-        name=_apart(slo.scenario, setup) or item.name,
+        scenario=scenario_of(item),
+        name=scenario_of(item) if slo.scenario else item.name,
         path=path,
         line=(line or 0) + 1,
         backend=rig.options.backend if asks else "",
@@ -222,12 +166,12 @@ def measuring_of(item: pytest.Function, rig: Rig, *, profile: str | None = None)
         base=base,
         watch=ServerWatch(scrape=rig.servers.scrape, arms=_arms(rig, base) if looks else ()),
         budgets=_budgets(rig, slo, about.model if asks else None),
-        cases=cases_of(item, rig),
+        cases=cases_of(item),
         benchmark=benchmark,
         stop_at_once=bool(item.config.getoption("usepdb", default=False)),
         progress=progress_of(item.config, about.name),
         sampler=sampler,
-        closers=item.stash.setdefault(ASYNC_CLOSERS, []),
+        closers=closers_of(item),
     )
 
 
@@ -235,11 +179,6 @@ def _sampler(item: pytest.Item, rig: Rig, *, asks_backend: bool) -> Sampler | No
     if rig.options.quick or LEAD in item.config.stash:
         return None
     return rig.servers.sampler(asks_backend=asks_backend, alone=SHARD in item.config.stash)
-
-
-def _apart(pooled: str | None, setup: str) -> str | None:
-    """The name of a pooled scenario, one for every set-up."""
-    return f"{pooled}[{setup}]" if pooled and setup else pooled
 
 
 def _budgets(rig: Rig, slo: Slo, model: str | None) -> list[Budget]:
@@ -277,13 +216,13 @@ def _arms(rig: Rig, base: Base | None) -> list[str]:
 
 def _base(item: pytest.Function, rig: Rig) -> Base | None:
     """The other arm of *item* under ``--llm-ab``, or its cold prompts under ``--llm-cache=both``."""
-    if slo_of(item, rig).cache is CacheMode.BOTH and not rig.options.quick:
+    if slo_of(item).cache is CacheMode.BOTH and not rig.options.quick:
         if rig.options.ab is not None:
             raise LlmPerfUsageError("--llm-ab and --llm-cache=both: one or the other")
         return Base(label="cold prompts", compared=False)
     if rig.options.ab is None or rig.options.quick:
         return None
-    if rig.companions.revision is not None and slo_of(item, rig).load is not None:
+    if rig.companions.revision is not None and slo_of(item).load is not None:
         apart = "a load profile cannot run in lockstep with another revision: compare servers with --llm-ab"
         return Base(label=label_of(rig.options.ab), missing=apart)
     if rig.companions.revision is not None:

@@ -18,9 +18,9 @@ from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.load import Load
 from pytest_llmperf.fixtures import GIVEN
+from pytest_llmperf.items import slo_of
 from pytest_llmperf.markers import is_scenario, node_id, place
-from pytest_llmperf.scenario import slo_of
-from pytest_llmperf.sharing import SETUP, rig_for, setup_of
+from pytest_llmperf.sharing import SETUP, setup_of
 
 #: Fixtures of async plugins, that say how a coroutine is run: the member that pytest runs decides.
 _RUNNERS = frozenset(
@@ -57,7 +57,7 @@ _MIXES = pytest.StashKey[dict[tuple[str, str], Mix]]()
 
 def mix_of(item: pytest.Function) -> Mix | None:
     """The mix that *item* belongs to. Raises LlmPerfUsageError where its marks say nothing."""
-    load = slo_of(item, rig_for(item)).load
+    load = slo_of(item).load
     if load is None or load.mix is None:
         return None
     mixes = item.config.stash.setdefault(_MIXES, {})
@@ -99,7 +99,7 @@ def collect(item: pytest.Function) -> None:
 
 def load_of(item: pytest.Function) -> Load:
     """What a member's marks say."""
-    load = slo_of(item, rig_for(item)).load
+    load = slo_of(item).load
     assert load is not None
     return load
 

@@ -24,22 +24,21 @@ from pytest_llmperf.markers import asks_backend
 from pytest_llmperf.mixes.mix import Mix, fixtures_of, load_of, mix_of, own_parameter, taking_part
 from pytest_llmperf.mixes.results import Ended, Left
 from pytest_llmperf.reports.junit import properties
-from pytest_llmperf.rig.rig import Rig
-from pytest_llmperf.sharing import INTERRUPTED, RESULT, SETUP, setup_of
+from pytest_llmperf.sharing import INTERRUPTED, RESULT, SETUP, rig_for, setup_of
 
 
-def repeated(item: pytest.Function, rig: Rig) -> AbstractContextManager[None]:
+def repeated(item: pytest.Function) -> AbstractContextManager[None]:
     """`scenario.repeated`, or for a member of a mix what leads the mix or gives the member its result."""
     try:
         mix = mix_of(item)
     except LlmPerfUsageError:
         mix = None  # `scenario.repeated` says so
-    return scenario.repeated(item, rig) if mix is None else _repeated(item, rig, mix)
+    return scenario.repeated(item) if mix is None else _repeated(item, mix)
 
 
 @contextmanager
-def _repeated(item: pytest.Function, rig: Rig, mix: Mix) -> Iterator[None]:
-    body = item.obj
+def _repeated(item: pytest.Function, mix: Mix) -> Iterator[None]:
+    body, rig = item.obj, rig_for(item)
     with rig.turn():
         left = Left(item.config, None if rig.turn_lock is None else rig.turn_lock.parent)
         try:
@@ -47,7 +46,7 @@ def _repeated(item: pytest.Function, rig: Rig, mix: Mix) -> Iterator[None]:
                 with _given(item, ended):
                     yield
             else:
-                with _led(item, rig, mix, left):
+                with _led(item, mix, left):
                     yield
         finally:
             item.obj = body
@@ -88,11 +87,11 @@ def _report(item: pytest.Function, text: str) -> None:
 
 
 @contextmanager
-def _led(item: pytest.Function, rig: Rig, mix: Mix, left: Left) -> Iterator[None]:
+def _led(item: pytest.Function, mix: Mix, left: Left) -> Iterator[None]:
     """Run the whole mix in *item*'s place, and leave the others their results."""
     with ExitStack() as stack:
         try:
-            parts, rhythm = _parts(item, rig, mix, stack)
+            parts, rhythm = _parts(item, mix, stack)
         except LlmPerfUsageError as error:
             raise pytest.fail.Exception(str(error), pytrace=False) from None
         together = Together(parts, leader=item, rhythm=rhythm, name=f"{setup_of(item)} mix {mix.name}")
@@ -118,7 +117,7 @@ def _led(item: pytest.Function, rig: Rig, mix: Mix, left: Left) -> Iterator[None
                     left.leave(part.item, Ended(text=text, failure=part.failure))
 
 
-def _parts(item: pytest.Function, rig: Rig, mix: Mix, stack: ExitStack) -> tuple[list[TakingPart], Rhythm]:
+def _parts(item: pytest.Function, mix: Mix, stack: ExitStack) -> tuple[list[TakingPart], Rhythm]:
     """Everyone who takes part, set up, and the profile. Raises LlmPerfUsageError."""
     if mix.profile is None or mix.owner is None:
         raise LlmPerfUsageError(
@@ -132,12 +131,12 @@ def _parts(item: pytest.Function, rig: Rig, mix: Mix, stack: ExitStack) -> tuple
             arguments[member] = {} if member is item else _arguments(member, item, stack)
         except (Exception, pytest.skip.Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - the user's fixture
             absent.append(f"{member.name} took no part in the mix, its fixtures failed: {one_line(error)}")
-    rhythm = rig.rhythm(mix.profile, directory=mix.owner.path.parent)
+    rhythm = rig_for(item).rhythm(mix.profile, directory=mix.owner.path.parent)
     rhythm = replace(rhythm, mix=_in_words(mix, list(arguments), setup_of(item)))
     parts = [
         TakingPart(
             item=member,
-            measuring=scenario.measuring_of(member, rig, profile=rhythm.fact),
+            measuring=scenario.measuring_of(member, profile=rhythm.fact),
             arguments=arguments[member],
         )
         for member in arguments

@@ -35,7 +35,7 @@ import pytest
 
 from pytest_llmperf.client.reply import InvalidJson, RequestFailed
 from pytest_llmperf.core.exchange import Exchange, Failure, FailureKind, Tokens
-from pytest_llmperf.scenario import log_of
+from pytest_llmperf.items import log_of
 
 
 @pytest.fixture
@@ -87,7 +87,8 @@ class Session:
 
     @property
     def text(self) -> str:
-        return self.result.stdout.str()
+        """All that the user sees."""
+        return f"{self.result.stdout.str()}\n{self.result.stderr.str()}"
 
     def outcomes(self) -> dict[str, int]:
         """What pytest counted: passed, failed, errors ..."""

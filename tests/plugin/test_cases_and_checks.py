@@ -110,7 +110,7 @@ def test_llm_case_without_cases_fails_with_what_to_write(project):
 
 CHECKS = """
 from pytest_llmperf.core.iteration import NamedCheck
-from pytest_llmperf.scenario import log_of
+from pytest_llmperf.items import log_of
 
 CASES = [dict(sector=s, right=r) for s, r in [("finance", False), ("finance", True), ("travel", True)]]
 

@@ -139,7 +139,7 @@ def test_concurrent_requests_belong_to_the_iteration_that_made_them(run, project
     session = run("""
 @few
 def test_app(llm_client, request):
-    from pytest_llmperf.scenario import log_of
+    from pytest_llmperf.items import log_of
 
     log = log_of(request.node)
     def one(size):

@@ -203,7 +203,7 @@ def test_a_step_regresses_against_its_baseline(project):
         @llm_slo(iterations=60, max_iterations=60, warmup=0, gate=["p95_ms"])
         def test_jobs(request, noisy):
             from pytest_llmperf.core.iteration import TimedStep
-            from pytest_llmperf.scenario import log_of
+            from pytest_llmperf.items import log_of
             for name, median_s in ({steps}):
                 took_s = noisy(median_s)
                 step = TimedStep(name=name, due_s=0.0, started_s=0.0, done_s=took_s)

@@ -37,7 +37,7 @@ def project(project):
 
 def clean(session) -> str:
     """The output, of which nothing is a traceback or an internal error."""
-    text = session.text + session.result.stderr.str()
+    text: str = session.text
     for word in ("Traceback", "INTERNALERROR", "pytest_llmperf/", "LlmPerfUsageError"):
         assert word not in text, text
     return text
