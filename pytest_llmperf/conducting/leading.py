@@ -49,8 +49,9 @@ def processes_for(parts: Sequence[TakingPart]) -> int | None:
 
 
 def in_processes(parts: Sequence[TakingPart], processes: int, *, plan: Plan) -> None:
-    """Have *processes* run the bodies of these tests, each its share of *plan*."""
+    """Have *processes* run the bodies of these tests, each its share of *plan*; fewer where that is small."""
     __tracebackhide__ = True
+    processes = plan.divisible(processes)
     scenarios = [part.measuring for part in parts]
     cluster = scenarios[0].rig.companions.cluster
     crew: Crew = LocalCrew(processes) if cluster is None else cluster.crew(processes)

@@ -15,8 +15,12 @@ class Users:
     shared: int | None = None  #: iterations of all users together
     until_s: float | None = None  #: when nothing more begins
 
+    def divisible(self, most: int) -> int:
+        """Into how many parts it can be split, at most *most*, so that each has something to do."""
+        return min(most, len(self.starts_s), self.shared or most)
+
     def shard(self, index: int, of: int) -> Users:
-        """The *index*-th part of *of*: every user and every iteration is in exactly one of them."""
+        """The *index*-th part of *of*, into which it is `divisible`: all users and iterations are in one."""
         shared = None if self.shared is None else _part(self.shared, index, of)
         return replace(self, starts_s=self.starts_s[index::of], shared=shared)
 
@@ -35,9 +39,13 @@ class Arrivals:
     until_s: float | None = None
     max_concurrency: int | None = None  #: None: what the engine can bear
 
+    def divisible(self, most: int) -> int:
+        """Into how many parts it can be split, at most *most*, so that each has something to do."""
+        return min(most, max(1, len(self.due_s)), self.max_concurrency or most)
+
     def shard(self, index: int, of: int) -> Arrivals:
-        """The *index*-th part of *of*: every arrival is in exactly one of them."""
-        most = None if self.max_concurrency is None else max(1, _part(self.max_concurrency, index, of))
+        """The *index*-th part of *of*, into which it is `divisible`: every arrival is in exactly one."""
+        most = None if self.max_concurrency is None else _part(self.max_concurrency, index, of)
         return replace(self, due_s=self.due_s[index::of], max_concurrency=most)
 
     def limited(self, iterations: int) -> Arrivals:

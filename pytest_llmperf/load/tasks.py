@@ -77,7 +77,7 @@ class _Crew:
                 await asyncio.sleep(pause_s)
 
     async def arrivals(self, plan: Arrivals) -> None:
-        """A task for every arrival, and the end of them."""
+        """A task for every arrival."""
         most = plan.max_concurrency or MOST_AT_ONCE
         tasks: set[asyncio.Task[None]] = set()
         with Timer() as timer:
@@ -92,8 +92,6 @@ class _Crew:
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
                 task.add_done_callback(self._busy.discard)
-        if tasks:
-            await asyncio.wait(tasks)
 
     async def _once(self, due_s: float | None) -> None:
         try:

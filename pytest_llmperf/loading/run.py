@@ -40,8 +40,9 @@ class LoadRun:
         self._part = part
         self._rhythm = rhythm
         self._members = members
-        self._rng = _rng(seed)
-        order = Random(f"{seed} order {part.index if part is not None else 0}")  # noqa: S311 - as above
+        index = 0 if part is None else part.index  # users of all parts think on their own
+        self._thinking = Random(f"{seed} think {index}")  # noqa: S311 - a schedule, no secret
+        order = Random(f"{seed} order {index}")  # noqa: S311 - as above
         self._probe = Probe()
         self._iterations = Iterations(members, order=order, probe=self._probe)
         plan = plan_of(rhythm, seed=seed, options=members[0].measuring.rig.options)
@@ -64,8 +65,8 @@ class LoadRun:
 
     def _on_threads(self, plan: Plan, control: Control) -> None:
         self._iterations.control = control
-        think, grace_s = self._rhythm.think, self._rhythm.load.graceful_stop
-        threads.run(plan, self._iterations.here, control, think=think, grace_s=grace_s, rng=self._rng)
+        think, grace_s, rng = self._rhythm.think, self._rhythm.load.graceful_stop, self._thinking
+        threads.run(plan, self._iterations.here, control, think=think, grace_s=grace_s, rng=rng)
         if control.error is not None:
             raise control.error
 
@@ -93,7 +94,9 @@ class LoadRun:
     async def _in_loop(self, plan: Plan, control: Control) -> None:
         self._iterations.control = control
         think, grace_s = self._rhythm.think, self._rhythm.load.graceful_stop
-        await tasks.run(plan, self._iterations.in_loop, control, think=think, grace_s=grace_s, rng=self._rng)
+        await tasks.run(
+            plan, self._iterations.in_loop, control, think=think, grace_s=grace_s, rng=self._thinking
+        )
         if control.error is not None:
             raise control.error
 
@@ -168,15 +171,11 @@ class LoadRun:
 
 def plan_of(rhythm: Rhythm, *, seed: str, options: Options) -> Plan:
     """All of the load, for as many iterations as the command line says, if it says so."""
-    plan = rhythm.profile.plan(_rng(seed))
+    plan = rhythm.profile.plan(Random(f"{seed} load"))  # noqa: S311 - a schedule, no secret
     if options.quick:
         return plan.limited(3)
     asked = options.overrides.get("iterations")
     return plan if asked is None else plan.limited(asked)
-
-
-def _rng(seed: str) -> Random:
-    return Random(f"{seed} load")  # noqa: S311 - a schedule, no secret
 
 
 def _control(plan: Plan) -> Control:

@@ -108,20 +108,41 @@ def test_a_replay_begins_at_once():
 )
 def test_arrivals_are_split_exactly(due, of, most):
     plan = Arrivals(due_s=due, max_concurrency=most)
+    of = plan.divisible(of)
     parts = [plan.shard(index, of) for index in range(of)]
+    assert all(part.due_s for part in parts) or not due
     assert sorted(at for part in parts for at in part.due_s) == due
     assert max(len(part.due_s) for part in parts) - min(len(part.due_s) for part in parts) <= 1
     if most is not None:
-        assert sum(part.max_concurrency for part in parts) == max(most, of)
+        assert sum(part.max_concurrency for part in parts) == most
 
 
 @given(users=st.integers(1, 40), shared=st.none() | st.integers(1, 500), of=st.integers(1, 8))
 def test_users_and_what_they_share_are_split_exactly(users, shared, of):
     plan = Users(starts_s=tuple(map(float, range(users))), shared=shared, each=None)
+    of = plan.divisible(of)
     parts = [plan.shard(index, of) for index in range(of)]
     assert sorted(start for part in parts for start in part.starts_s) == list(plan.starts_s)
+    assert all(part.starts_s for part in parts)
     if shared is not None:
         assert sum(part.shared for part in parts) == shared
+        assert all(part.shared for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("plan", "parts"),
+    [
+        (Users(starts_s=(0.0,) * 9), 4),
+        (Users(starts_s=(0.0,) * 3), 3),
+        (Users(starts_s=(0.0,) * 9, shared=2), 2),
+        (Arrivals(due_s=(0.0,) * 9), 4),
+        (Arrivals(due_s=(0.0,) * 3), 3),
+        (Arrivals(due_s=(0.0,) * 9, max_concurrency=2), 2),
+        (Arrivals(due_s=()), 1),
+    ],
+)
+def test_there_are_no_more_parts_than_have_something_to_do(plan, parts):
+    assert plan.divisible(4) == parts
 
 
 @pytest.mark.parametrize(

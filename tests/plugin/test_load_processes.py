@@ -74,6 +74,15 @@ def test_a_process_that_is_interrupted_alone_gives_what_it_has_and_leaves_no_ver
     assert (session.scenario()["iterations"], session.scenario()["load"]["lost"]) == (6, 1)
 
 
+def test_a_process_that_would_have_no_user_is_not_started(project):
+    project.test(
+        f"{HEAD}@llm_load(users=2, iterations=2)\n"
+        "async def test_it(async_llm):\n    await async_llm.chat('merhaba')\n"
+    )
+    load = project.run("--llm-processes=3", "--llm-gate=off").scenario()["load"]
+    assert (load["processes"], load["lost"], load["started"]) == (2, 0, 4)
+
+
 def test_a_failing_assert_of_another_process_is_shown(project):
     project.test(
         f"{HEAD}@llm_load(users=2, iterations=2)\n"

@@ -149,9 +149,10 @@ def test_arrivals_beyond_the_most_at_once_are_dropped_counted_and_doubted(projec
     assert "not saved, its times say little" in session.text
 
 
-def test_what_does_not_finish_in_time_is_cut_off_and_counted(project):
+@pytest.mark.parametrize("rhythm", ["users=3, duration='0.2s'", "rate=15, duration='0.2s'"])
+def test_what_does_not_finish_in_time_is_cut_off_and_counted(project, rhythm):
     project.test(
-        f"{HEAD}@llm_load(users=3, duration='0.2s', graceful_stop='0.1s')\n"
+        f"{HEAD}@llm_load({rhythm}, graceful_stop='0.1s')\n"
         "async def test_it(async_llm):\n    await async_llm.chat('merhaba')\n    await asyncio.sleep(60)\n",
     )
     session = project.run("--llm-gate=off", "--llm-warmup=0")

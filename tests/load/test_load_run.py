@@ -1,0 +1,36 @@
+"""What the parts of a load run have in common, and what is each one's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+from pytest_llmperf.core.load import build_load, parse_load
+from pytest_llmperf.load.rhythm import Rhythm
+from pytest_llmperf.loading.run import LoadRun
+from pytest_llmperf.options import Options
+from pytest_llmperf.shards.meeting import LoopbackMeeting
+from pytest_llmperf.shards.shard import Spec
+
+SPEC = Spec(node_ids=(), arguments=(), directory="", index=0, of=2, meeting=LoopbackMeeting(port=1, token=""))
+
+
+def parts(**arguments):
+    """The run as the first and the second of two processes see it."""
+    asked = build_load(parse_load(arguments, where=""), where="")
+    rhythm = Rhythm.of(asked, find=lambda _: None)
+    measuring = SimpleNamespace(rig=SimpleNamespace(options=Options()))
+    members = [SimpleNamespace(load=asked, measuring=measuring)]
+    return [LoadRun(rhythm, members, seed="0", part=replace(SPEC, index=index)) for index in range(2)]
+
+
+def test_users_of_all_parts_think_on_their_own():
+    runs = parts(users=4, duration="1s", think_time="uniform(1s, 3s)")
+    first, second = ({run._rhythm.think(run._thinking) for _ in range(5)} for run in runs)
+    assert not first & second
+
+
+def test_all_parts_have_one_schedule():
+    first, second = (set(run._plan.due_s) for run in parts(rate=100, duration="1s", arrivals="poisson"))
+    assert not first & second
+    assert abs(len(first) - len(second)) <= 1
