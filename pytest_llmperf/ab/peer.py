@@ -16,6 +16,7 @@ import pytest
 from pytest_llmperf.ab.arms import Lead
 from pytest_llmperf.ab.channel import Channel
 from pytest_llmperf.ab.revision import ADDRESS, TOKEN
+from pytest_llmperf.child_process.last_words import last_words
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.markers import is_scenario
@@ -82,12 +83,12 @@ class Peer:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that cannot be imported is said to the leading session."""
         if report.failed:
-            self._errors.append(_last_line(report.longreprtext))
+            self._errors.append(last_words(report.longreprtext))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """What ended a scenario before its time."""
         if not report.passed:
-            self._failure = _last_line(report.longreprtext)
+            self._failure = last_words(report.longreprtext)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -107,9 +108,3 @@ def pytest_configure(config: pytest.Config) -> None:
     """Connect to the leading session."""
     channel = Channel(socket.create_connection(("127.0.0.1", int(os.environ[ADDRESS]))))
     config.pluginmanager.register(Peer(SocketLead(channel)), "llmperf-peer")
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line.removeprefix("E").strip() for line in lines if line.startswith("E  ")]
-    return (telling or lines or ["no reason given"])[-1][:300]

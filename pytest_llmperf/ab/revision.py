@@ -25,6 +25,7 @@ from typing import Any
 from pytest_llmperf.ab.arms import GIT, Base
 from pytest_llmperf.ab.channel import Channel
 from pytest_llmperf.ab.reaper import ENDING_S
+from pytest_llmperf.child_process.last_words import last_words
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.iteration import Iteration
@@ -222,12 +223,7 @@ class Revision:
         return message
 
     def _last_words(self) -> str:
-        """The line of its output that says best why it ended."""
-        lines = [
-            line.strip() for line in self._log.read_text("utf-8", "replace").splitlines() if line.strip()
-        ]
-        telling = [line for line in lines if line.startswith(("E  ", "ERROR", "INTERNALERROR"))]
-        return (telling or lines or ["it ended without a word"])[-1][:300]
+        return last_words(self._log.read_text("utf-8", "replace"), status=self._process.poll())
 
 
 def arguments_for(options: Options) -> list[str]:

@@ -188,7 +188,7 @@ class Host:
             guest.settimeout(5.0)
             heard = _lines(guest)
             hello = next(heard, {})
-            if not secrets.compare_digest(str(hello.get("token")), self.meeting.token):
+            if not secrets.compare_digest(str(hello.get("token")).encode(), self.meeting.token.encode()):
                 return
             guest.settimeout(None)
             part = int(hello["part"])
@@ -208,7 +208,10 @@ def _send(guest: socket.socket, words: Words) -> None:
 
 
 def _lines(connection: socket.socket) -> Iterator[Words]:
-    """What comes, line by line, until the end of it."""
+    """What comes, line by line, until the end of it, or a line that nobody here has sent."""
     with contextlib.suppress(OSError, ValueError), connection.makefile("rb") as file:
         for line in file:
-            yield json.loads(line)
+            words = json.loads(line)
+            if not isinstance(words, dict):
+                return
+            yield words

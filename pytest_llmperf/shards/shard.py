@@ -10,16 +10,16 @@ import contextlib
 import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from pytest_llmperf.child_process.last_words import last_words
 from pytest_llmperf.shards.meeting import Keeper, Line, LoopbackMeeting
 
 #: Where the other process finds its `Spec`.
@@ -97,18 +97,8 @@ def run_shard(spec: Spec) -> ShardResult:
             seat.keeper.keep(process)
             process.wait()
         text = result.read_text("utf-8") if result.exists() else None
-        lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
-    words = seat.keeper.why or _last_words(lines, process.returncode)
-    return ShardResult(index=spec.index, text=text, words=words)
-
-
-def _last_words(lines: Sequence[str], status: int) -> str:
-    """What the end of a process was about, by the *lines* of its output and its exit status."""
-    telling = [line for line in lines if line.startswith(("E  ", "ERROR", "INTERNALERROR", "FAILED"))]
-    if status < 0 and not telling:
-        out_of_memory = ", as a system does that runs out of memory" if -status == signal.SIGKILL else ""
-        return f"signal {-status} ({signal.strsignal(-status)}) ended it{out_of_memory}"
-    return (telling or lines or [f"it ended with {status} and without a word"])[-1][:300]
+        words = last_words(log.read_text("utf-8", "replace"), status=process.returncode)
+    return ShardResult(index=spec.index, text=text, words=seat.keeper.why or words)
 
 
 def _environment() -> dict[str, str]:

@@ -110,9 +110,11 @@ def test_a_stranger_is_not_heard(host, heard):
     assert heard.empty()
 
 
-def test_noise_at_the_port_does_not_keep_a_part_away(host):
-    with socket.create_connection(("127.0.0.1", host.meeting.port)) as noise:
-        noise.sendall(b"GET / HTTP/1.1\r\n\r\n")
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n", b"[1]\n", '{"token": "é"}\n'.encode(), b"\xff\n"])
+def test_noise_at_the_port_does_not_keep_a_part_away(host, said):
+    with socket.create_connection(("127.0.0.1", host.meeting.port), timeout=10) as noise:
+        noise.sendall(said)
+        assert noise.recv(1) == b""
         host.say(GO)
         assert host.meeting.join(0, print)
 
