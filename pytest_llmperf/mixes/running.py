@@ -21,8 +21,9 @@ from pytest_llmperf.ending import one_line
 from pytest_llmperf.fixtures import GIVEN
 from pytest_llmperf.load.rhythm import Rhythm
 from pytest_llmperf.markers import asks_backend
-from pytest_llmperf.mixes.mix import Mix, fixtures_of, load_of, mix_of, own_parameter, taking_part
+from pytest_llmperf.mixes.mix import Mix, load_of, mix_of, taking_part
 from pytest_llmperf.mixes.results import Ended, Left
+from pytest_llmperf.mixes.shared_fixtures import fixtures_of, own_parameter
 from pytest_llmperf.reports.junit import properties
 from pytest_llmperf.sharing import INTERRUPTED, RESULT, SETUP, rig_for, setup_of
 
