@@ -161,7 +161,7 @@ def test_a_server_that_goes_away_ends_the_run_with_a_report(project):
         @pytest.fixture
         def llm_mock(request):
             from pytest_llmperf.sharing import rig_of
-            return rig_of(request.config).mock
+            return rig_of(request.config).companions.mock
         """
     )
     session = project.run()
