@@ -11,7 +11,7 @@ _MOST = 300  #: characters
 
 
 def last_words(output: str, *, status: int | None = None) -> str:
-    """The line of pytest's *output* that says best why it ended; *status* is that of the process, if it did."""
+    """The line of pytest's *output* that says best why it ended; *status*: the process's, if it has ended."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line.removeprefix("E  ").lstrip() for line in lines if line.startswith(_TELLING)]
     if status is not None and status < 0 and not telling:
