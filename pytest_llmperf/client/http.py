@@ -148,7 +148,6 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = False
         self._beginning = self._holding = False
         self._queued = False  # at the turnstile
-        self._tail = b""
 
     @property
     def idle_and_open(self) -> bool:
@@ -204,7 +203,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def expect(self) -> None:
         """The next piece begins an answer; a chunked one is held back until it may be at its end."""
-        self._beginning, self._holding, self._tail = True, False, b""
+        self._beginning, self._holding = True, False
 
     def hold_back(self, *, holding: bool) -> None:
         """Whether to wake the reader only when a chunked answer may be at its end."""
@@ -261,9 +260,10 @@ class Connection(asyncio.BufferedProtocol):
             self._timer = None
 
     def _may_end(self, data: bytes) -> bool:
-        self._tail = (self._tail + data[-len(_LAST_CHUNK) :])[-len(_LAST_CHUNK) :]
+        if 0 < len(data) < len(_LAST_CHUNK):  # it may be the end of it
+            data = b"".join(piece for _, piece in self._received[-len(_LAST_CHUNK) :])
         # not a loop over the texts: this runs between the stamps of other streams
-        return self._tail == _LAST_CHUNK or _DONE in data or _ERROR in data or _DONE_OF_OLLAMA in data
+        return data.endswith(_LAST_CHUNK) or _DONE in data or _ERROR in data or _DONE_OF_OLLAMA in data
 
     def _expire(self) -> None:
         self._timer = None

@@ -3,10 +3,17 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
 from pytest_llmperf.client.aio import AsyncClient
 from pytest_llmperf.client.recorder import Recording
 from pytest_llmperf.client.sync import Client
 from pytest_llmperf.core.backend import Backend
+
+try:
+    import uvloop
+except ImportError:  # it is not made for Windows
+    uvloop = None
 
 
 def backend(server):
@@ -25,6 +32,21 @@ def test_many_tasks_share_a_client_and_its_connections(wire, say):
 
     asyncio.run(run())
     assert (len(recording.exchanges), server.connections) == (60, 20)
+
+
+@pytest.mark.skipif(uvloop is None, reason="uvloop is not made for this system")
+def test_a_client_works_in_an_event_loop_of_uvloop(wire, say):
+    server = wire([say.whole])
+    recording = Recording()
+
+    async def run():
+        async with AsyncClient(backend(server), recording) as client:
+            for stream in (True, False):
+                assert (await client.chat("hi", stream=stream)).text == "hello world"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+    assert (len(recording.exchanges), server.connections) == (2, 1)
 
 
 def test_a_client_moves_to_another_event_loop(wire, say):
