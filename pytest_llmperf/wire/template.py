@@ -55,7 +55,8 @@ class Template:
         said = b"".join(some)[len(before) : -len(after)].replace(joint, _COMMA)
         with suppress(ValueError):
             texts = loads(f'["{said.decode()}"]')
-            if isinstance(texts, list) and len(texts) == sum(counts) and all(map(_is_text, texts)):
+            # what is more than a string makes them more
+            if isinstance(texts, list) and len(texts) == sum(counts) and all(texts):
                 return Texts(texts, counts, self._reasoning)
         self._known = False  # what begins and ends alike is not alike: it is learned anew, or no more
         return None
@@ -77,7 +78,3 @@ class Template:
                 lead, _, trail = event.removeprefix(BOM_UTF8).partition(payload)
                 self._before, self._after = lead + before + b'"', b'"' + after + trail
                 self._reasoning, self._known = other.reasoning, True
-
-
-def _is_text(value: object) -> bool:
-    return type(value) is str and bool(value)

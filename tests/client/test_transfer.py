@@ -78,6 +78,14 @@ def test_every_piece_has_its_own_moment():
     assert (exchange.failure, kept) == (None, True)
 
 
+def test_an_empty_delta_among_others_is_no_token_wherever_it_stands():
+    empty = TOKEN.replace(b'"a"', b'""').replace(b"%x" % len(TOKEN[4:-2]), b"%x" % (len(TOKEN[4:-2]) - 1))
+    pieces = [(0.5, HEAD + empty), (1.0, TOKEN), (1.5, TOKEN + empty + TOKEN), (1.6, empty), (1.7, TOKEN)]
+    exchange, _, began_s = carried([*pieces, (2.0, STOP + DONE + END)])
+    assert [at_s - began_s for at_s in exchange.chunk_s] == pytest.approx([1.0, 1.5, 1.5, 1.7])
+    assert exchange.first_token_s == exchange.chunk_s[0]
+
+
 def test_a_stall_between_two_pieces_is_one_also_when_they_are_read_together():
     exchange, kept, _ = carried([(0.0, HEAD), (0.5, TOKEN), (1.6, TOKEN), (1.7, STOP + DONE + END)])
     assert exchange.failure.kind is FailureKind.TIMEOUT_STALL

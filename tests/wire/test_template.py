@@ -146,6 +146,7 @@ def test_what_only_looks_alike_is_read_in_full(chunks):
 
 A, B = framed([chunk("content", text) for text in "ab"])
 HEAD, TAIL = B.split(b'"b"')
+EMPTY = HEAD + b'""' + TAIL
 
 
 @pytest.mark.parametrize(
@@ -164,13 +165,15 @@ HEAD, TAIL = B.split(b'"b"')
         [A, B + A, B, A + B + A],
         [A, B, A + b": a comment\n\n" + B, b"event: x\n" + A, B],
         # the JSON text is somewhere else in the event, too
-        [b": " + A.removeprefix(b"data: ").strip() + b"\n" + A, b": b\n" + A, A],
-        [A.strip() + b"\n: " + A.removeprefix(b"data: "), A],
+        [b": " + A[6:-2] + b"\n" + A, b": " + B[6:-2] + b"\n" + A, A],
+        [A[:-2] + b"\n: " + A[6:], A[:-2] + b"\n: " + B[6:], A],
         # fields that are not data, and other ends of a line
         [b"id: 1\n" + A, b"id: 1\n" + B, b"id: 2\n" + A],
         [A.replace(b"\n", b"\r\n"), B.replace(b"\n", b"\r\n"), B.replace(b"\n", b"\r")],
         [A, HEAD + b'"\xff"' + TAIL, B],
-        [A, HEAD + b'""' + TAIL, B, A],
+        [A, EMPTY, B, A],
+        [A, B + EMPTY + A, B],
+        [A, HEAD + b'"' + TAIL, B],
         [b"\xef\xbb\xbf" + A, b"\xef\xbb\xbf" + B, B],
     ],
 )
@@ -215,6 +218,13 @@ def test_all_events_that_are_like_one_are_read_at_once(key):
 def test_a_piece_may_be_several_events():
     template, _ = learned(chunk("content", "a"))
     assert template.texts([B, A + B, A], 0).counts == [1, 2, 1]
+
+
+def test_a_text_that_is_empty_is_none_and_changes_nothing_for_the_next_one():
+    template, _ = learned(chunk("content", "a"))
+    assert template.texts([EMPTY, B], 0) is None
+    assert template.texts([B, EMPTY, B], 0).counts == [1]
+    assert template.texts([B], 0).texts == ["b"]
 
 
 def test_half_an_event_is_not_read():
