@@ -330,7 +330,7 @@ def _many(
     beyond = ask(worse <= rule.worse, x, y, rule.margin)
     better = ask(seen < 1.01, y, x, 0.0)
     less = ask(better <= rule.worse, y, x, rule.margin)
-    fine = ask((seen <= rule.limit) & (worse > rule.worse), y, x, -rule.twice)
+    fine = ask(seen <= rule.limit, y, x, -rule.twice)
     return [
         _outcome(_PValues(worse=a, beyond=b, fine=c, better=d, less=e), ratio_, rule, few=few)
         for a, b, c, d, e, ratio_ in zip(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_llmperf.core import gate
+from pytest_llmperf.core.decision import ALPHA
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.permutation import p_values
 
@@ -283,6 +284,13 @@ def test_many_gates_at_once_decide_as_one_by_one(n, look):
     ]
     assert gate.decide_many(now, runs, look=look, looks=LOOKS) == one_by_one
     assert len(set(one_by_one)) >= 3
+
+
+def test_many_gates_at_once_pass_what_is_proven_slower_within_the_limit():
+    now, runs = [times(480, factor=1.05, sigma=0.05)], [times(1000, sigma=0.05, seed=1)]
+    one = gate.decide(now[0], runs, run_effect=0.0)
+    assert (one.outcome, one.p_worse < ALPHA) == (Outcome.PASSED, True)
+    assert gate.decide_many(np.array(now), [np.array(runs)], run_effect=0.0) == [Outcome.PASSED]
 
 
 def test_many_gates_use_the_run_effect_they_are_given():
