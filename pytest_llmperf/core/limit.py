@@ -82,7 +82,7 @@ def decide_limit(
     low, high = interval(array, quantile)
     beyond = int((array > bound).sum())
     side = _side(beyond, n, allowed=1 - quantile, kept=observed <= bound, alpha=alpha / max(1, len(looks)))
-    if beyond == 0 and _far_above(array, bound):
+    if _far_above(array, bound):
         side = Side.KEPT
     return _settled(
         side, kept=observed <= bound, observed=observed, low=low, high=high, n=n, last=look + 1 >= len(looks)
@@ -102,7 +102,7 @@ def _side(beyond: int, n: int, *, allowed: float, kept: bool, alpha: float) -> S
 
 
 def _far_above(array: np.ndarray[tuple[int], np.dtype[np.float64]], bound: float) -> bool:
-    """Whether the bound lies twice as far above the median as the largest value does."""
+    """Whether the bound lies twice as far above the median as the largest value does, and so beyond it."""
     ordered = logs(array)
     middle = float(np.median(ordered))
     return math.log(max(bound, RESOLUTION_S)) - middle >= max(

@@ -121,6 +121,15 @@ def test_requests_that_slow_down_together_widen_an_unknown_run_effect():
     assert known.beyond_chance[0] > known.lasting[0]
 
 
+def test_a_burst_widens_an_unknown_run_effect():
+    rows = interrupted(np.random.default_rng(22), 200)
+    correlated, bursty = noise.memory(noise.ranked(rows))[0], noise.bursts(noise.ranked(rows))[0]
+    rows = rows[(correlated == 0) & (bursty == 1)]
+    found = noise.between(rows, [rows[::-1]], q=0.95, run_effect=None)
+    assert len(rows) > 10
+    assert (found.lasting > 2 * (2 * ASSUMED**2)).mean() > 0.9
+
+
 def runs(rng, tau, scenarios=40, count=4, n=150):
     return [
         [np.exp(rng.normal(0, 0.1, n) + rng.normal(0, tau)) for _ in range(count)] for _ in range(scenarios)

@@ -59,6 +59,13 @@ def test_the_rank_sum_is_no_bolder_than_the_exact_one():
         assert exact * 0.95 <= paired._signed_ranks(d) <= exact * 2 + 0.02
 
 
+def test_the_rank_sum_is_scipy_s_with_ties_and_its_correction():
+    rng = np.random.default_rng(6)
+    d = rng.normal(0.3, 1, 60).round(1)
+    theirs = stats.wilcoxon(d[d != 0], alternative="greater", correction=True, method="asymptotic").pvalue
+    assert paired._signed_ranks(d) == pytest.approx(theirs)
+
+
 @pytest.mark.parametrize("n", [9, 12])
 def test_pairs_that_do_not_differ_prove_nothing(n):
     assert paired._signed_ranks(np.zeros(n)) == 1.0
