@@ -46,6 +46,7 @@ class ClientConnection(asyncio.Protocol):
         self._waiting: deque[tuple[RelayedRequest, str, str, bool]] = deque()
         self._current: Forwarding | None = None
         self._closing = False
+        self._writable = True  # False: the client has yet to read what was written
 
     # --- asyncio
 
@@ -82,14 +83,18 @@ class ClientConnection(asyncio.Protocol):
             current.abandon(at_s)
 
     def pause_writing(self) -> None:
-        """The client reads slowly: take no more from the server than fits."""
+        """The client reads slowly: take no more from the server than fits, and forward no more requests."""
+        self._writable = False
         if self._current is not None:
             self._current.pause(paused=True)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self._writable = True
         if self._current is not None:
             self._current.pause(paused=False)
+        else:
+            self._next()
 
     # --- httptools
 
@@ -172,7 +177,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport.close()
 
     def _next(self) -> None:
-        if not self._waiting or self._closing:
+        if not self._waiting or self._closing or not self._writable:
             return
         request, upstream, version, keep_alive = self._waiting.popleft()
         self._current = self._relay.forward(self, request, upstream, version=version, keep_alive=keep_alive)

@@ -166,6 +166,7 @@ class Forwarding:
             self._parser.reusable = False
 
     def _finish(self, at_s: float) -> None:
+        self.pause(paused=False)  # the next request on the connection wants to hear its answer
         connection, self._connection = self._connection, None
         if connection is not None:
             if self._parser.reusable:

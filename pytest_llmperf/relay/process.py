@@ -56,7 +56,11 @@ class RelayProcess:
             self._control.sendall(token.encode() + b"\n")
             self._reader = threading.Thread(target=self._read, name="llm_client relay", daemon=True)
             self._reader.start()
-            self.cost: Cost = measure_cost(echo.port, self._port, f"/{self._path}/{PROBE}/v1")
+            try:
+                self.cost: Cost = measure_cost(echo.port, self._port, f"/{self._path}/{PROBE}/v1")
+            except BaseException:
+                self.stop()
+                raise
 
     @property
     def pid(self) -> int:

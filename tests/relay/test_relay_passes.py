@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from pytest_llmperf.core.exchange import FailureKind
+from pytest_llmperf.relay.downstream import ClientConnection
+from pytest_llmperf.relay.server import Route
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
 STREAM = b"7\r\ndata: a\r\n4;x=1\r\n\n\n\xff\xfe\r\n0\r\nX-Trailer: t\r\n\r\n"
+REQUEST = b"POST /mine/v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -116,6 +121,47 @@ def test_a_large_answer_arrives_whole_at_a_slow_reader(relay, upstream):
     running = relay(upstream([b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body, True]).url)
     assert running.ask().endswith(body)
     assert running.seen[0].body == body
+
+
+def test_a_connection_goes_on_after_a_slow_reader(relay, upstream):
+    """The end of an answer may come while nothing more is taken from the server."""
+    size = 8 << 20
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    running = relay(upstream([head, b"a" * size, True]).url)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(10)
+        sock.connect(("127.0.0.1", running.port))
+        for _ in range(3):
+            sock.sendall(REQUEST)
+            left = len(head) + size
+            while left:
+                left -= len(sock.recv(left))
+
+
+def test_a_client_that_has_not_read_its_answers_waits_for_the_next():
+    begun = []
+
+    class Forwarding:
+        def start(self):
+            begun.append(self)
+
+        def pause(self, *, paused):
+            pass
+
+    relay = SimpleNamespace(
+        clients=set(),
+        route=lambda target: Route(upstream="it", target=target),
+        forward=lambda *_, **__: Forwarding(),
+    )
+    client = ClientConnection(relay)
+    client.connection_made(asyncio.Transport())
+    client.data_received(REQUEST * 2)
+    client.pause_writing()
+    client.finished(keep=True)
+    assert len(begun) == 1
+    client.resume_writing()
+    assert len(begun) == 2
 
 
 def test_a_chunked_request_arrives_with_its_length(relay, upstream):
