@@ -14,7 +14,7 @@ from pytest_llmperf.mock.generation import Generation
 _ENTRIES = 256
 _MARKS = 10_000  # requests that were seen once
 _LONGEST_BODY = 16 * 1024
-_MOST_STEPS = 512
+_LARGEST = 128 * 1024  # bytes of an answer
 _SEAM = b"\0"  # between the parts of a stream; JSON has no such byte
 
 
@@ -75,7 +75,7 @@ class Reuse:
         again = self._comes_again(body)
         if key is None and not again:
             return
-        if made.steps > _MOST_STEPS or any(choice.tool_calls for choice in made.choices):
+        if sum(map(len, parts)) > _LARGEST or any(choice.tool_calls for choice in made.choices):
             return  # tool calls have ids of their own
         written = Written(made, parts, stream=stream)
         if key is not None:

@@ -11,14 +11,14 @@ from pytest_llmperf.mock.embedding import Embedding
 from pytest_llmperf.mock.generating import Generating
 from pytest_llmperf.mock.ollama_pages import OllamaPages
 from pytest_llmperf.mock.server_pages import PAGES
-from pytest_llmperf.mock.telling import Telling
+from pytest_llmperf.mock.telling import ONE_MODEL, Telling
 from pytest_llmperf.mock.tokenizing import Tokenizing
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
 
 Route = Callable[[Call], None]
-Routes = dict[str, dict[str, Route]]  #: path, method
+Routes = dict[str, dict[str, Route]]  #: path (ONE_MODEL: and what begins so), method
 
 
 def routes_of(server: Mock) -> Routes:
@@ -38,6 +38,8 @@ def routes_of(server: Mock) -> Routes:
         routes["/detokenize"] = {"POST": tokenizing.detokenize}
     if name in ("vllm", "openai", "ollama", "sglang"):
         routes["/v1/embeddings"] = {"POST": Embedding(server).openai}
+    if name in ("openai", "ollama", "sglang"):
+        routes[ONE_MODEL] = {"GET": telling.model}
     routes |= {path: {"GET": telling.page(page)} for path, page in PAGES.get(name, {}).items()}
     if name in _OWN:
         routes |= _OWN[name](server, generating, telling)

@@ -22,6 +22,7 @@ from pytest_llmperf.mock.replay import load_replay
 from pytest_llmperf.mock.replaying import Replaying
 from pytest_llmperf.mock.routes import routes_of
 from pytest_llmperf.mock.state import State
+from pytest_llmperf.mock.telling import ONE_MODEL
 from pytest_llmperf.mock.timers import Timers
 
 
@@ -133,7 +134,7 @@ class Mock:
     def _answer_other(self, call: Call) -> None:
         """Answer what is control, recorded, asked with a query, or no route at all."""
         path = call.target.partition(b"?")[0].decode("latin-1")
-        methods = self._routes.get(path)
+        methods = self._routes.get(ONE_MODEL if path.startswith(ONE_MODEL) else path)
         if self.control is not None and call.target.startswith(PREFIX):
             self._controlled(call, self.control)
         elif self.state.replay is not None and self._replaying.answer(call, self.state.replay, methods):

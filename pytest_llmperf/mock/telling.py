@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal, parse_body
@@ -13,11 +13,13 @@ from pytest_llmperf.mock.conversation import text_of
 from pytest_llmperf.mock.dialect import to_bytes
 from pytest_llmperf.mock.facts import Facts, facts_of
 from pytest_llmperf.mock.metrics_pages import llamacpp_page, sglang_page, tgi_page
+from pytest_llmperf.mock.openai_ask import check_model
 from pytest_llmperf.mock.vllm_metrics import only, vllm_page
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
 
+ONE_MODEL = "/v1/models/"  #: what a model's name follows
 _PAGES: dict[str, tuple[Callable[[Facts], bytes], bytes]] = {
     "vllm": (vllm_page, b"text/plain; version=1.0.0; charset=utf-8"),
     "llamacpp": (llamacpp_page, b"text/plain; version=0.0.4"),
@@ -41,6 +43,14 @@ class Telling:
             self._server.dialect.models(self._server.state.models, self._server.config.max_model_len)
         )
         self._server.send(call, 200, body, content_type=self._server.dialect.json_type)
+
+    def model(self, call: Call) -> None:
+        """/v1/models/NAME."""
+        server = self._server
+        name = unquote(call.target.partition(b"?")[0].decode("latin-1").removeprefix(ONE_MODEL))
+        check_model({"model": name}, server.limits)
+        (shown,) = server.dialect.models((name,), server.config.max_model_len)["data"]
+        server.send(call, 200, to_bytes(shown), content_type=server.dialect.json_type)
 
     def health(self, call: Call) -> None:
         """/health."""

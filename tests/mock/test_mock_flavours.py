@@ -23,6 +23,19 @@ def test_every_dialect_says_the_same_in_a_stream_and_at_once(start, ask, dialect
     assert events[-1] == "[DONE]"
 
 
+@pytest.mark.parametrize("dialect", ["openai", "ollama", "sglang"])
+def test_one_model_is_told_by_its_name(start, ask, dialect):
+    server = start(dialect=dialect, models=["Qwen/Qwen2.5-3B"])
+    listed = ask(server, "/v1/models").json["data"][0]
+    for path in ("/v1/models/Qwen/Qwen2.5-3B", "/v1/models/Qwen%2FQwen2.5-3B"):
+        assert ask(server, path).json == {**listed, "created": ask(server, path).json["created"]}
+    assert ask(server, "/v1/models/other").status == (200 if dialect == "sglang" else 404)
+
+
+def test_vllm_has_no_page_for_one_model(start, ask):
+    assert ask(start(), "/v1/models/mock").status == 404
+
+
 @pytest.mark.parametrize("dialect", ALL)
 def test_every_dialect_has_an_error_that_tells_why(start, ask, dialect):
     answer = ask(start(dialect=dialect), PATH, {"model": "m"})
