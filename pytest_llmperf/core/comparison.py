@@ -11,6 +11,7 @@ from pytest_llmperf.core.judged import Judged, finite
 from pytest_llmperf.core.measurement import Count, Measurement
 from pytest_llmperf.core.metric import QUANTILES, STEP, Key, Shape, metric_of, series_name
 from pytest_llmperf.core.outcome import Outcome
+from pytest_llmperf.core.plain_rule import decide_plain, plain_alarms
 from pytest_llmperf.core.promise import came_to_nothing
 from pytest_llmperf.core.quantity import show, show_ratios_apart
 from pytest_llmperf.core.slo import Slo
@@ -156,8 +157,8 @@ def _compare_times(
         reason = f"{_label(key)} was measured for the baseline and is missing now"
         return _missing(key, slo, Outcome.FAILED, reason, excusable=nothing is not None)
     if terms.rule is Rule.PLAIN:
-        decision = gate.decide_plain(current, stored, quantile=quantile, max_regression=slo.max_regression)
-        alarms = gate.plain_alarms(stored, quantile=quantile, max_regression=slo.max_regression)
+        decision = decide_plain(current, stored, quantile=quantile, max_regression=slo.max_regression)
+        alarms = plain_alarms(stored, quantile=quantile, max_regression=slo.max_regression)
         if alarms is not None:
             told = (
                 f"the bare rule fails {show(alarms, '')} of the pairs of stored runs, which differ in nothing"

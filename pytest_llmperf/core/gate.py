@@ -6,9 +6,8 @@ only when there is something to judge.
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,10 +35,8 @@ __all__ = [
     "decide_limit",
     "decide_limit_proportion",
     "decide_many",
-    "decide_plain",
     "decide_proportion",
     "looks",
-    "plain_alarms",
     "run_effect",
     "sight",
 ]
@@ -234,47 +231,6 @@ def sight(
         twice=math.log1p(2 * max_regression),
     )
     return reach.smallest_seen(looks[-1])
-
-
-def decide_plain(
-    current: Sequence[float],
-    runs: Sequence[Sequence[float]],
-    *,
-    quantile: float = 0.95,
-    max_regression: float = 0.10,
-) -> Decision:
-    """Decide by the bare rule: the observed ratio past the limit is a regression, proven or not."""
-    decision = decide(current, runs, quantile=quantile, max_regression=max_regression)
-    observed, baseline = (
-        float(np.quantile(values, quantile)) for values in (np.asarray(current), np.concatenate(list(runs)))
-    )
-    seen = ratio(observed, baseline)
-    return replace(
-        decision,
-        outcome=Outcome.REGRESSED if seen > 1 + max_regression else Outcome.PASSED,
-        final=True,
-        quantile=quantile,
-        observed=observed,
-        baseline=baseline,
-        ratio=seen,
-        mde=None,
-        more=None,
-    )
-
-
-def plain_alarms(
-    runs: Sequence[Sequence[float]], *, quantile: float = 0.95, max_regression: float = 0.10
-) -> float | None:
-    """How often the bare rule fails code that did not change: the share of pairs of stored runs it fails.
-
-    None with fewer than two runs.
-    """
-    found = [
-        float(np.quantile(checked(run, f"stored run {number}"), quantile))
-        for number, run in enumerate(runs, 1)
-    ]
-    failed = [ratio(now, base) > 1 + max_regression for now, base in itertools.permutations(found, 2)]
-    return sum(failed) / len(failed) if failed else None
 
 
 def decide_many(

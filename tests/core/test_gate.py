@@ -11,6 +11,7 @@ from pytest_llmperf.core import gate
 from pytest_llmperf.core.decision import ALPHA
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.permutation import p_values
+from pytest_llmperf.core.plain_rule import decide_plain, plain_alarms
 
 LOOKS = gate.looks(30, 480)
 
@@ -241,20 +242,20 @@ def test_what_cannot_be_judged_is_named(current, runs, options, words):
 
 
 def test_the_plain_rule_is_the_observed_ratio_and_nothing_else():
-    slower = gate.decide_plain(times(30, sigma=0.6, factor=1.2), [times(200, sigma=0.6, seed=1)])
+    slower = decide_plain(times(30, sigma=0.6, factor=1.2), [times(200, sigma=0.6, seed=1)])
     assert (slower.outcome is Outcome.REGRESSED) == (slower.ratio > 1.1)
-    same = gate.decide_plain([1.0] * 5, [[1.0] * 5])
+    same = decide_plain([1.0] * 5, [[1.0] * 5])
     assert (same.outcome, same.final, same.mde, same.more) == (Outcome.PASSED, True, None, None)
-    assert gate.decide_plain([1.0] * 4 + [1.2], [[1.0] * 5]).ratio == pytest.approx(1.16)
-    assert gate.decide_plain([1.0] * 4 + [1.2], [[1.0] * 5]).outcome is Outcome.REGRESSED
-    assert gate.decide_plain([1.0] * 4 + [1.2], [[1.0] * 5], max_regression=0.2).outcome is Outcome.PASSED
+    assert decide_plain([1.0] * 4 + [1.2], [[1.0] * 5]).ratio == pytest.approx(1.16)
+    assert decide_plain([1.0] * 4 + [1.2], [[1.0] * 5]).outcome is Outcome.REGRESSED
+    assert decide_plain([1.0] * 4 + [1.2], [[1.0] * 5], max_regression=0.2).outcome is Outcome.PASSED
 
 
 def test_the_plain_rule_is_told_how_often_it_fails_unchanged_code():
     runs = [[1.0] * 5, [1.05] * 5, [1.3] * 5]
-    assert gate.plain_alarms(runs) == pytest.approx(2 / 6)
-    assert gate.plain_alarms(runs, max_regression=0.5) == 0
-    assert gate.plain_alarms(runs[:1]) is None
+    assert plain_alarms(runs) == pytest.approx(2 / 6)
+    assert plain_alarms(runs, max_regression=0.5) == 0
+    assert plain_alarms(runs[:1]) is None
 
 
 def test_a_baseline_tells_beforehand_what_it_will_be_able_to_see():
