@@ -13,13 +13,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pytest_llmperf import cli, fixtures, slo_schema
+from pytest_llmperf import cli, fixtures
 from pytest_llmperf.core.load import KINDS, LOAD_ARGUMENTS
 from pytest_llmperf.core.metric import METRICS, QUANTILES, STATISTICS, TIME_UNITS, Metric, Shape
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.slo import ARGUMENTS, DEFAULT_GATE
 from pytest_llmperf.option_specs import SPECS, flag_of
 from pytest_llmperf.reports.write import REPORTS, SUFFIXES
+from pytest_llmperf.slo_yaml import schema as slo_schema
 
 
 def options() -> str:

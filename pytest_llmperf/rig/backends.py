@@ -10,7 +10,7 @@ from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.probes.machine import detected_gpu
-from pytest_llmperf.slo_file import BackendEntry, SloFile
+from pytest_llmperf.slo_yaml.file import BackendEntry, SloFile
 
 #: Backends that need no entry in slo.yaml.
 BUILT_IN = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.ab.arms import GIT
 from pytest_llmperf.options import Options
-from pytest_llmperf.slo_file import SloFile
+from pytest_llmperf.slo_yaml.file import SloFile
 
 if TYPE_CHECKING:
     from pytest_llmperf.ab.revision import Revision

@@ -13,7 +13,7 @@ from pytest_llmperf.core.measurement import without_setup
 from pytest_llmperf.core.metric import nearest
 from pytest_llmperf.core.slo import Slo, build, merged, parse_arguments
 from pytest_llmperf.options import BASELINE_ITERATIONS, GateMode, Options
-from pytest_llmperf.slo_file import BackendEntry, SloFile, matches
+from pytest_llmperf.slo_yaml.file import BackendEntry, SloFile, matches
 
 #: Arguments of a mark, and where it stands.
 Mark = tuple[Mapping[str, Any], str]

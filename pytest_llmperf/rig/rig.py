@@ -23,7 +23,7 @@ from pytest_llmperf.rig.companions import Companions
 from pytest_llmperf.rig.promised import promised, strangers
 from pytest_llmperf.rig.servers import Servers
 from pytest_llmperf.rig.turns import turn
-from pytest_llmperf.slo_file import Role, SloFile, load
+from pytest_llmperf.slo_yaml.file import Role, SloFile, load
 
 if TYPE_CHECKING:
     from pytest_llmperf.load.rhythm import Rhythm

@@ -13,7 +13,7 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.options import Options
 from pytest_llmperf.rig.backends import connect, entry_of
 from pytest_llmperf.rig.companions import Companions
-from pytest_llmperf.slo_file import BackendEntry, SloFile
+from pytest_llmperf.slo_yaml.file import BackendEntry, SloFile
 
 if TYPE_CHECKING:
     from pytest_llmperf.core.server_view import Counters

@@ -10,7 +10,7 @@ import pytest
 from pytest_llmperf.cli import main
 from pytest_llmperf.core.baseline import StoredRun
 from pytest_llmperf.core.measurement import Count
-from pytest_llmperf.slo_file import load, matches
+from pytest_llmperf.slo_yaml.file import load, matches
 from pytest_llmperf.stores.directory import DirectoryStore
 
 TODAY = dt.date(2026, 1, 1)

@@ -12,7 +12,7 @@ from pytest_llmperf.core.metric import KEYS, METRICS
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.slo import ARGUMENTS
 from pytest_llmperf.reports.write import REPORTS
-from pytest_llmperf.slo_schema import build
+from pytest_llmperf.slo_yaml.schema import build
 
 DOCS = Path(__file__).parents[2] / "docs"
 

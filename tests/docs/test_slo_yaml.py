@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from pytest_llmperf.core.baseline import MUST_MATCH
-from pytest_llmperf.slo_file import load
-from pytest_llmperf.slo_schema import build
+from pytest_llmperf.slo_yaml.file import load
+from pytest_llmperf.slo_yaml.schema import build
 
 ROOT = Path(__file__).parents[2]
 PATH = ROOT / "slo.yaml"

@@ -7,10 +7,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from pytest_llmperf import slo_file
 from pytest_llmperf.cases import load_cases
 from pytest_llmperf.core.estimate import estimated_tokens
 from pytest_llmperf.mock.config import parse_config
+from pytest_llmperf.slo_yaml import file as slo_file
 
 ROOT = Path(__file__).parents[2]
 ASSISTANT = ROOT / "examples" / "assistant"

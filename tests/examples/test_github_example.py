@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from pytest_llmperf.core.baseline import MUST_MATCH
-from pytest_llmperf.slo_file import load
+from pytest_llmperf.slo_yaml.file import load
 from pytest_llmperf.stores.directory import DirectoryStore
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "github"

@@ -25,7 +25,7 @@ HEAVY = (
     "pytest_llmperf.reports",
     "pytest_llmperf.rig",
     "pytest_llmperf.scenario",
-    "pytest_llmperf.slo_file",
+    "pytest_llmperf.slo_yaml",
 )
 
 

@@ -12,7 +12,7 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.terms import Rule
 from pytest_llmperf.options import BASELINE_ITERATIONS, GateMode, Options
 from pytest_llmperf.rig.rig import Rig
-from pytest_llmperf.slo_file import Role, SloFile, load
+from pytest_llmperf.slo_yaml.file import Role, SloFile, load
 
 ID = "tests/test_a.py::test_router"
 

@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pytest_llmperf import slo_schema
 from pytest_llmperf.core.backend import ProcessName, Timeouts
 from pytest_llmperf.core.baseline import MUST_MATCH
 from pytest_llmperf.core.duration import parse_duration
@@ -20,7 +19,8 @@ from pytest_llmperf.core.price import Price
 from pytest_llmperf.core.share import parse_regression
 from pytest_llmperf.core.slo import Limit, parse_arguments
 from pytest_llmperf.core.yardsticks import WEIGHTS, Reference, Yardsticks
-from pytest_llmperf.slo_document import Document
+from pytest_llmperf.slo_yaml import schema as slo_schema
+from pytest_llmperf.slo_yaml.document import Document
 
 #: A layer of checked ``llm_slo`` arguments, see `parse_arguments`.
 Layer = Mapping[str, Any]

@@ -1,6 +1,6 @@
 """The JSON Schema of slo.yaml, made from the metric table.
 
-``python -m pytest_llmperf.slo_schema`` prints it; the copy for editors is schemas/slo.schema.json.
+``python -m pytest_llmperf.slo_yaml.schema`` prints it; the copy for editors is schemas/slo.schema.json.
 """
 
 from __future__ import annotations

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_llmperf import slo_schema
 from pytest_llmperf.core.backend import Timeouts
 from pytest_llmperf.core.baseline import MUST_MATCH, SHOWN
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.price import Price
-from pytest_llmperf.slo_document import Document
-from pytest_llmperf.slo_file import Accepted, SloFile, load, matches
+from pytest_llmperf.slo_yaml import schema as slo_schema
+from pytest_llmperf.slo_yaml.document import Document
+from pytest_llmperf.slo_yaml.file import Accepted, SloFile, load, matches
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TODAY = dt.date(2026, 11, 21)
 
 

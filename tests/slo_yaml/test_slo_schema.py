@@ -8,13 +8,13 @@ import jsonschema
 import pytest
 import yaml
 
-from pytest_llmperf import slo_schema
 from pytest_llmperf.core.load import LOAD_ARGUMENTS
 from pytest_llmperf.core.metric import KEYS
 from pytest_llmperf.core.slo import ARGUMENTS
 from pytest_llmperf.slo_arguments import LoadArguments, SloArguments
+from pytest_llmperf.slo_yaml import schema as slo_schema
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "pytest_llmperf" / "schemas" / "slo.schema.json"
 
 
@@ -24,13 +24,13 @@ def valid(text: str) -> bool:
 
 def test_the_copy_for_editors_is_up_to_date():
     assert SHIPPED.read_text("utf-8") == slo_schema.text(), (
-        "python -m pytest_llmperf.slo_schema > pytest_llmperf/schemas/slo.schema.json"
+        "python -m pytest_llmperf.slo_yaml.schema > pytest_llmperf/schemas/slo.schema.json"
     )
 
 
 def test_the_module_prints_it():
     printed = subprocess.run(
-        [sys.executable, "-X", "utf8", "-m", "pytest_llmperf.slo_schema"],
+        [sys.executable, "-X", "utf8", "-m", "pytest_llmperf.slo_yaml.schema"],
         capture_output=True,
         text=True,
         encoding="utf-8",
