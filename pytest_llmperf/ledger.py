@@ -29,8 +29,10 @@ from pytest_llmperf.probes.machine import machine
 from pytest_llmperf.reports.write import write
 from pytest_llmperf.rig.rig import Rig
 from pytest_llmperf.saving import save
-from pytest_llmperf.sharing import CUT_SHORT, INTERRUPTED, RUN, ledger_of, left_behind, rig_of
+from pytest_llmperf.sharing import CUT_SHORT, RUN, ledger_of, rig_of
+from pytest_llmperf.transport import INTERRUPTED
 from pytest_llmperf.version import VERSION
+from pytest_llmperf.workers import left_behind
 
 
 @dataclass

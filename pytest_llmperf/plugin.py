@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf import command_line, markers, sharing
+from pytest_llmperf import command_line, markers, sharing, starting, transport, workers
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.fixtures import (
     async_llm,
@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", markers.HELP)
     config.addinivalue_line("markers", markers.LOAD_HELP)
     sharing.start(config, command_line.resolve(config))
-    if not sharing.is_worker(config):
+    if not workers.is_worker(config):
         config.pluginmanager.register(Controller(config), "llmperf-controller")
 
 
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A scenario runs on every set-up; a wrong marker is a collection error of the test."""
     definition = metafunc.definition
-    if not markers.is_marked(definition) or not sharing.is_usable(metafunc.config):
+    if not markers.is_marked(definition) or not starting.is_usable(metafunc.config):
         return
     try:
         loads = markers.marks_of(definition, markers.LOAD)
@@ -93,7 +93,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     scenarios = [item for item in items if markers.is_scenario(item)]
     if not scenarios or config.option.collectonly or config.get_verbosity() < 0:
         return None
-    if not sharing.is_usable(config):
+    if not starting.is_usable(config):
         return None
     from pytest_llmperf import estimate
 
@@ -109,9 +109,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         sharing.rig_of(session.config)
         if not session.config.option.collectonly:
-            sharing.prepare(session.config, scenarios)
+            starting.prepare(session.config, scenarios)
     except LlmPerfUsageError as error:
-        sharing.give_up(session, str(error))
+        starting.give_up(session, str(error))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -141,7 +141,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """The measurement rides on the test's own report, as text that every transport can carry."""
     report = yield
     if markers.is_marked(item):
-        sharing.attach(report, item)
+        transport.attach(report, item)
     return report
 
 
@@ -158,7 +158,7 @@ class Controller:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Reports survive the crash of a worker, and so do the measurements on them."""
-        text = sharing.take_off(report)
+        text = transport.take_off(report)
         if text is not None:
             sharing.ledger_of(self._config).add(text, report)
 
@@ -173,12 +173,12 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Workers of xdist take turns with their scenarios."""
-        sharing.share_turns(self._config, node.workerinput)
+        workers.share_turns(self._config, node.workerinput)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object, error: object) -> None:
         """A worker of xdist is gone."""
-        sharing.give_up_too(node)
+        starting.give_up_too(node)
         if error:
             sharing.problems_of(self._config).append(f"a worker crashed: {node}: {error}")
 

@@ -32,7 +32,8 @@ from pytest_llmperf.rig.rig import Rig
 from pytest_llmperf.rounds import fixture_of
 from pytest_llmperf.server_watch import ServerWatch
 from pytest_llmperf.shards.worker import SHARD
-from pytest_llmperf.sharing import INTERRUPTED, RESULT, rig_for
+from pytest_llmperf.sharing import rig_for
+from pytest_llmperf.transport import INTERRUPTED, RESULT
 
 #: Marks with which an async plugin claims a coroutine function that it runs itself.
 _CLAIMED = ("anyio", "trio")

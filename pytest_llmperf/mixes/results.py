@@ -11,7 +11,7 @@ import pytest
 
 from pytest_llmperf.conducting.elsewhere import in_words, of_words
 from pytest_llmperf.markers import node_id
-from pytest_llmperf.sharing import INTERRUPTED
+from pytest_llmperf.transport import INTERRUPTED
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ from pytest_llmperf.mixes.mix import Mix, load_of, mix_of, taking_part
 from pytest_llmperf.mixes.results import Ended, Left
 from pytest_llmperf.mixes.shared_fixtures import fixtures_of, own_parameter
 from pytest_llmperf.reports.junit import properties
-from pytest_llmperf.sharing import INTERRUPTED, RESULT, SETUP, rig_for, setup_of
+from pytest_llmperf.sharing import SETUP, rig_for, setup_of
+from pytest_llmperf.transport import INTERRUPTED, RESULT
 
 
 def repeated(item: pytest.Function) -> AbstractContextManager[None]:
