@@ -116,8 +116,7 @@ def test_who_is_gone_before_the_start_is_not_waited_for(crew, attend):
 
 def test_server_and_machine_are_looked_at_from_the_start_and_not_during_the_warm_up(crew, attend, scenario):
     ready(crew, 0)
-    later(0.1, scenario.said.append, "the last is ready")
-    later(0.1, ready, crew, 1)
+    later(0.1, lambda: (scenario.said.append("the last is ready"), ready(crew, 1)))
     later(0.3, crew.ends, 0, 1)
     attend()
     assert scenario.said == ["the last is ready", "watch", "sample"]
