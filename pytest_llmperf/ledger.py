@@ -47,7 +47,8 @@ class Ledger:
         """Take in one scenario as JSON *text*, which is empty when its test left none."""
         if not text:
             self.problems.append(
-                f"{report.nodeid} carries llm_slo and was not measured: only test functions can be"
+                f"{report.nodeid} carries llm_slo or llm_load and was not measured: "
+                "only test functions can be"
             )
             return
         scenario = codec.loads(text, Scenario)

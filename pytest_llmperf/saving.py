@@ -80,10 +80,13 @@ def _sight(scenario: Scenario, store: DirectoryStore) -> str:
     series = [run.series["latency_s"] for run in runs if run.series.get("latency_s")]
     if not series:
         return ""
-    looks = gate.looks(Slo().iterations, Slo().max_iterations)
+    under_load = measurement.load is not None  # then a profile, and not the gate, says how many there are
+    most = len(series[-1]) if under_load else Slo().max_iterations
+    looks = gate.looks(most if under_load else Slo().iterations, most)
     smallest = gate.sight(series, looks=looks, max_regression=scenario.slo.max_regression)
     if smallest <= _NOISY:
-        return f"; up to {looks[-1]} requests will prove a p95 that is {100 * smallest:.0f} % worse"
+        up_to = "" if under_load else "up to "
+        return f"; {up_to}{most} requests will prove a p95 that is {100 * smallest:.0f} % worse"
     seen = f"only a p95 {100 * smallest:.0f} % worse" if smallest < _USELESS else "hardly any regression"
     return (
         f"; the machine was noisy, and {seen} will be proven: "

@@ -20,6 +20,7 @@ from pytest_llmperf.load.control import Control
 from pytest_llmperf.load.plan import Arrivals, Plan, Users
 from pytest_llmperf.load.probe import Probe
 from pytest_llmperf.load.rhythm import Rhythm
+from pytest_llmperf.load.think_time import Think
 from pytest_llmperf.load.warming import warm_up
 from pytest_llmperf.loading import watching
 from pytest_llmperf.loading.iterating import Iterations
@@ -28,6 +29,9 @@ from pytest_llmperf.options import Options
 from pytest_llmperf.shards.meeting import Line
 from pytest_llmperf.shards.shard import Spec, meet
 from pytest_llmperf.undisturbed import undisturbed
+
+#: Seconds after which no iteration of the warm-up begins, unless the load itself takes longer.
+_WARM_UP_S = 60.0
 
 
 class LoadRun:
@@ -53,27 +57,27 @@ class LoadRun:
 
     def sync_body(self) -> None:
         """Carry it out on threads."""
-        for plan in self._warm_up():
-            self._on_threads(plan, _control(plan))
+        for plan, control in self._warm_up():
+            self._on_threads(plan, control, think=_at_once)
         if self._part is not None:
             self._take(meet(self._part, self._called_off))
         with self._measured() as control:
             looks = threading.Thread(target=self._probe.watch_threads, args=(control.stopped,), daemon=True)
             looks.start()
             watching.on_a_thread(self._watch, control)
-            self._on_threads(self._plan, control)
+            self._on_threads(self._plan, control, think=self._rhythm.think)
 
-    def _on_threads(self, plan: Plan, control: Control) -> None:
+    def _on_threads(self, plan: Plan, control: Control, *, think: Think) -> None:
         self._iterations.control = control
-        think, grace_s, rng = self._rhythm.think, self._rhythm.load.graceful_stop, self._thinking
+        grace_s, rng = self._rhythm.load.graceful_stop, self._thinking
         threads.run(plan, self._iterations.here, control, think=think, grace_s=grace_s, rng=rng)
         if control.error is not None:
             raise control.error
 
     async def async_body(self) -> None:
         """Carry it out in the running event loop."""
-        for plan in self._warm_up():
-            await self._in_loop(plan, _control(plan))
+        for plan, control in self._warm_up():
+            await self._in_loop(plan, control, think=_at_once)
         if self._part is not None:
             loop = asyncio.get_running_loop()
             call = lambda reason: loop.call_soon_threadsafe(self._called_off, reason)  # noqa: E731 - one line
@@ -84,16 +88,16 @@ class LoadRun:
                 asyncio.create_task(watching.in_loop(self._watch, control)),
             ]
             try:
-                await self._in_loop(self._plan, control)
+                await self._in_loop(self._plan, control, think=self._rhythm.think)
             finally:
                 for watcher in watchers:
                     watcher.cancel()
                 await asyncio.gather(*watchers, return_exceptions=True)
                 self._iterations.close()
 
-    async def _in_loop(self, plan: Plan, control: Control) -> None:
+    async def _in_loop(self, plan: Plan, control: Control, *, think: Think) -> None:
         self._iterations.control = control
-        think, grace_s = self._rhythm.think, self._rhythm.load.graceful_stop
+        grace_s = self._rhythm.load.graceful_stop
         await tasks.run(
             plan, self._iterations.in_loop, control, think=think, grace_s=grace_s, rng=self._thinking
         )
@@ -107,8 +111,18 @@ class LoadRun:
     def _called_off(self, reason: str) -> None:
         self._iterations.control.stop(reason)
 
-    def _warm_up(self) -> Iterator[Plan]:
-        return warm_up(self._plan, max(member.measuring.slo.warmup for member in self._members))
+    def _warm_up(self) -> Iterator[tuple[Plan, Control]]:
+        """What to carry out before the load, each with an end: a body may hang."""
+        ends_s = time.perf_counter() + max(_WARM_UP_S, self._rhythm.load.length_s(0.0))
+        for plan in warm_up(self._plan, max(member.measuring.slo.warmup for member in self._members)):
+            left_s = ends_s - time.perf_counter()
+            if left_s > 0:
+                control = Control(until_s=left_s)
+                yield plan, control
+                if control.interrupted:
+                    told = f"the warm-up was cut short: {control.interrupted} iterations of it did not end"
+                    for member in self._members:
+                        member.measuring.remarks.append(told)
 
     @contextlib.contextmanager
     def _measured(self) -> Iterator[Control]:
@@ -182,6 +196,11 @@ def _control(plan: Plan) -> Control:
     if isinstance(plan, Users):
         return Control(until_s=plan.until_s, shared=plan.shared)
     return Control()
+
+
+def _at_once(_: Random) -> float:
+    """Nobody thinks while they warm up: it would be waiting for nothing."""
+    return 0.0
 
 
 def _p95(values: array[float]) -> float:

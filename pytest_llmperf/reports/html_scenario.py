@@ -14,8 +14,8 @@ from pytest_llmperf.core.verdict import CheckKind
 from pytest_llmperf.reports import cache_section, connection_notes, cost_section, server_section
 from pytest_llmperf.reports.check_cells import cells
 from pytest_llmperf.reports.html_resources import resources_table
-from pytest_llmperf.reports.load import requests_per_s
 from pytest_llmperf.reports.load import sentence as load_sentence
+from pytest_llmperf.reports.load import throughput
 from pytest_llmperf.reports.notes import untold
 from pytest_llmperf.reports.plots import DISTRIBUTIONS, POINTS, earlier
 from pytest_llmperf.reports.summary import Summary, compared_facts, percentile
@@ -41,7 +41,7 @@ def details(row: Summary, index: int, *, unfolded: bool) -> Iterable[str]:
         yield f"<p><b>Why:</b> {escape(plain(row.scenario.explanation))}</p>"
     yield f'<p class="quiet">{escape(_where(row.scenario.measurement))}</p>'
     if (loaded := row.scenario.measurement.load) is not None:
-        told = load_sentence(loaded, requests_per_s=requests_per_s(row))
+        told = load_sentence(loaded, throughput=throughput(row))
         yield f'<p class="quiet">load: {escape(told)}</p>'
     yield from (f'<p class="quiet">warning: {escape(plain(text))}</p>' for text in untold(row))
     yield from _plots(row, index)
@@ -93,7 +93,7 @@ def _under_load(row: Summary, index: int) -> Iterable[str]:
     loaded = row.scenario.measurement.load
     if loaded is None or not loaded.timeline.users:
         return
-    told = load_sentence(loaded, requests_per_s=requests_per_s(row))
+    told = load_sentence(loaded, throughput=throughput(row))
     said = f"of {plain(row.name)} second by second: {plain(told)}"
     yield from _place(
         f"{row_id(index)}-load", 'data-plot="load"', "Users; requests and failures a second", f"Load {said}"

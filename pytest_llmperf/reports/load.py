@@ -17,25 +17,29 @@ from pytest_llmperf.reports.summary import Summary
 def sentences(rows: Sequence[Summary]) -> list[str]:
     """A line for each scenario that ran under a load profile."""
     return [
-        f"{plain(row.name)}  load: {sentence(load, requests_per_s=requests_per_s(row))}"
+        f"{plain(row.name)}  load: {sentence(load, throughput=throughput(row))}"
         for row in rows
         if (load := row.scenario.measurement.load) is not None
     ]
 
 
-def sentence(load: LoadReport, *, requests_per_s: float | None = None) -> str:
+def sentence(load: LoadReport, *, throughput: str = "") -> str:
     """``20/s, 600 of 600 arrivals, at most 12 at once, 20 requests/s; generator: 9 % of a core, ...``."""
-    throughput = [] if requests_per_s is None else [f"{_rate(requests_per_s)} requests/s"]
-    done = (plain(load.profile), *_done(load), *throughput)
+    done = filter(None, (plain(load.profile), *_done(load), throughput))
     return f"{', '.join(done)}; {_whose(load)}: {', '.join(_health(load.health))}"
 
 
-def requests_per_s(row: Summary) -> float | None:
-    """Successful requests a second, of the whole run."""
-    return row.scenario.measurement.throughput.get("requests_per_s")
+def throughput(row: Summary) -> str:
+    """``20 requests/s``, the successful ones; whose, where two arms shared the load. Empty where unknown."""
+    measured = row.scenario.measurement
+    per_s = measured.throughput.get("requests_per_s")
+    if per_s is None:
+        return ""
+    whose = "" if row.scenario.base is None else f" of {plain(measured.backend)}"
+    return f"{show(per_s, '1/s').removesuffix('/s')} requests/s{whose}"
 
 
-HEADING = ("scenario", "load", "carried out", "requests/s", "generator")
+HEADING = ("scenario", "load", "carried out", "throughput", "generator")
 
 
 def cells(row: Summary) -> tuple[str, ...] | None:
@@ -43,18 +47,12 @@ def cells(row: Summary) -> tuple[str, ...] | None:
     load = row.scenario.measurement.load
     if load is None:
         return None
-    throughput = requests_per_s(row)
     return (
         plain(load.profile),
         ", ".join(_done(load)),
-        "-" if throughput is None else _rate(throughput),
+        throughput(row) or "-",
         ", ".join(_health(load.health)),
     )
-
-
-def _rate(per_s: float) -> str:
-    """Without the unit, which is named beside it."""
-    return show(per_s, "1/s").removesuffix("/s")
 
 
 def _whose(load: LoadReport) -> str:

@@ -320,7 +320,7 @@ def test_a_method_of_a_unittest_class_cannot_pass_unmeasured(project):
     session = project.run()
     assert session.exit == 3
     assert (
-        "TestOld::test_router carries llm_slo and was not measured: only test functions can be"
+        "TestOld::test_router carries llm_slo or llm_load and was not measured: only test functions can be"
         in session.text
     )
 

@@ -160,6 +160,26 @@ def test_what_does_not_finish_in_time_is_cut_off_and_counted(project, rhythm):
     assert session.scenario()["iterations"] == 0
 
 
+def test_a_body_that_hangs_ends_in_the_warm_up_too(project, monkeypatch):
+    monkeypatch.setattr("pytest_llmperf.loading.run._WARM_UP_S", 0.1)
+    project.test(
+        f"{HEAD}@llm_load(users=3, duration='0.1s', graceful_stop='0.1s')\n"
+        "async def test_it():\n    await asyncio.sleep(3600)\n",
+    )
+    session = project.run("--llm-warmup=1")
+    assert load(session)["interrupted"] == 3
+    assert "the warm-up was cut short: 3 iterations of it did not end" in session.text
+
+
+@pytest.mark.parametrize("body", ["async def test_it():", "def test_it():"], ids=["event loop", "threads"])
+def test_nobody_thinks_while_they_warm_up(project, body):
+    project.test(
+        f"{HEAD}runs = []\n\n@llm_load(users=2, duration='0.2s', think_time='1h')\n"
+        f"{body}\n    runs.append(1)\n\ndef test_all_have_warmed_up():\n    assert len(runs) == 2 * 3 + 2\n"
+    )
+    assert project.run("--llm-warmup=3").outcomes() == {"passed": 2}
+
+
 def test_threads_that_do_not_end_in_time_are_left_and_what_they_bring_is_dropped(project):
     project.test(
         f"{HEAD}@llm_load(users=2, duration='0.1s', graceful_stop='0.1s')\n"

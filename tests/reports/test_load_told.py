@@ -37,6 +37,13 @@ def test_throughput_is_told_beside_the_profile(loaded):
     )
 
 
+def test_throughput_is_that_of_the_arm_where_two_share_the_load(loaded):
+    run = loaded()
+    scenario = run.scenarios[0]
+    shared = replace(run, scenarios=(replace(scenario, base=scenario.measurement),))
+    assert "19 requests/s of vllm; " in in_terminal(shared)
+
+
 def test_a_member_of_a_mix_has_a_part_of_its_arrivals(loaded):
     assert "190 of the mix's 200 arrivals" in in_terminal(loaded(replace(LOAD, mixed=True)))
 
@@ -49,8 +56,8 @@ def test_the_page_has_a_table_of_connections(loaded):
 def test_the_comment_has_a_table_of_loads(loaded, runs):
     page = markdown.render(loaded())
     assert (
-        "| <code>test_router</code> | 20/s | 190 of 200 arrivals, at most 12 at once, 10 dropped | 19 | 10 %"
-        in page
+        "| <code>test_router</code> | 20/s | 190 of 200 arrivals, at most 12 at once, 10 dropped "
+        "| 19 requests/s | 10 %" in page
     )
     assert "Under load" not in markdown.render(runs.of("passed"))
 
