@@ -301,7 +301,8 @@ def test_positional_arguments_are_a_collection_error(project):
 def test_a_wrong_profile_in_slo_yaml_names_its_line(project):
     project.write("slo.yaml", "version: 1\ndefaults:\n  load:\n    user: 5\n")
     project.test("@llm_slo(p95_ms=50)\n" + BODIES["event loop"])
-    assert 'slo.yaml:4  defaults.load.user  is not a key here. Did you mean "users"?' in project.run().text
+    (said,) = filter(None, project.run().result.errlines)
+    assert said == 'ERROR: slo.yaml:4  defaults.load.user  is not a key here. Did you mean "users"?'
 
 
 def test_a_run_that_goes_wrong_is_aborted_and_fails(project):
