@@ -18,7 +18,7 @@ from pytest_llmperf.mock.head import Head
 from pytest_llmperf.mock.metrics import Finished, Metrics
 from pytest_llmperf.mock.parcel import Outbox, Parcel
 from pytest_llmperf.mock.plan import Plan
-from pytest_llmperf.mock.reuse import Written
+from pytest_llmperf.mock.reuse import Reuse, Written
 from pytest_llmperf.mock.rules import Answer
 
 
@@ -120,6 +120,13 @@ NEW = [b'{"id":"new","created":8}', b"", b'{"id":"new"}{"id":"new"}']
 
 def test_an_answer_that_was_written_before_keeps_its_steps():
     assert Written(generation(), PARTS, stream=True).parts(b"new", 8) == NEW
+
+
+def test_a_large_answer_is_not_kept():
+    reuse = Reuse()
+    for size in (128 * 1024, 128 * 1024 + 1):
+        reuse.put(b"body", size, generation(), (b"a" * size,), stream=False)
+    assert [reuse.get(key) is None for key in (128 * 1024, 128 * 1024 + 1)] == [False, True]
 
 
 def test_its_head_is_asked_for_once_a_second():

@@ -11,6 +11,7 @@ import pytest
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.dialects import DIALECTS
 from pytest_llmperf.mock.faults import CONTENT, FAULTS, INSTEAD, KINDS, Playbook, parse_fault
+from pytest_llmperf.mock.plan import Plan
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "a"}]}
 PROMPT = {"model": "tiny", "prompt": "a"}
@@ -64,6 +65,7 @@ def test_no_usage_leaves_no_count_in_any_dialect(start, ask, dialect, stream):
         )
         assert COUNTS.search(counted)
         assert (COUNTS.search(not_counted), b"bir" in not_counted) == (None, True)
+        assert b'"choices":[]' not in not_counted  # the chunk that tells nothing but counts
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -98,7 +100,8 @@ def test_an_error_in_a_stream_is_in_the_words_of_the_dialect(start, ask, dialect
 def test_a_fault_sends_no_chunks_to_a_client_that_takes_none(mock, raw_exchange, kind):
     body = b'{"messages": [{"role": "user", "content": "a"}], "stream": true}'
     head = (
-        f"POST /v1/chat/completions HTTP/1.0\r\nx-llmperf-fault: {kind}\r\ncontent-type: application/json\r\n"
+        f"POST /v1/chat/completions HTTP/1.0\r\nX-Llmperf-Fault: {kind}\r\nconnection: keep-alive\r\n"
+        "content-type: application/json\r\n"
     )
     answer = raw_exchange(mock, f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
     assert not answer.endswith(b"0\r\n\r\n")
@@ -108,7 +111,7 @@ def test_a_script_of_rate_limits_ends_with_an_answer(mock, chat):
     mock.faults(kind="rate_limit", retry_after="2s", times=2)
     first = chat(mock)
     assert (first.status, first.headers["retry-after"]) == (429, "2")
-    assert first.headers["x-ratelimit-remaining-requests"] == "0"
+    assert (first.headers["retry-after-ms"], first.headers["x-ratelimit-remaining-requests"]) == ("2000", "0")
     assert statuses(chat, mock, 2) == [429, 200]
 
 
@@ -221,6 +224,14 @@ def test_a_stall_comes_before_the_token_it_names(start, chat):
     assert chat(server, stream=True).events[-1] == "[DONE]"
     (request,) = server.requests
     assert request.first_token_s - request.arrived_s < 0.08 <= request.last_byte_s - request.arrived_s
+
+
+def test_a_slow_answer_is_so_many_times_slower_in_all_its_parts():
+    fault = parse_fault({"kind": "slow", "factor": 3}, where="x")
+    for gaps, slower in ((5, 15), ([5, 7], [15, 21])):
+        plan = Plan(head=b"", parts=[b"a"] * 3, stream=True, ttft_ns=10, gaps=gaps)
+        FAULTS["slow"](plan, fault)
+        assert (plan.ttft_ns, plan.gaps) == (30, slower)
 
 
 def test_an_event_of_a_stream_is_malformed(mock, chat):

@@ -172,7 +172,8 @@ def test_the_log_is_bounded(start, chat):
 def test_control_needs_the_token(mock, ask):
     answer = ask(mock, "/_mock/requests", b"null")
     assert answer.status == 403
-    assert ask(mock, "/_mock/reset", b"null", x_mock_token="guess").status == 403
+    for guess in ("guess", mock._token[:-1], mock._token + "x"):
+        assert ask(mock, "/_mock/reset", b"null", x_mock_token=guess).status == 403
 
 
 def test_a_mistake_in_control_is_told(mock):

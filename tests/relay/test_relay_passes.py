@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 import time
 from types import SimpleNamespace
 
@@ -108,6 +109,30 @@ def test_a_kept_connection_that_died_is_replaced_without_a_failure(relay, upstre
     assert [seen.failure for seen in running.seen] == [None, None]
 
 
+def test_an_answer_that_breaks_off_on_a_kept_connection_is_not_asked_for_again(relay, upstream):
+    server = upstream([PLAIN, True], [b"HTTP/1.1 200 O"])
+    running = relay(server.url)
+    running.ask()
+    with pytest.raises(OSError, match="reset"):
+        running.ask()
+    assert running.seen[1].failure is FailureKind.CUT
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
+def test_a_kept_connection_on_which_nobody_was_asked_is_not_used(relay, upstream):
+    answered, said = threading.Event(), threading.Event()
+    late = b"HTTP/1.1 500 Late\r\nContent-Length: 0\r\n\r\n"
+    server = upstream([PLAIN, lambda: answered.wait(5), late, said.set, True], [PLAIN, True])
+    running = relay(server.url)
+    running.ask()
+    answered.set()
+    assert said.wait(5)
+    (kept,) = running._relay._lines["it"]._idle
+    while kept.usable:
+        time.sleep(0.001)
+    assert running.ask().endswith(b"ok")
+
+
 def test_a_large_body_arrives_whole(relay, upstream):
     server = upstream([PLAIN, True])
     running = relay(server.url)
@@ -140,14 +165,14 @@ def test_a_connection_goes_on_after_a_slow_reader(relay, upstream):
 
 
 def test_a_client_that_has_not_read_its_answers_waits_for_the_next():
-    begun = []
+    begun, paused = [], []
 
     class Forwarding:
         def start(self):
             begun.append(self)
 
-        def pause(self, *, paused):
-            pass
+        def pause(self, **given):
+            paused.append(given["paused"])
 
     relay = SimpleNamespace(
         clients=set(),
@@ -159,9 +184,12 @@ def test_a_client_that_has_not_read_its_answers_waits_for_the_next():
     client.data_received(REQUEST * 2)
     client.pause_writing()
     client.finished(keep=True)
-    assert len(begun) == 1
+    assert (len(begun), paused) == (1, [True])
     client.resume_writing()
     assert len(begun) == 2
+    client.pause_writing()
+    client.resume_writing()
+    assert paused == [True, True, False]
 
 
 def test_a_chunked_request_arrives_with_its_length(relay, upstream):
@@ -263,8 +291,9 @@ def test_the_version_and_query_of_the_server_are_kept(relay, upstream):
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET /mine/v1 HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", b"431"),
         (b"POST /mine/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n", b"413"),
+        (REQUEST * 17, b"400"),
     ],
-    ids=["a stranger's path", "no HTTP", "a long head", "a long body"],
+    ids=["a stranger's path", "no HTTP", "a long head", "a long body", "too many at once"],
 )
 def test_what_the_relay_does_not_take_it_answers_itself(relay, upstream, raw, status):
     server = upstream([PLAIN, True])
