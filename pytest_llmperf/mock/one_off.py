@@ -17,8 +17,6 @@ def role_and_fault(call: Call) -> tuple[str | None, Fault | None]:
     if not call.head.marked:
         return role, fault
     for name, value in call.headers:
-        if name[:2] not in (b"x-", b"X-"):
-            continue
         key = name.lower()
         if key == b"x-llmperf-role":
             role = value.decode("latin-1")

@@ -105,6 +105,7 @@ def test_a_fault_sends_no_chunks_to_a_client_that_takes_none(mock, raw_exchange,
     )
     answer = raw_exchange(mock, f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
     assert not answer.endswith(b"0\r\n\r\n")
+    assert [request.fault for request in mock.requests] == [kind]
 
 
 def test_a_script_of_rate_limits_ends_with_an_answer(mock, chat):
