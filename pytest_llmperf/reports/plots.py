@@ -50,8 +50,12 @@ def _load(line: Timeline) -> dict[str, object]:
     count = min(steps, _STRETCHES)
     stretches = [slice(index * steps // count, (index + 1) * steps // count) for index in range(count)]
 
-    def rate(values: Sequence[int]) -> list[float]:
-        return [round(sum(values[one]) / (len(values[one]) * line.step_s), 3) for one in stretches]
+    def rate(values: Sequence[int]) -> list[float | None]:
+        rates: list[float | None] = [
+            round(sum(values[one]) / (len(values[one]) * line.step_s), 3) for one in stretches
+        ]
+        # The last step is not a whole one: what came in it is no rate.
+        return [*rates[:-1], None] if 1 < count == steps else rates
 
     def most(values: Sequence[float | None]) -> list[float | None]:
         return [max((value for value in values[one] if value is not None), default=None) for one in stretches]

@@ -451,6 +451,15 @@ def test_how_a_load_was_carried_out_is_told_in_its_own_section(runs):
     )
 
 
+def test_the_last_second_of_a_load_is_not_a_whole_one_and_gives_no_rate(runs):
+    from pytest_llmperf.reports.plots import plot_data
+
+    drawn = plot_data(under_load(runs, seconds=6).scenarios[0])["load"]
+    assert drawn["requests"][-2:] == [20, None]
+    assert drawn["failed"][-1] is None
+    assert drawn["users"][-1] == 5
+
+
 @browser
 def test_a_load_profile_has_plots_of_its_own(chromium, runs):
     page = render(under_load(runs))
