@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -34,6 +33,17 @@ async def main():
         await server.serve_forever()
 
 asyncio.run(main())
+"""
+
+#: Ends when a model server answers there.
+ANSWERS = f"""
+import time, urllib.request
+while True:
+    try:
+        urllib.request.urlopen("http://{ADDRESS}:8101/v1/models", timeout=5)
+        break
+    except OSError:
+        time.sleep(0.1)
 """
 
 TEST = """
@@ -111,7 +121,7 @@ def scheduler(namespaces, inside):
 def session(inside, project, scheduler, *arguments):
     project.test(TEST)
     words = ("-m", "pytest", "-p", "llmperf", "--llm-report=run.json", "--llm-gate=off", *arguments)
-    inside(HUB, *words, f"--llm-cluster={scheduler}").wait(timeout=120)
+    inside(HUB, *words, f"--llm-cluster={scheduler}").wait(timeout=280)
     report = project.path / "run.json"
     return json.loads(report.read_text()) if report.exists() else None, (project.path / "log").read_text()
 
@@ -119,7 +129,7 @@ def session(inside, project, scheduler, *arguments):
 def test_workers_on_machines_of_their_own_share_a_profile(inside, project, scheduler):
     inside(HUB, "-m", "pytest_llmperf.mock", "--port=8100")
     inside(HUB, "-c", FORWARD)
-    time.sleep(2.0)
+    assert inside(HUB, "-c", ANSWERS).wait(timeout=90) == 0
     run, said = session(
         inside, project, scheduler, "--llm-backend=openai", f"--llm-url=http://{ADDRESS}:8101"
     )
