@@ -362,6 +362,11 @@ def test_small_steps_cannot_creep_past_the_limit():
     assert verdict.reason.startswith("since the anchor: p95 142 ms (n=240), baseline 109 ms")
 
 
+def test_creeping_steps_that_look_like_noise_between_runs_do_not_hide_themselves():
+    verdict = judge(measured(0.13, n=240), slo(), crept(), Terms(run_effect=0.15))
+    assert verdict.reason.startswith("since the anchor: p95 142 ms (n=240), baseline 109 ms")
+
+
 def test_what_has_regressed_anyway_is_not_said_again_of_the_anchor():
     verdict = judge(measured(0.2, n=240), slo(), crept())
     assert len(verdict.broken) == 1
