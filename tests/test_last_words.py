@@ -19,6 +19,7 @@ test_it.py:2: AssertionError
         (OUTPUT, 1, "assert 1 == 2"),
         (f"{OUTPUT}ERROR: slo.yaml:2  is not YAML\n\n", 4, "ERROR: slo.yaml:2  is not YAML"),
         ("collected 1 item\nbye\n", 3, "bye"),
+        ("==== no tests ran in 1.66s ====\n", 2, "no tests ran in 1.66s"),
         (" \n", 3, "it ended with 3 and without a word"),
         ("", None, "it ended without a word"),
         ("bye\n", -15, "signal 15 (Terminated) ended it"),

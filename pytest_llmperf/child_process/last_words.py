@@ -12,7 +12,7 @@ _MOST = 300  #: characters
 
 def last_words(output: str, *, status: int | None = None) -> str:
     """The line of pytest's *output* that says best why it ended; *status*: the process's, if it has ended."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [said for line in output.splitlines() if (said := line.strip("= "))]  # without pytest's rules
     telling = [line.removeprefix("E  ").lstrip() for line in lines if line.startswith(_TELLING)]
     if status is not None and status < 0 and not telling:
         out_of_memory = ", as a system does that runs out of memory" if -status == signal.SIGKILL else ""
