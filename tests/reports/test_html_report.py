@@ -430,6 +430,8 @@ def under_load(runs, seconds=10):
         p95_s=(None, *((0.2,) * (seconds - 2)), 0.9),
         in_flight=(4,) * seconds,
         users=tuple(range(seconds)),
+        server_running=(None, *((8.0,) * (seconds - 1))),
+        server_waiting=(None, *range(1, seconds)),
     )
     load = LoadReport(profile="20/s <b>", planned=200, started=200, peak=12, timeline=line)
     return runs.run_of(runs.judged(runs.measured(n=200, load=load), runs.slo(p95_ms=1)))
@@ -440,7 +442,7 @@ def test_the_time_line_of_a_load_profile_is_drawn_from_few_points_that_keep_the_
 
     drawn = plot_data(under_load(runs, seconds=3000).scenarios[0])["load"]
     assert {name: len(values) for name, values in drawn.items()} == dict.fromkeys(drawn, 300)
-    assert (max(drawn["p95"]), max(drawn["users"])) == (900, 2999)
+    assert (max(drawn["p95"]), max(drawn["users"]), max(drawn["server_waiting"])) == (900, 2999, 2999)
     assert drawn["requests"][0] == 20
     assert drawn["failed"][0] == 1.5
 
@@ -466,3 +468,13 @@ def test_a_load_profile_has_plots_of_its_own(chromium, runs):
     assert "Load of test_router second by second: 20/s &lt;b&gt;, 200 of 200 arrivals" in page
     dom, complaints = chromium.opened(page)
     assert (complaints, dom.count('data-drawn="yes"')) == ([], 6)
+
+
+@browser
+def test_the_servers_own_queue_is_drawn_beside_the_users(chromium, runs):
+    script = """
+    const labels = document.querySelectorAll("[data-plot=load] .u-legend .u-label");
+    return [...labels].map((label) => label.textContent).join(", ");
+    """
+    shown = chromium.after(render(under_load(runs)), script)
+    assert shown.endswith("users, requests/s, failed/s, running at the server, waiting at the server")
