@@ -53,7 +53,8 @@ def sampler_of(subject: Subject) -> Sampler:
             notes += said
     if subject.interleaved:
         notes.append("interleaved: what is a mean over time includes the other arm's turns")
-    gauges = None if subject.metrics is None else Gauges(subject.metrics)
+    metrics = subject.metrics
+    gauges = None if metrics is None or metrics.absent else Gauges(metrics)
     return Sampler(sources, missing=missing, notes=notes, gauges=gauges)
 
 

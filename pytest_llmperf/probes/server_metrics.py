@@ -62,10 +62,10 @@ class Glances:
 
         Raises UnreadableError where it may tell, and no answer came.
         """
-        if self._alone is not None:
-            if told := gauges(self._pages.read(self._alone, within_s=within_s) or ""):
-                return told
-            self._alone = None  # as behind a gateway, or with several front ends
+        alone, self._alone = self._alone, None
+        if alone is not None and (told := gauges(self._pages.read(alone, within_s=within_s) or "")):
+            self._alone = alone  # else it is not tried again: a gateway may know nothing of it
+            return told
         text = self._pages.read(_PATH, within_s=within_s) or ""
         told = gauges(text)
         if not self._seen:

@@ -43,17 +43,19 @@ def test_a_load_shows_the_servers_queue_beside_its_own(crowded, processes):
     scenario = session.scenario()
     usage, line = scenario["resources"]["usage"], scenario["load"]["timeline"]
     assert scenario["load"]["processes"] == processes
-    assert (usage["server_running"]["peak"], usage["server_waiting"]["peak"]) == (2, 2)
-    assert usage["kv_cache_percent"]["mean"] == usage["kv_cache_percent"]["peak"] == 6  # of two prompts
-    assert usage["server_waiting"]["n"] == 2  # one reader, however many processes
-    assert (line["server_running"][:2], line["server_waiting"][:2]) == ([2, 2], [2, 0])
-    assert line["kv_cache_percent"][0] == usage["kv_cache_percent"]["peak"]
-    used = r"running requests 2 \(peak 2\), waiting requests 0.\d+ \(peak 2\), KV cache \d"
+    names = ("server_running", "server_waiting", "kv_cache_percent")
+    assert [usage[name]["peak"] for name in names] == [2, 2, 6]  # of two prompts in the cache
+    assert [max(one or 0 for one in line[name]) for name in names] == [2, 2, 6]
+    assert {len(line[name]) for name in names} == {len(line["users"])}
+    assert (
+        usage["server_waiting"]["n"] <= scenario["resources"]["seconds"] + 1
+    )  # one reader for all processes
+    used = r"running requests [\d.]+ \(peak 2\), waiting requests [\d.]+ \(peak 2\), KV cache [\d.]+ %"
     assert re.search(used, session.line("used: server CPU"))
     assert re.search(used, (crowded.path / "run.md").read_text("utf-8"))
     page = (crowded.path / "run.html").read_text("utf-8")
-    assert '<th scope="row">server running requests</th><td>2</td><td>2</td><td>2</td>' in page
-    assert '"server_waiting":[2.0,0.0' in page.replace(" ", "")
+    assert re.search(r'<th scope="row">server waiting requests</th><td>[\d.]+</td><td>2</td>', page)
+    assert re.search(r'"server_waiting":\s*\[[^]]*2\.0', page)
 
 
 def test_a_mix_is_looked_at_once(crowded):
@@ -75,8 +77,8 @@ def test_a_mix_is_looked_at_once(crowded):
     session = crowded.run("--llm-gate=off")
     one, other = (session.scenario(name) for name in ("test_one", "test_other"))
     assert one["resources"]["usage"]["server_waiting"] == other["resources"]["usage"]["server_waiting"]
-    assert one["load"]["timeline"]["server_waiting"][:2] == [2, 0]
-    assert other["load"]["timeline"]["server_waiting"][0] == 2
+    assert one["resources"]["usage"]["server_waiting"]["peak"] == 2
+    assert all(2 in member["load"]["timeline"]["server_waiting"] for member in (one, other))
 
 
 def test_a_server_that_tells_nothing_is_not_spoken_of(project):

@@ -127,8 +127,9 @@ def test_the_first_look_is_at_the_whole_page_and_the_others_ask_for_the_gauges_a
     assert all(path.startswith("/metrics/?name[]=vllm:num_requests_running&") for path in server.asked[1:])
 
 
-def test_where_the_gauges_cannot_be_asked_for_alone_it_is_tried_once(site):
-    server = site(lambda path: (200, PAGE) if path == "/metrics" else (404, b""))
+@pytest.mark.parametrize("other", [(404, b""), (200, b""), (502, b"")])
+def test_where_the_gauges_cannot_be_asked_for_alone_it_is_tried_once(site, other):
+    server = site(lambda path: (200, PAGE) if path == "/metrics" else other)
     assert looked_at(server.metrics()).readings[2].told == TOLD
     assert len([path for path in server.asked if path != "/metrics"]) == 1
 
