@@ -4,6 +4,7 @@ import pytest
 
 from pytest_llmperf.core.baseline import History, StoredRun
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.exchange import Failure, FailureKind
 from pytest_llmperf.core.iteration import Iteration, TimedStep
 from pytest_llmperf.core.judge import judge, quick
 from pytest_llmperf.core.measure import measure
@@ -73,6 +74,15 @@ def test_a_failed_step_is_never_a_fast_success():
     one = measured(iteration(step(took_s=0.001, error="boom"), passed=None))
     assert "step:submit_s" not in one.series
     assert one.proportions["step:submit"] == Count(successes=0, trials=1)
+
+
+def test_a_step_that_its_request_failed_is_counted_once(request_of):
+    lost = request_of(failure=Failure(kind=FailureKind.CONNECT, message="refused"))
+    one = measured(
+        *(iteration(step(), exchanges=(request_of(),)) for _ in range(30)),
+        iteration(step(error="boom", excused=True), exchanges=(lost,), passed=None),
+    )
+    assert [check.label for check in verdict(pool([one, one]), gate=[]).broken] == ["success_rate"]
 
 
 def test_pooled_items_keep_their_steps():
