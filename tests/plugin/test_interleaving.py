@@ -165,7 +165,7 @@ def test_a_base_that_dies_in_the_middle_is_said_and_the_candidate_goes_on(projec
 def test_an_unknown_revision_is_one_clear_line(project):
     slowed(project)
     result = project.pytest("--llm-ab=git:no-such-branch")
-    assert result.returncode == pytest.ExitCode.INTERRUPTED
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR
     assert "--llm-ab git:no-such-branch:" in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
 
