@@ -9,7 +9,7 @@ from operator import itemgetter
 from zlib import crc32
 
 _VOCABULARY = 151_643  # ids are below it
-_LONGEST_KNOWN = 4096  # characters of a text whose pieces are kept
+_LONGEST_KNOWN = 32 * 1024  # characters of a text whose pieces are kept
 _WORD = re.compile(r"\s*\S+")
 
 
@@ -50,7 +50,7 @@ def _split(text: str) -> tuple[str, ...]:
     return _halve_longest(words, count)
 
 
-_known = lru_cache(maxsize=1024)(_split)  # rules say the same again and again
+_known = lru_cache(maxsize=256)(_split)  # rules say the same again and again
 
 
 def _halve_longest(words: list[str], count: int) -> tuple[str, ...]:

@@ -214,7 +214,7 @@ def test_pieces_are_as_many_as_the_estimate_and_join_to_the_text(text):
 
 
 def test_only_the_pieces_of_short_texts_are_kept():
-    short, long = "kısa bir cevap", "uzun " * 1000
+    short, long = "kısa bir cevap", "uzun " * 10_000
     assert split_pieces(short) is split_pieces(short)
     assert split_pieces(long) is not split_pieces(long)
 
