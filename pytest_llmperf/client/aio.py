@@ -8,22 +8,20 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
-
-import httpx
 
 from pytest_llmperf.client.attempt import Attempt
+from pytest_llmperf.client.blame import blame_connecting
+from pytest_llmperf.client.by_httpx import AsyncByHttpx
 from pytest_llmperf.client.calls import Calls
-from pytest_llmperf.client.causes import connect_failure
 from pytest_llmperf.client.counting import Counter, estimate
 from pytest_llmperf.client.http import Connection, Pool
 from pytest_llmperf.client.probe import first_model
-from pytest_llmperf.client.proxied import Proxied
 from pytest_llmperf.client.proxy import proxy_for
 from pytest_llmperf.client.recorder import Recorder
-from pytest_llmperf.client.redact import origin, safe_url
+from pytest_llmperf.client.redact import safe_url
 from pytest_llmperf.client.reply import Reply
 from pytest_llmperf.client.schema import Check
+from pytest_llmperf.client.target import target_of
 from pytest_llmperf.client.transfer import transfer
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.connections import SetUp
@@ -48,11 +46,10 @@ class AsyncClient:
         self.backend = backend
         self._calls = Calls(backend, recorder)
         self._model = backend.model
-        self._pool = _pool(backend, opened)
+        self._pool = Pool(target_of(backend), opened)
         proxy = proxy_for(backend.url)
-        self._proxied = None if proxy is None else Proxied(backend, self._calls.headers, proxy)
+        self._proxied = None if proxy is None else AsyncByHttpx(backend, self._calls.headers, proxy)
         self._closing: asyncio.Task[None] | None = None
-        self._heads: dict[str, bytes] = {}
 
     @property
     def model(self) -> str | None:
@@ -134,13 +131,13 @@ class AsyncClient:
         if self._proxied is not None:
             await self._proxied.send(request, attempt)
         else:
-            await self._send_directly(self._head(request) + request.body, attempt)
+            await self._send_directly(self._calls.raw(request), attempt)
 
     async def _send_directly(self, request: bytes, attempt: Attempt) -> None:
         reused = self._pool.take()
         if reused is not None:
             await self._transfer(reused, request, attempt)
-            if not (attempt.untouched and _is_dead(attempt)):
+            if not attempt.found_nobody:
                 return
             attempt.restart()  # the server had closed the idle connection: no failed request
         connection = await self._connect(attempt)
@@ -148,14 +145,10 @@ class AsyncClient:
             await self._transfer(connection, request, attempt)
 
     async def _connect(self, attempt: Attempt) -> Connection | None:
-        where = origin(self.backend.url)
         try:
             return await self._pool.connect()
-        except TimeoutError:
-            message = f"{where}: no connection within {self.backend.timeouts.connect_s:g} s"
-            attempt.fail(FailureKind.TIMEOUT_CONNECT, message, time.perf_counter())
         except OSError as error:
-            attempt.fail(*connect_failure(error, where), time.perf_counter())
+            blame_connecting(error, attempt, self.backend)
         return None
 
     async def _transfer(self, connection: Connection, request: bytes, attempt: Attempt) -> None:
@@ -168,30 +161,3 @@ class AsyncClient:
                 self._pool.give_back(connection)
             else:
                 connection.abort()
-
-    def _head(self, request: Request) -> bytes:
-        """The head of the HTTP request."""
-        if request.url not in self._heads:
-            parts = urlsplit(request.url)
-            target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-            lines = [f"POST {target} HTTP/1.1", f"Host: {parts.netloc}"]
-            lines += [f"{name}: {value}" for name, value in self._calls.headers.items()]
-            self._heads[request.url] = ("\r\n".join(lines) + "\r\nContent-Length: ").encode("latin-1")
-        return self._heads[request.url] + str(len(request.body)).encode() + b"\r\n\r\n"
-
-
-def _is_dead(attempt: Attempt) -> bool:
-    failure = attempt.answer.failure
-    return failure is not None and failure.kind is FailureKind.CUT
-
-
-def _pool(backend: Backend, opened: Callable[[SetUp], None] | None) -> Pool:
-    parts = urlsplit(backend.url)
-    secure = parts.scheme == "https"
-    return Pool(
-        parts.hostname or "",
-        parts.port or (443 if secure else 80),
-        httpx.create_ssl_context() if secure else None,
-        connect_s=backend.timeouts.connect_s,
-        opened=opened,
-    )

@@ -54,9 +54,10 @@ class Attempt:
         return self._done_s is not None
 
     @property
-    def untouched(self) -> bool:
-        """Whether not one byte came, so that a dead reused connection may be the reason."""
-        return self._first_byte_s is None
+    def found_nobody(self) -> bool:
+        """Whether it ended without one byte, so that a reused connection may have been dead before."""
+        failure = self.answer.failure
+        return self._first_byte_s is None and failure is not None and failure.kind is FailureKind.CUT
 
     @property
     def _is_error(self) -> bool:

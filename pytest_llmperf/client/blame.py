@@ -1,4 +1,4 @@
-"""What an exception of httpx means for the request under way."""
+"""What an exception means for the request under way: of httpx, or of a socket that does not connect."""
 
 from __future__ import annotations
 
@@ -16,19 +16,27 @@ from pytest_llmperf.core.exchange import FailureKind
 def blame(error: httpx.HTTPError, attempt: Attempt, backend: Backend) -> None:
     """End *attempt* as *error* says."""
     now_s = time.perf_counter()
-    where = origin(backend.url)
     match error:
         case httpx.ConnectTimeout():
-            message = f"{where}: no connection within {backend.timeouts.connect_s:g} s"
-            attempt.fail(FailureKind.TIMEOUT_CONNECT, message, now_s)
+            blame_connecting(TimeoutError(), attempt, backend)
         case httpx.ConnectError() | httpx.ProxyError() | httpx.UnsupportedProtocol():
-            attempt.fail(*connect_failure(error, where), now_s)
+            attempt.fail(*connect_failure(error, origin(backend.url)), now_s)
         case httpx.TimeoutException():
             attempt.expire(attempt.deadline(), now_s)
         case httpx.RemoteProtocolError() if _is_garbage(error):
             attempt.fail(FailureKind.MALFORMED, f"this is not HTTP: {error}", now_s)
         case _:
             attempt.end(now_s, complete=False)
+
+
+def blame_connecting(error: OSError, attempt: Attempt, backend: Backend) -> None:
+    """End *attempt*, for which there is no connection because of *error*."""
+    where = origin(backend.url)
+    if isinstance(error, TimeoutError):
+        message = f"{where}: no connection within {backend.timeouts.connect_s:g} s"
+        attempt.fail(FailureKind.TIMEOUT_CONNECT, message, time.perf_counter())
+    else:
+        attempt.fail(*connect_failure(error, where), time.perf_counter())
 
 
 def _is_garbage(error: httpx.RemoteProtocolError) -> bool:

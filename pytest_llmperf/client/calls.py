@@ -40,6 +40,7 @@ class Calls:
         self._dialect = dialect(backend.kind)
         self._recorder = recorder
         self._schemas = Schemas()
+        self._heads: dict[str, bytes] = {}
 
     def chat(
         self,
@@ -72,6 +73,16 @@ class Calls:
             return self._dialect.request(self._base_url, call)
         except (TypeError, ValueError) as error:
             raise LlmPerfUsageError(f"this call cannot be sent as JSON: {error}") from None
+
+    def raw(self, request: Request) -> bytes:
+        """*request* as it goes over the wire, in HTTP/1.1."""
+        if request.url not in self._heads:
+            parts = urlsplit(request.url)
+            target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            lines = [f"POST {target} HTTP/1.1", f"Host: {parts.netloc}"]
+            lines += [f"{name}: {value}" for name, value in self.headers.items()]
+            self._heads[request.url] = ("\r\n".join(lines) + "\r\nContent-Length: ").encode("latin-1")
+        return b"%s%d\r\n\r\n%s" % (self._heads[request.url], len(request.body), request.body)
 
     def attempt(self, call: Call, *, entered_s: float) -> Attempt:
         """The measurement of *call*, which was asked for at *entered_s*."""

@@ -1,4 +1,7 @@
-"""A TCP connection, with its name looked up and its addresses tried as browsers do (RFC 8305)."""
+"""A TCP connection, with its name looked up and its addresses tried.
+
+Side by side as browsers do (RFC 8305), or one after another where a thread blocks.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,59 @@ from typing import Any
 #: Seconds after which the next address is tried beside one that has not answered.
 _NEXT_S = 0.25
 
+_SHORTEST_S = 0.001  #: for an address whose turn comes late
+
 #: What ``getaddrinfo`` gives for one address.
 _Address = tuple[int, Any]  # the family, and Any: what the family calls an address
 
 
 async def look_up(host: str, port: int) -> tuple[list[_Address], float | None]:
     """Addresses of *host*, and the seconds that it took; None where it is an address. Raises OSError."""
-    with contextlib.suppress(ValueError):
-        version = ipaddress.ip_address(host).version
-        return [(socket.AF_INET if version == 4 else socket.AF_INET6, (host, port))], None
+    if (known := _address(host, port)) is not None:
+        return [known], None
+    return await asyncio.to_thread(look_up_blocking, host, port)
+
+
+def look_up_blocking(host: str, port: int) -> tuple[list[_Address], float | None]:
+    """The same on the running thread."""
+    if (known := _address(host, port)) is not None:
+        return [known], None
     began_s = time.perf_counter()
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses: list[_Address] = [(family, address) for family, _, _, _, address in found]
     return list(dict.fromkeys(addresses)), time.perf_counter() - began_s
+
+
+def _address(host: str, port: int) -> _Address | None:
+    """*host* if it is an address already."""
+    with contextlib.suppress(ValueError):
+        version = ipaddress.ip_address(host).version
+        return (socket.AF_INET if version == 4 else socket.AF_INET6), (host, port)
+    return None
+
+
+def dial_blocking(addresses: Sequence[_Address], until_s: float) -> socket.socket:
+    """The first socket that is connected, one tried after another: each has its share of the time left.
+
+    Raises the first OSError, which may be a TimeoutError, when none is.
+    """
+    errors: list[OSError] = []
+    for tried, (family, address) in enumerate(addresses):
+        opened = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            share_s = (until_s - time.perf_counter()) / (len(addresses) - tried)
+            opened.settimeout(max(share_s, _SHORTEST_S))
+            opened.connect(address)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            opened.close()
+            errors.append(error)
+        except BaseException:
+            opened.close()
+            raise
+        else:
+            return opened
+    raise errors[0]
 
 
 async def dial(addresses: Sequence[_Address]) -> socket.socket:

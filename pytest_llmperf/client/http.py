@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from pytest_llmperf.client.dial import dial, look_up
+from pytest_llmperf.client.target import Target
 from pytest_llmperf.client.turnstile import Turnstile
 from pytest_llmperf.core.connections import SetUp
 
 if TYPE_CHECKING:
     import socket
-    import ssl
     from collections.abc import Callable
 
 _MAX_HEAD_BYTES = 64 * 1024
@@ -89,6 +89,11 @@ class ResponseParser:
         if self.complete:
             self._last = 0
         return head, body
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the head came, and says that the body is."""
+        return self._has_head and "chunked" in self._headers.get("transfer-encoding", "").lower()
 
     def close(self) -> None:
         """The connection ended: for a body without a length that is its end."""
@@ -288,20 +293,9 @@ class Connection(asyncio.BufferedProtocol):
 class Pool:
     """Connections to one server. One event loop at a time; another one starts with none."""
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        context: ssl.SSLContext | None,
-        *,
-        connect_s: float,
-        opened: Callable[[SetUp], None] | None = None,
-    ) -> None:
+    def __init__(self, target: Target, opened: Callable[[SetUp], None] | None = None) -> None:
         """*opened* is told how long each connection took to set up."""
-        self._host = host
-        self._port = port
-        self._context = context
-        self._connect_s = connect_s
+        self._target = target
         self._opened = opened
         self._buffer = bytearray(_READ_BYTES)
         self._turnstile: Turnstile | None = None
@@ -311,8 +305,8 @@ class Pool:
     async def connect(self) -> Connection:
         """A new connection. Raises TimeoutError and OSError."""
         self._here()
-        async with asyncio.timeout(self._connect_s):
-            addresses, dns_s = await look_up(self._host, self._port)
+        async with asyncio.timeout(self._target.connect_s):
+            addresses, dns_s = await look_up(self._target.host, self._target.port)
             began_s = time.perf_counter()
             dialled = await dial(addresses)
             tcp_s = time.perf_counter() - began_s
@@ -324,18 +318,18 @@ class Pool:
     async def _secured(self, dialled: socket.socket) -> tuple[Connection, float | None]:
         """A connection on a socket, and the seconds that TLS took, if it is used."""
         began_s = time.perf_counter()
-        name = None if self._context is None else self._host
+        name = None if self._target.context is None else self._target.host
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
                 lambda: Connection(self._buffer, self._turnstile),
                 sock=dialled,
-                ssl=self._context,
+                ssl=self._target.context,
                 server_hostname=name,
             )
         except BaseException:
             dialled.close()
             raise
-        return connection, None if self._context is None else time.perf_counter() - began_s
+        return connection, None if self._target.context is None else time.perf_counter() - began_s
 
     def take(self) -> Connection | None:
         """The idle connection used last, None if there is none."""

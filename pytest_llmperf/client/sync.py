@@ -1,18 +1,18 @@
-"""The synchronous client, on httpx."""
+"""The synchronous client, on connections that block (see blocking.py)."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
-
-import httpx
 
 from pytest_llmperf.client.attempt import Attempt
-from pytest_llmperf.client.blame import blame
-from pytest_llmperf.client.calls import Calls, without_credentials
+from pytest_llmperf.client.blame import blame_connecting
+from pytest_llmperf.client.blocking import BlockingConnection, BlockingPool
+from pytest_llmperf.client.by_httpx import ByHttpx, NobodyStandsInError, is_replaced
+from pytest_llmperf.client.calls import Calls
 from pytest_llmperf.client.counting import Counter, estimate
 from pytest_llmperf.client.probe import first_model
 from pytest_llmperf.client.proxy import proxy_for
@@ -20,8 +20,8 @@ from pytest_llmperf.client.recorder import Recorder
 from pytest_llmperf.client.redact import safe_url
 from pytest_llmperf.client.reply import Reply
 from pytest_llmperf.client.schema import Check
-from pytest_llmperf.client.stamping import METER, Meter, StaleConnectionError, StampingTransport
-from pytest_llmperf.client.trust import trust
+from pytest_llmperf.client.target import target_of
+from pytest_llmperf.client.transfer import transfer_blocking
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.connections import SetUp
 from pytest_llmperf.core.exchange import FailureKind
@@ -44,12 +44,9 @@ class Client:
         self._count = count
         self.backend = backend
         self._calls = Calls(backend, recorder)
-        self._transport = _transport(backend.url, opened)
-        self._headers = _raw_headers(backend.url, self._calls.headers)
-        limits = backend.timeouts
-        # the meter's deadline rules; these serve only a transport that is not ours
-        self._timeout = httpx.Timeout(limits.total_s, connect=limits.connect_s).as_dict()
-        self._urls: dict[str, httpx.URL] = {}
+        self._pool = BlockingPool(target_of(backend), opened)
+        self._proxy = proxy_for(backend.url)
+        self._httpx: ByHttpx | None = None
         self._model = backend.model
 
     @property
@@ -91,7 +88,9 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._transport.close()
+        self._pool.close()
+        if self._httpx is not None:
+            self._httpx.close()
 
     def __enter__(self) -> Self:
         return self
@@ -114,73 +113,42 @@ class Client:
         return self._calls.settle(attempt, check, attempt.tokens(self._count))
 
     def _send(self, request: Request, attempt: Attempt) -> None:
-        while self._is_stale(request, attempt):
-            attempt.restart()
-
-    def _is_stale(self, request: Request, attempt: Attempt) -> bool:
-        """Try once: whether a kept connection was of no use any more, which is no failed request."""
-        meter = Meter(attempt)
-        token = METER.set(meter)
-        try:
-            self._receive(request, attempt, meter)
-        except StaleConnectionError:
-            return True
-        except httpx.HTTPError as error:
-            if meter.reused and attempt.untouched and not isinstance(error, httpx.TimeoutException):
-                return True
-            blame(error, attempt, self.backend)
-        finally:
-            METER.reset(token)
-        return False
-
-    def _receive(self, request: Request, attempt: Attempt, meter: Meter) -> None:
-        # The transport itself: httpx.Client adds cookies, redirects and hooks, which cost 0.2 ms
-        # and would be wrong here. It is not closed after every request, so there is no `with`.
-        sent = httpx.Request(
-            "POST",
-            self._url(request.url),
-            headers=[*self._headers, (b"Content-Length", str(len(request.body)).encode())],
-            stream=httpx.ByteStream(request.body),
-            extensions={"timeout": self._timeout},
-        )
-        response = self._transport.handle_request(sent)
-        try:
-            if meter.reused and meter.read_s is None:
-                raise StaleConnectionError
-            head = response.headers
-            attempt.head(
-                response.status_code,
-                head.get("content-type", ""),
-                head.get("content-encoding", ""),
-                meter.read_s or time.perf_counter(),
-            )
-            if not attempt.finished:
-                self._read(response, attempt, meter)
-        finally:
-            response.stream.close()  # type: ignore[union-attr] # a transport's stream is synchronous
-
-    def _url(self, url: str) -> httpx.URL:
-        """*url*, parsed once."""
-        if url not in self._urls:
-            self._urls[url] = httpx.URL(url)
-        return self._urls[url]
-
-    def _read(self, response: httpx.Response, attempt: Attempt, meter: Meter) -> None:
-        assert isinstance(response.stream, httpx.SyncByteStream)
-        for data in response.stream:
-            attempt.body(data, meter.read_s or time.perf_counter())
-            if attempt.finished:
+        if self._proxy is not None or is_replaced():
+            with suppress(NobodyStandsInError):
+                self._by_httpx().send(request, attempt)
                 return
-        attempt.end(meter.read_s or time.perf_counter(), complete=True)
+        self._send_directly(self._calls.raw(request), attempt)
 
+    def _send_directly(self, request: bytes, attempt: Attempt) -> None:
+        reused = self._pool.take()
+        if reused is not None:
+            self._transfer(reused, request, attempt)
+            if not attempt.found_nobody:
+                return
+            attempt.restart()  # the server had closed the idle connection: no failed request
+        connection = self._connect(attempt)
+        if connection is not None:
+            self._transfer(connection, request, attempt)
 
-def _transport(url: str, opened: Callable[[SetUp], None] | None) -> httpx.HTTPTransport:
-    proxy = proxy_for(url)
-    if proxy is not None:
-        return httpx.HTTPTransport(proxy=proxy, trust_env=False, verify=trust(url))
-    return StampingTransport(trust(url) or None, opened)
+    def _connect(self, attempt: Attempt) -> BlockingConnection | None:
+        try:
+            return self._pool.connect()
+        except OSError as error:
+            blame_connecting(error, attempt, self.backend)
+        return None
 
+    def _transfer(self, connection: BlockingConnection, request: bytes, attempt: Attempt) -> None:
+        """Send and receive on *connection*, which is kept if it can be, else closed."""
+        kept = False
+        try:
+            kept = transfer_blocking(connection, request, attempt)
+        finally:
+            if kept:
+                self._pool.give_back(connection)
+            else:
+                connection.close()
 
-def _raw_headers(url: str, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    host = urlsplit(without_credentials(url)).netloc
-    return [(name.encode(), value.encode("latin-1")) for name, value in {"Host": host, **headers}.items()]
+    def _by_httpx(self) -> ByHttpx:
+        if self._httpx is None:
+            self._httpx = ByHttpx(self.backend, self._calls.headers, self._proxy)
+        return self._httpx

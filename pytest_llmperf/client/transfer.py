@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
 from pytest_llmperf.client.attempt import Attempt
+from pytest_llmperf.client.blocking import BlockingConnection
 from pytest_llmperf.client.http import Connection, HttpError, ResponseParser
 from pytest_llmperf.core.exchange import FailureKind
 
@@ -21,44 +23,73 @@ async def transfer(connection: Connection, request: bytes, attempt: Attempt) -> 
     connection.write(request)
     try:
         while not (attempt.finished or parser.complete):
-            await _step(connection, parser, attempt)
+            horizon_s = attempt.horizon_s(time.perf_counter())
+            try:
+                received = await connection.read(horizon_s)
+            except OSError as error:
+                _end(error, attempt)
+            else:
+                _take_in(received, horizon_s, parser, attempt)
+                connection.hold_back(holding=parser.chunked)
     except BaseException:
-        _take_in(connection.take(), connection, parser, attempt)
+        _read(connection.take(), parser, attempt)
         raise
     return parser.complete and parser.reusable and connection.idle_and_open
 
 
-async def _step(connection: Connection, parser: ResponseParser, attempt: Attempt) -> None:
-    """Take in what arrives next."""
-    horizon_s = attempt.horizon_s(time.perf_counter())
+def transfer_blocking(connection: BlockingConnection, request: bytes, attempt: Attempt) -> bool:
+    """The same on the running thread."""
+    parser = ResponseParser()
+    attempt.sending(time.perf_counter())
     try:
-        received = await connection.read(horizon_s)
-    except TimeoutError:
+        connection.write(request, attempt.deadline().at_s)
+    except OSError as error:
+        _end(error, attempt)
+    while not (attempt.finished or parser.complete):
+        horizon_s = attempt.deadline().at_s
+        try:
+            received = connection.read(horizon_s)
+        except OSError as error:
+            _end(error, attempt)
+        else:
+            # what is there is taken: that this thread was late is not the server's fault
+            _take_in(received, math.inf, parser, attempt)
+    return parser.complete and parser.reusable
+
+
+def _end(error: OSError, attempt: Attempt) -> None:
+    """Nothing came in time, or nothing more will come."""
+    if isinstance(error, TimeoutError):
         attempt.expires(time.perf_counter())
-        return
-    except OSError:
+    else:
         attempt.end(time.perf_counter(), complete=False)
-        return
-    if received and received[-1][0] < horizon_s:
-        _take_in(received, connection, parser, attempt)
-        return
-    for at_s, data in received:
-        if at_s >= horizon_s:
-            if attempt.expires(at_s):
-                return
-            horizon_s = attempt.horizon_s(at_s)
-        _take_in([(at_s, data)], connection, parser, attempt)
-        if attempt.finished or parser.complete:
-            return
-    if not received:
-        parser.close()
-        attempt.end(time.perf_counter(), complete=parser.complete)
 
 
 def _take_in(
-    received: Sequence[tuple[float, bytes]], connection: Connection, parser: ResponseParser, attempt: Attempt
+    received: Sequence[tuple[float, bytes]], horizon_s: float, parser: ResponseParser, attempt: Attempt
 ) -> None:
-    """Pieces, each with the moment at which it arrived, while no deadline passed."""
+    """Pieces, each with the moment at which it arrived; none at the end of the connection.
+
+    No deadline can have passed before *horizon_s*.
+    """
+    if not received:
+        parser.close()
+        attempt.end(time.perf_counter(), complete=parser.complete)
+    elif received[-1][0] < horizon_s:
+        _read(received, parser, attempt)
+    else:
+        for at_s, data in received:
+            if at_s >= horizon_s:
+                if attempt.expires(at_s):
+                    return
+                horizon_s = attempt.horizon_s(at_s)
+            _read([(at_s, data)], parser, attempt)
+            if attempt.finished or parser.complete:
+                return
+
+
+def _read(received: Sequence[tuple[float, bytes]], parser: ResponseParser, attempt: Attempt) -> None:
+    """Pieces that arrived while no deadline passed."""
     pieces: list[bytes] = []
     arrived_s: list[float] = []
     wrong = ""
@@ -69,11 +100,8 @@ def _take_in(
             wrong = f"this is not HTTP: {error}"
             break
         if head is not None:
-            headers = head.headers
-            attempt.head(
-                head.status, headers.get("content-type", ""), headers.get("content-encoding", ""), at_s
-            )
-            connection.hold_back(holding="chunked" in headers.get("transfer-encoding", "").lower())
+            kind, encoding = head.headers.get("content-type", ""), head.headers.get("content-encoding", "")
+            attempt.head(head.status, kind, encoding, at_s)
         if body:
             pieces.append(body)
             arrived_s.append(at_s)

@@ -12,7 +12,7 @@ MOST = 10_000
 class SetUp:
     """One connection, in seconds. None: the phase was not there, or cannot be seen."""
 
-    dns_s: float | None = None  #: looking the host name up; the synchronous client's is part of *tcp_s*
+    dns_s: float | None = None  #: looking the host name up
     tcp_s: float
     tls_s: float | None = None
 

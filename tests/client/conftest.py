@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_llmperf.client.aio import AsyncClient
-from pytest_llmperf.client.attempt import Attempt
+from pytest_llmperf.client.blocking import BlockingConnection
 from pytest_llmperf.client.http import Connection
 from pytest_llmperf.client.recorder import Recording
 from pytest_llmperf.client.sync import Client
@@ -223,11 +223,12 @@ def client(request) -> Iterator[Callable[..., Asker]]:
 def taken(monkeypatch) -> Callable[[], None]:
     """A step of a script: waits until the client has taken in what was sent so far."""
     event = threading.Event()
-    body, received = Attempt.body, Connection.received
+    read, received = BlockingConnection.read, Connection.received
 
-    def read(self, *args):
-        body(self, *args)
+    def noted(self, *args):
+        came = read(self, *args)
         event.set()
+        return came
 
     def held(self, *args):  # the asynchronous client reads a stream only when it is over
         received(self, *args)
@@ -237,7 +238,7 @@ def taken(monkeypatch) -> Callable[[], None]:
         assert event.wait(10)
         event.clear()
 
-    monkeypatch.setattr(Attempt, "body", read)
+    monkeypatch.setattr(BlockingConnection, "read", noted)
     monkeypatch.setattr(Connection, "received", held)
     return wait
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 
 import pytest
 
 from pytest_llmperf.client.aio import AsyncClient
-from pytest_llmperf.client.dial import dial, look_up
+from pytest_llmperf.client.blocking import BlockingPool
+from pytest_llmperf.client.dial import dial, dial_blocking, look_up, look_up_blocking
 from pytest_llmperf.client.recorder import Recording
 from pytest_llmperf.client.sync import Client
+from pytest_llmperf.client.target import Target
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.connections import MOST, ConnectionLog, Connections, SetUp
 
@@ -140,22 +143,33 @@ def test_tls_is_a_phase_of_its_own(kind, authority, wire, say, monkeypatch):
     assert log.so_far.tcp_s[0] > 0
 
 
-def test_a_name_is_looked_up_and_an_address_is_not():
-    addresses, dns_s = asyncio.run(look_up("127.0.0.1", 80))
+def dialled(addresses):
+    return asyncio.run(dial(addresses))
+
+
+def dialled_blocking(addresses):
+    return dial_blocking(addresses, time.perf_counter() + 5)
+
+
+@pytest.mark.parametrize("look", [lambda *where: asyncio.run(look_up(*where)), look_up_blocking])
+def test_a_name_is_looked_up_and_an_address_is_not(look):
+    addresses, dns_s = look("127.0.0.1", 80)
     assert (addresses, dns_s) == ([(socket.AF_INET, ("127.0.0.1", 80))], None)
-    addresses, dns_s = asyncio.run(look_up("localhost", 80))
+    assert look("::1", 80) == ([(socket.AF_INET6, ("::1", 80))], None)
+    addresses, dns_s = look("localhost", 80)
     assert dns_s is not None
     assert {address[1] for _, address in addresses} == {80}
 
 
-def test_an_address_that_refuses_is_passed_over_and_all_that_refuse_are_an_error():
+@pytest.mark.parametrize("dial", [dialled, dialled_blocking])
+def test_an_address_that_refuses_is_passed_over_and_all_that_refuse_are_an_error(dial):
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         there, gone = ((socket.AF_INET, one.getsockname()) for one in (listening, closed))
-        with asyncio.run(dial([gone, there])) as connected:
+        with dial([gone, there]) as connected:
             assert connected.getpeername() == listening.getsockname()
         with pytest.raises(ConnectionRefusedError):
-            asyncio.run(dial([gone, gone]))
+            dial([gone, gone])
 
 
 def test_connections_add_up_and_their_times_are_bounded():
@@ -165,3 +179,52 @@ def test_connections_add_up_and_their_times_are_bounded():
     for _ in range(MOST + 5):
         log.add(SetUp(tcp_s=0.1))
     assert (log.so_far.opened, len(log.so_far.tcp_s)) == (MOST + 5, MOST)
+
+
+def target(server):
+    host, port = server.getsockname()
+    return Target(host=host, port=port, context=None, connect_s=5)
+
+
+def test_an_address_that_does_not_answer_has_its_share_of_the_time_only(monkeypatch):
+    given = []
+
+    class Silent(socket.socket):
+        def connect(self, _address):
+            given.append(self.gettimeout())
+            raise TimeoutError
+
+    monkeypatch.setattr(socket, "socket", Silent)
+    with pytest.raises(TimeoutError):
+        dial_blocking(3 * [(socket.AF_INET, ("127.0.0.1", 9))], time.perf_counter() + 90)
+    assert given == [pytest.approx(30, abs=1), pytest.approx(45, abs=1), pytest.approx(90, abs=1)]
+
+
+@pytest.mark.parametrize("unasked", [b"HTTP/1.1 408 Request Timeout\r\n\r\n", b""])
+def test_a_kept_connection_that_said_something_or_ended_is_not_used_again(unasked):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        pool = BlockingPool(target(listening))
+        kept = pool.connect()
+        peer, _ = listening.accept()
+        pool.give_back(kept)
+        assert pool.take() is kept
+        pool.give_back(kept)
+        peer.sendall(unasked)
+        peer.close()
+        while kept.idle_and_open:
+            time.sleep(0.001)
+        assert pool.take() is None
+
+
+def test_what_is_under_way_when_a_pool_is_closed_is_closed_when_it_is_given_back():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        pool = BlockingPool(target(listening))
+        idle, under_way = pool.connect(), pool.connect()
+        peers = [listening.accept()[0] for _ in range(2)]
+        pool.give_back(idle)
+        pool.close()
+        assert peers[0].recv(1) == b""
+        pool.give_back(under_way)
+        assert peers[1].recv(1) == b""
+        for peer in peers:
+            peer.close()

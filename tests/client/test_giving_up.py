@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from pytest_llmperf.client.aio import AsyncClient
+from pytest_llmperf.client.blocking import BlockingConnection
 from pytest_llmperf.client.recorder import Recording
-from pytest_llmperf.client.stamping import StampingStream
 from pytest_llmperf.client.sync import Client
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.exchange import FailureKind
@@ -73,16 +73,16 @@ def test_a_task_cancelled_while_connecting_is_recorded(monkeypatch):
 def test_ctrl_c_is_recorded_and_hangs_up(wire, say, monkeypatch):
     server = wire([say.sse, say.hello, say.HOLD])
     recording = Recording()
-    read = StampingStream.read
+    read = BlockingConnection.read
     received = []
 
     def interrupted(self, *args, **how):
-        if any(b"hello" in data for data in received):
+        if any(b"hello" in data for (_, data), *_ in received):
             raise KeyboardInterrupt
         received.append(read(self, *args, **how))
         return received[-1]
 
-    monkeypatch.setattr(StampingStream, "read", interrupted)
+    monkeypatch.setattr(BlockingConnection, "read", interrupted)
     with Client(backend(server), recording) as client, pytest.raises(KeyboardInterrupt):
         client.chat("hi")
     assert [seen.failure.kind for seen in recording.exchanges] == [FailureKind.CANCELLED]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_llmperf.client import http
 from pytest_llmperf.client.http import Connection, Head, HttpError, Pool, ResponseParser
+from pytest_llmperf.client.target import Target
 from pytest_llmperf.client.turnstile import Turnstile
 
 RECORDINGS = [
@@ -206,7 +207,7 @@ def test_bytes_before_the_end_are_read_before_it_is_told():
 
 def test_a_connection_that_heard_something_unasked_is_not_taken():
     async def run():
-        pool = Pool("h", 1, None, connect_s=1)
+        pool = Pool(Target(host="h", port=1, context=None, connect_s=1))
         assert pool.take() is None
         connection, transport = Connection(), FakeTransport()
         connection.connection_made(transport)

@@ -83,3 +83,20 @@ def test_an_error_that_is_not_httpxs_is_not_swallowed(client, recording):
     with pytest.raises(RuntimeError, match="a bug"):
         client.chat("hi")
     assert [seen.failure.kind for seen in recording.exchanges] == [FailureKind.CANCELLED]
+
+
+def test_what_respx_lets_through_is_asked_without_httpx(wire, say):
+    server = wire([say.whole])
+    recording = Recording()
+    with respx.mock(assert_all_called=False) as router:
+        router.route(host="127.0.0.1").pass_through()
+        with Client(Backend(name="b", kind="openai", url=server.url, model="m"), recording) as client:
+            assert [client.chat("hi").text for _ in range(2)] == ["hello world", "hello world"]
+    assert ([seen.failure for seen in recording.exchanges], server.connections) == ([None, None], 1)
+
+
+def test_who_replaces_the_transport_of_httpx_is_asked(client, monkeypatch):
+    headers = {"Content-Type": "text/event-stream"}
+    answer = httpx.Response(200, headers=headers, stream=httpx.ByteStream(STREAM))
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda *_: answer)
+    assert client.chat("hi").text == "hi"

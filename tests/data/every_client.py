@@ -57,13 +57,13 @@ class Reader:
 
 def by_llm(llm_client, llm, stream, monkeypatch):
     if DOOMED:  # chat() hands over nothing before the end: look where it reads
-        read, take = Reader(), Attempt.body
+        read, take = Reader(), Attempt.bodies
 
-        def body(attempt, data, at_s):
-            take(attempt, data, at_s)
-            read(data)
+        def bodies(attempt, pieces, arrived_s):
+            take(attempt, pieces, arrived_s)
+            read.all(pieces)
 
-        monkeypatch.setattr(Attempt, "body", body)
+        monkeypatch.setattr(Attempt, "bodies", bodies)
     llm.chat(ASK, stream=stream, **HOW)
 
 

@@ -237,17 +237,17 @@ def vllm_e2e(server, *, after=None):
 def test_a_server_killed_in_the_middle_of_a_stream_gives_a_cut_and_then_no_connection(
     doomed_server, kind, monkeypatch
 ):
-    arrive = Connection.received if kind == "async" else Attempt.body
+    arrive = Connection.received if kind == "async" else Attempt.bodies
     pieces = []
 
     def kill_after_four(receiver, data, *at_s):
         arrive(receiver, data, *at_s)
-        pieces.append(data)
+        pieces.extend([data] if kind == "async" else data)
         if doomed_server.process.poll() is None and b"".join(pieces).count(b"data:") >= 6:
             doomed_server.kill()
 
     # where bytes come in: the asynchronous client reads a stream only when it is over
-    where = (Connection, "received") if kind == "async" else (Attempt, "body")
+    where = (Connection, "received") if kind == "async" else (Attempt, "bodies")
     monkeypatch.setattr(*where, kill_after_four)
     asked = Asked(kind, backend_of(doomed_server))
     for expected in (FailureKind.CUT, FailureKind.CONNECT):
