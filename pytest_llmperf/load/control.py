@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import threading
 import time
 from array import array
@@ -44,7 +45,9 @@ class Control:
 
     @property
     def over(self) -> bool:
-        """Whether it was stopped, or its time is up."""
+        """Whether no user begins again: it was stopped, its time is up, or all that is shared has begun."""
+        if self._left is not None and not operator.length_hint(self._left):
+            return True
         if self._length_s is not None and time.perf_counter() >= self.began_s + self._length_s:
             return True
         return self.stopped.is_set()

@@ -71,7 +71,7 @@ class _Crew:
             finally:
                 self._busy.discard(task)
             done += 1
-            if self._control.over:
+            if self._control.over or done == each:
                 return
             if (pause_s := self._think(self._rng)) > 0:
                 await asyncio.sleep(pause_s)

@@ -73,7 +73,7 @@ class _Crew:
         while (each is None or done < each) and self._control.may_begin():
             self._once(None)
             done += 1
-            if self._pause(self._think(self._rng)):
+            if self._control.over or done == each or self._pause(self._think(self._rng)):
                 return
 
     def arrivals(self, plan: Arrivals) -> None:

@@ -38,6 +38,7 @@ BODIES = {
         ("users=4, iterations=5", 20),
         ("users=4, shared_iterations=10", 10),
         ("users=3, spawn_rate=30, iterations=2, think_time='5ms'", 6),
+        ("users=2, iterations=1, think_time='1h'", 2),  # nobody thinks about what does not come
         ("rate=60, duration='0.25s'", 15),
         ("stages=[('0.5s', 60)]", 15),
         ("replay=[0, 0, 0.1, 0.2]", 4),
