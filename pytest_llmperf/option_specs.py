@@ -44,7 +44,7 @@ def _usd(text: str) -> float:
     try:
         return parse_usd(float(text))
     except ValueError:
-        raise ValueError("expected an amount in USD such as 0.50") from None
+        raise ValueError("expected an amount in USD above 0, such as 0.50") from None
 
 
 def _regression(text: str) -> float:

@@ -95,7 +95,7 @@ def test_a_budget_without_a_price_is_a_usage_error(project):
 def test_a_budget_that_is_no_amount_is_a_usage_error(project):
     project.test(TEST)
     result = project.pytester.runpytest_inprocess("-p", "llmperf", "--llm-max-cost-usd=0")
-    result.stderr.fnmatch_lines("*--llm-max-cost-usd: '0': 0.0 is no number above 0*")
+    result.stderr.fnmatch_lines("*--llm-max-cost-usd: '0': expected an amount in USD above 0*")
 
 
 def test_a_pooled_scenario_that_ran_out_of_money_is_inconclusive(priced):
