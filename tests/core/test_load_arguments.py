@@ -66,6 +66,7 @@ def test_it_is_known_about_how_long_a_profile_takes(arguments, length_s):
         ({"duration": 0}, "0 is no time at all"),
         ({"arrivals": "bursty"}, "'bursty' is neither"),
         ({"stages": "30s"}, "'30s' is not a list"),
+        ({"stages": []}, "the list is empty"),
         ({"stages": [("30s",)]}, "is not a pair of a duration and a rate"),
         ({"stages": ["30s"]}, "'30s' is not a pair"),
         ({"stages": [("30s", 0)]}, "every rate is 0"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.wire import reader
+from pytest_llmperf.wire.answer import Answer
 from pytest_llmperf.wire.dialects import dialect
 from pytest_llmperf.wire.reader import StreamReader
 from pytest_llmperf.wire.template import Template
@@ -254,3 +255,15 @@ def test_alike_events_without_end_are_refused(monkeypatch):
     monkeypatch.setattr(reader, "MAX_ANSWER_BYTES", 3 * len(A))
     *said, failed = one_by_one(StreamReader(dialect("openai")), [A, B, B, B, B])
     assert (len(said), failed.failure.kind) == (4, FailureKind.MALFORMED)
+
+
+@pytest.mark.parametrize("key", ["content", "reasoning_content"])
+def test_an_answer_is_the_same_of_texts_together_and_of_their_deltas(key):
+    template, _ = learned(chunk(key, "a"))
+    texts = template.texts(framed([chunk(key, text) for text in ("b", "c", "é")]), 0)
+    together, apart = Answer(), Answer()
+    together.add_texts(texts)
+    for delta in texts.deltas:
+        apart.add(delta)
+    said = [(answer.text, answer.reasoning, answer.characters) for answer in (together, apart)]
+    assert said[0] == said[1] == (("bcé", "", 3) if key == "content" else ("", "bcé", 3))
