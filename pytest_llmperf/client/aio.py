@@ -48,7 +48,7 @@ class AsyncClient:
         self._model = backend.model
         self._pool = Pool(target_of(backend), opened)
         proxy = proxy_for(backend.url)
-        self._proxied = None if proxy is None else AsyncByHttpx(backend, self._calls.headers, proxy)
+        self._httpx = None if proxy is None else AsyncByHttpx(backend, self._calls.headers, proxy)
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -86,9 +86,9 @@ class AsyncClient:
     def close(self) -> None:
         """Close the idle connections; they are gone when their event loop has run once more."""
         self._pool.close()
-        if self._proxied is not None:
+        if self._httpx is not None:
             with suppress(RuntimeError):  # without a running loop there is nobody to close it
-                self._closing = asyncio.get_running_loop().create_task(self._proxied.aclose())
+                self._closing = asyncio.get_running_loop().create_task(self._httpx.aclose())
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -128,8 +128,8 @@ class AsyncClient:
         return await asyncio.to_thread(attempt.tokens, self._count)
 
     async def _send(self, request: Request, attempt: Attempt) -> None:
-        if self._proxied is not None:
-            await self._proxied.send(request, attempt)
+        if self._httpx is not None:
+            await self._httpx.send(request, attempt)
         else:
             await self._send_directly(self._calls.raw(request), attempt)
 

@@ -6,17 +6,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from pytest_llmperf.client.dial import dial_blocking, look_up_blocking
+from pytest_llmperf.client.dial import SHORTEST_S, dial_blocking, look_up_blocking
 from pytest_llmperf.client.target import Target
 from pytest_llmperf.core.connections import SetUp
 
-if TYPE_CHECKING:
-    pass
-
 _READ_BYTES = 64 * 1024  #: at once
-_SHORTEST_S = 0.001  #: what is there already is read, however late it is
 
 
 class BlockingConnection:
@@ -58,7 +53,8 @@ class BlockingConnection:
         self._socket.close()
 
     def _wait_until(self, until_s: float) -> None:
-        self._socket.settimeout(max(until_s - time.perf_counter(), _SHORTEST_S))
+        # what is there already is taken, however late this thread is
+        self._socket.settimeout(max(until_s - time.perf_counter(), SHORTEST_S))
 
 
 class BlockingPool:
@@ -83,7 +79,7 @@ class BlockingPool:
         if self._target.context is not None:
             began_s = time.perf_counter()
             try:
-                connected.settimeout(max(ends_s - began_s, _SHORTEST_S))
+                connected.settimeout(max(ends_s - began_s, SHORTEST_S))
                 connected = self._target.context.wrap_socket(connected, server_hostname=self._target.host)
             except BaseException:
                 connected.close()

@@ -16,7 +16,7 @@ from typing import Any
 #: Seconds after which the next address is tried beside one that has not answered.
 _NEXT_S = 0.25
 
-_SHORTEST_S = 0.001  #: for an address whose turn comes late
+SHORTEST_S = 0.001  #: for what comes to its turn when its time is up
 
 #: What ``getaddrinfo`` gives for one address.
 _Address = tuple[int, Any]  # the family, and Any: what the family calls an address
@@ -57,7 +57,7 @@ def dial_blocking(addresses: Sequence[_Address], until_s: float) -> socket.socke
         opened = socket.socket(family, socket.SOCK_STREAM)
         try:
             share_s = (until_s - time.perf_counter()) / (len(addresses) - tried)
-            opened.settimeout(max(share_s, _SHORTEST_S))
+            opened.settimeout(max(share_s, SHORTEST_S))
             opened.connect(address)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:

@@ -139,9 +139,11 @@ class _Running:
         """Take in what it did; whether that is all there is to say of *error*."""
         done_s = time.perf_counter()
         measuring = self.member.measuring
-        taken = self._own.close()
-        self._own.__exit__()
-        measuring.switch.leave(self._arm)
+        try:
+            taken = self._own.close()
+        finally:
+            self._own.__exit__()
+            measuring.switch.leave(self._arm)
         if error is not None and (measuring.stop_at_once or not is_result(error)):
             return False
         # In an open loop it takes from when it was due.
