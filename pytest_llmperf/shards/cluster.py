@@ -51,8 +51,10 @@ class Cluster:
         Raises LlmPerfUsageError in one line when it does not answer within 5 s, or has no worker then.
         """
         from distributed import Client  # noqa: PLC0415 - an extra, and 1.5 s of import
+        from distributed.comm import resolve_address  # noqa: PLC0415 - as above
 
         try:
+            resolve_address(address)  # half a client is left behind, and heard of later, where this fails
             client = Client(address, timeout=_PATIENCE_S, set_as_default=False, name=_PACKAGE)
         except (OSError, ValueError) as error:
             raise LlmPerfUsageError(

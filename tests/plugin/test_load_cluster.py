@@ -265,6 +265,15 @@ async def test_it(async_llm):
     assert "the scheduler is gone: it did not answer within 2 s" in session.text
 
 
+def test_what_is_no_address_is_told_before_a_client_is_made_for_it(project, monkeypatch):
+    monkeypatch.setattr("distributed.Client", lambda *_, **__: pytest.fail("half of it would be left behind"))
+    project.test(f"{HEAD}@llm_load(users=1, iterations=1)\ndef test_it(llm):\n    llm.chat('merhaba')\n")
+    session = project.run("--llm-cluster=nowhere")
+    assert session.exit == pytest.ExitCode.USAGE_ERROR
+    (said,) = filter(None, session.result.errlines)
+    assert said.startswith("ERROR: --llm-cluster: no Dask scheduler at nowhere: missing port number")
+
+
 def test_a_scheduler_that_does_not_answer_ends_the_session_in_one_line(project, monkeypatch):
     monkeypatch.setattr("pytest_llmperf.shards.cluster._PATIENCE_S", 0.2)
     project.test(f"{HEAD}@llm_load(users=1, iterations=1)\ndef test_it(llm):\n    llm.chat('merhaba')\n")
