@@ -174,6 +174,7 @@ class Measuring:
             *self._remarks(measured),
             *server_story.remarks(measured, aside=self.watch.aside),
             *(text for told in self.log.remarks for text in told()),
+            *(() if self.sampler is None else self.sampler.remarks),
         ]
         if self.first_error is not None:
             warnings.append(f"first failing iteration: {one_line(self.first_error)}")

@@ -130,7 +130,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """A scenario's body is repeated, and judged."""
     if not markers.is_scenario(pyfuncitem):
         return (yield)
-    from pytest_llmperf.mixes.running import repeated
+    from pytest_llmperf.mixes.mix import is_member
+
+    if is_member(pyfuncitem):
+        from pytest_llmperf.mixes.running import repeated
+    else:
+        from pytest_llmperf.scenario import repeated
 
     with repeated(pyfuncitem):
         return (yield)

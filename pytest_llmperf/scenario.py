@@ -155,8 +155,6 @@ def measuring_of(item: pytest.Function, *, profile: str | None = None) -> Measur
     )
     base, log, sampler = _base(item, rig), log_of(item), _sampler(item, rig, asks_backend=asks)
     looks = asks and SHARD not in item.config.stash  # of several processes the one that leads looks for all
-    if sampler is not None:
-        log.remarks.append(lambda: list(sampler.remarks))
     return Measuring(
         rig=rig,
         slo=slo,

@@ -10,7 +10,7 @@ import pytest
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.markers import asks_backend
 from pytest_llmperf.sharing import OPTIONS, rig_of, setup_of
-from pytest_llmperf.workers import is_worker
+from pytest_llmperf.workers import alone, is_worker
 
 #: What a worker of xdist puts out: why it runs no test.
 _GIVEN_UP = "llmperf_given_up"
@@ -33,15 +33,12 @@ def prepare(config: pytest.Config, scenarios: Sequence[pytest.Item]) -> None:
     for setup in dict.fromkeys(setup_of(item) for item in scenarios if asks_backend(item)):
         rig.aimed(setup).servers.connect()
         mocked = mocked or rig.aimed(setup).servers.are_mocked
-    if rig.options.cluster is not None:
-        rig.companions.join_cluster(
-            _deciding(config, scenarios),
-            [str(argument) for argument in config.invocation_params.args],
-            mock_url=rig.companions.mock.url if mocked else None,
-        )
-    # A project that always runs under xdist would make the other process a controller.
-    alone = ["-n0"] if config.pluginmanager.hasplugin("xdist") else []
-    rig.companions.check_out(list(dict.fromkeys(item.path for item in scenarios)), alone)
+    rig.companions.join_cluster(
+        _deciding(config, scenarios),
+        [str(argument) for argument in config.invocation_params.args],
+        mock_url=rig.companions.mock.url if mocked else None,
+    )
+    rig.companions.check_out(list(dict.fromkeys(item.path for item in scenarios)), alone(config))
 
 
 def _deciding(config: pytest.Config, scenarios: Sequence[pytest.Item]) -> list[Path]:

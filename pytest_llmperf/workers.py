@@ -18,6 +18,11 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+def alone(config: pytest.Config) -> list[str]:
+    """What makes another pytest of this project no controller of workers, which its settings may ask for."""
+    return ["-n0"] if config.pluginmanager.hasplugin("xdist") else []
+
+
 def share_turns(config: pytest.Config, worker_input: dict[str, object]) -> None:
     """Tell a worker of xdist which file to lock to take its turn; the controller removes it."""
     if _TURNS not in config.stash:

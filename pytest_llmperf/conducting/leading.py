@@ -19,6 +19,7 @@ from pytest_llmperf.markers import asks_backend, node_id
 from pytest_llmperf.shards.crew import Crew, LocalCrew
 from pytest_llmperf.shards.shard import ShardResult, Spec, result_of, run_shard
 from pytest_llmperf.shards.worker import SHARD
+from pytest_llmperf.workers import alone
 
 #: Fixtures that belong to one process, so that a body which asks for them is not split.
 _OWN = ("llm_mock", "benchmark")
@@ -80,16 +81,16 @@ def in_processes(parts: Sequence[TakingPart], processes: int, *, plan: Plan) -> 
 
 def _specs(parts: Sequence[TakingPart], crew: Crew, processes: int) -> list[Spec]:
     rig, config = parts[0].measuring.rig, parts[0].item.config
-    elsewhere = rig.options.cluster is not None  # where this environment is not inherited
+    on_cluster = rig.options.cluster is not None  # where this environment is not inherited
     arguments = [
-        *(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")) if elsewhere else ()),
+        *(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")) if on_cluster else ()),
         *config.invocation_params.args,
-        *(rig.options.from_environment if elsewhere else ()),
+        *(rig.options.from_environment if on_cluster else ()),
         "-p",
         "pytest_llmperf.shards.worker",
         f"--rootdir={config.rootpath}",
         "--llm-gate=off",
-        *(["-n0"] if config.pluginmanager.hasplugin("xdist") else []),
+        *alone(config),
     ]
     asked = any(asks_backend(part.item) for part in parts)
     return [

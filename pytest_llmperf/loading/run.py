@@ -53,6 +53,7 @@ class LoadRun:
         self._plan = plan if part is None else plan.shard(part.index, part.of)
         self._watch: watching.Watch = watching.Judging(members, self._plan)
         self._line: Line | None = None
+        self._off: str | None = None  #: why another part, or who leads, has called it off
         self._cpu_s = self._wall_s = 0.0
 
     def sync_body(self) -> None:
@@ -109,11 +110,14 @@ class LoadRun:
         self._watch = watching.Telling(self._members, line)
 
     def _called_off(self, reason: str) -> None:
+        self._off = reason
         self._iterations.control.stop(reason)
 
     def _warm_up(self) -> Iterator[tuple[Plan, Control]]:
         """What to carry out before the load, each with an end: a body may hang."""
-        ends_s = time.perf_counter() + max(_WARM_UP_S, self._rhythm.load.length_s(0.0))
+        # who leads several parts waits for them no longer than `shards.meeting` says
+        length_s = self._rhythm.load.length_s(0.0) if self._part is None else 0.0
+        ends_s = time.perf_counter() + max(_WARM_UP_S, length_s)
         for plan in warm_up(self._plan, max(member.measuring.slo.warmup for member in self._members)):
             left_s = ends_s - time.perf_counter()
             if left_s > 0:
@@ -133,6 +137,8 @@ class LoadRun:
             member.measuring.sample()
         self._iterations.measure()
         control = self._iterations.control = _control(self._plan)
+        if self._off is not None:  # since all parts were told to go
+            control.stop(self._off)
         with undisturbed():
             cpu_s, began_s = time.process_time(), time.perf_counter()
             try:

@@ -39,6 +39,14 @@ def mix_of(item: pytest.Function) -> Mix | None:
     return mixes.setdefault((setup_of(item), load.mix), Mix(name=load.mix))
 
 
+def is_member(item: pytest.Function) -> bool:
+    """Whether *item* belongs to a mix; not where its marks say nothing, as the test itself will."""
+    try:
+        return mix_of(item) is not None
+    except LlmPerfUsageError:
+        return False
+
+
 def collect(item: pytest.Function) -> None:
     """Take *item* into its mix, if it has one. Raises LlmPerfUsageError where it cannot take part."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -29,17 +29,11 @@ from pytest_llmperf.sharing import SETUP, rig_for, setup_of
 from pytest_llmperf.transport import INTERRUPTED, RESULT
 
 
-def repeated(item: pytest.Function) -> AbstractContextManager[None]:
-    """`scenario.repeated`, or for a member of a mix what leads the mix or gives the member its result."""
-    try:
-        mix = mix_of(item)
-    except LlmPerfUsageError:
-        mix = None  # `scenario.repeated` says so
-    return scenario.repeated(item) if mix is None else _repeated(item, mix)
-
-
 @contextmanager
-def _repeated(item: pytest.Function, mix: Mix) -> Iterator[None]:
+def repeated(item: pytest.Function) -> Iterator[None]:
+    """As `scenario.repeated`, for a member of a mix: lead the mix, or give the member its result."""
+    mix = mix_of(item)
+    assert mix is not None
     body, rig = item.obj, rig_for(item)
     with rig.turn():
         left = Left(item.config, None if rig.turn_lock is None else rig.turn_lock.parent)
