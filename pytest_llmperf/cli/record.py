@@ -56,6 +56,7 @@ def run(parsed: argparse.Namespace) -> int:
         try:
             asyncio.run(_relay(upstream, parsed.port, writer))
         except OSError:
+            file.close()  # Windows deletes nothing that is open
             parsed.out.unlink()  # the port was taken: nothing is in it, and it would be in the way next time
             raise
     left_out = f", {writer.left_out} without a whole answer left out" if writer.left_out else ""

@@ -43,7 +43,7 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
     if measurement.load is not None and measurement.load.aborted:
         return Verdict(outcome=Outcome.FAILED, reason=measurement.stopped, checks=checks)
     lost = measurement.load is not None and measurement.load.lost > 0
-    in_doubt = lost or (bool(measurement.doubts) and any(map(_lacks_a_baseline, checks)))
+    in_doubt = lost or (bool(measurement.doubts) and _lacks_a_baseline(checks, slo))
     outcome = worst([outcome, Outcome.INCONCLUSIVE]) if in_doubt else outcome
     unsaid = outcome not in {check.outcome for check in checks}
     by_doubt = in_doubt and outcome not in BROKEN and (lost or unsaid)
@@ -117,24 +117,26 @@ def _doubted(judged: Sequence[Judged], measurement: Measurement) -> list[Judged]
                 each.check, outcome=Outcome.INCONCLUSIVE, reason=f"{told}, so {each.check.reason} says little"
             ),
         )
-        if _is_generators(each.check) and each.check.observed is not None
+        if _is_generators(each.check.metric, each.check.statistic) and each.check.observed is not None
         else each
         for each in judged
     ]
 
 
-def _is_generators(check: Check) -> bool:
-    """Whether a load generator that is late changes what *check* is about."""
-    if check.metric.startswith(STEP):
-        return check.statistic != "success_rate"
-    known = METRICS.get(check.metric)
+def _is_generators(metric: str, statistic: str) -> bool:
+    """Whether a load generator that is late changes what a check of *metric* is about."""
+    if metric.startswith(STEP):
+        return statistic != "success_rate"
+    known = METRICS.get(metric)
     timed = known is not None and known.shape is Shape.TIME
-    return timed or check.metric in {"goodput", "tokens_per_s", "requests_per_s"}
+    return timed or metric in {"goodput", "tokens_per_s", "requests_per_s"}
 
 
-def _lacks_a_baseline(check: Check) -> bool:
+def _lacks_a_baseline(checks: Sequence[Check], slo: Slo) -> bool:
     """Whether times have no baseline to be held against; a doubted run could not become one either."""
-    return check.outcome in {Outcome.NO_BASELINE, Outcome.NOT_COMPARABLE} and _is_generators(check)
+    # one check stands for all gates then
+    absent = any(check.outcome in {Outcome.NO_BASELINE, Outcome.NOT_COMPARABLE} for check in checks)
+    return absent and any(_is_generators(gate.metric, gate.statistic) for gate in slo.gates)
 
 
 def _reason(checks: Sequence[Check], outcome: Outcome) -> str:

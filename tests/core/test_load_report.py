@@ -104,6 +104,11 @@ def test_a_doubted_run_without_a_baseline_is_inconclusive_with_the_doubt():
     assert verdict(measured(LOAD)).outcome is Outcome.NO_BASELINE
 
 
+@pytest.mark.parametrize("gates", [["p95_ms", "success_rate"], ["success_rate", "p95_ms"]])
+def test_a_doubt_about_a_run_without_a_baseline_does_not_depend_on_the_order_of_its_gates(gates):
+    assert verdict(measured(replace(LOAD, dropped=50)), gate=gates).outcome is Outcome.INCONCLUSIVE
+
+
 def test_what_no_generator_changes_lacks_its_baseline_all_the_same():
     assert verdict(measured(replace(LOAD, dropped=50)), gate=["success_rate"]).outcome is Outcome.NO_BASELINE
 

@@ -156,10 +156,11 @@ def test_a_function_of_the_test_may_answer(mock, chat):
     ("says", "reason"),
     [
         (lambda _: 1 / 0, "the reply function raised ZeroDivisionError: division by zero"),
+        (lambda _: pytest.fail("no"), "the reply function raised Failed: no"),
         (lambda _: {"a", "b"}, "the reply function's answer.json: not a JSON value"),
         (lambda _: float("nan"), "the reply function's answer.json: not a JSON value"),
     ],
-    ids=["raises", "set", "nan"],
+    ids=["raises", "fails", "set", "nan"],
 )
 def test_a_function_without_an_answer_is_an_error_of_the_server(mock, chat, says, reason):
     mock.reply(says, contains="kötü")
