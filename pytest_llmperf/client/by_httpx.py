@@ -122,9 +122,9 @@ class ByHttpx:
             kind, encoding = (response.headers.get(name, "") for name in ("content-type", "content-encoding"))
             attempt.head(response.status_code, kind, encoding, time.perf_counter())
             for data in response.stream:
+                attempt.body(data, time.perf_counter())
                 if attempt.finished:
                     break
-                attempt.body(data, time.perf_counter())
         finally:
             response.stream.close()
         attempt.end(time.perf_counter(), complete=True)

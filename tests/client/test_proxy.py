@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from pytest_llmperf.client.proxy import proxy_for
@@ -65,9 +67,12 @@ def test_through_a_proxy_failures_keep_their_kind(far, say):
 
 
 def test_through_a_proxy_an_error_ends_the_answer(far, say):
-    _, asker = far(say.sse, say.chunk(b'data: {"error":"boom"}\n\n'), say.HOLD)
+    limits = Timeouts(total_s=5)
+    _, asker = far(say.sse, say.chunk(b'data: {"error":"boom"}\n\n'), say.HOLD, timeouts=limits)
+    begun_s = time.monotonic()
     with pytest.raises(RequestFailed, match="boom"):
         asker.chat("hi")
+    assert time.monotonic() - begun_s < limits.total_s  # it does not wait for more
 
 
 def test_through_a_proxy_a_silent_server_is_left(far, say):
