@@ -16,7 +16,7 @@ EVERY_S = 1.0
 #: Seconds for an answer: nobody waits for it, and a server that is slow to tell is worth waiting for.
 PATIENCE_S = 5.0
 
-#: Looks in vain, one after another, after which there are no more.
+#: Looks that show nothing, one after another, after which a scenario has no more.
 ENOUGH = 3
 
 
@@ -65,23 +65,22 @@ class Gauges:
         return f"the server's /metrics could not be read at times: {self._why}"
 
     def _run(self, tell: Callable[[Reading], object]) -> None:
-        failed = 0
+        in_vain = 0
         # In the middle of each interval, so that a short run is not told by its first moment.
         due_s = time.perf_counter() + self._every_s / 2
         with self._glances as glances:
-            while not self._metrics.absent and failed < ENOUGH:
+            while not self._metrics.absent and in_vain < ENOUGH:
                 if self._over.wait(max(0.0, due_s - time.perf_counter())):
                     return
                 try:
                     told = glances.take(within_s=self._patience_s)
                 except UnreadableError as error:
-                    failed, told = failed + 1, {}
+                    told = {}
                     self._note(str(error))
                 except Exception as error:  # noqa: BLE001 - a look that breaks ends itself, never the test
                     self._note(type(error).__name__)
                     return
-                else:
-                    failed = 0
+                in_vain = 0 if told else in_vain + 1
                 if told:
                     self._take(told, tell)
                 late_s = max(0.0, time.perf_counter() - due_s)

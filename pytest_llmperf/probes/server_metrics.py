@@ -22,11 +22,11 @@ class ServerMetrics:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self.absent = False  #: whether it is known that the server has none, or one that nobody here can read
+        self.absent = False  #: whether it is known that the server has no such page
         self._silent = False  #: whether it was waited for in vain
 
     def counters(self) -> Counters | None:
-        """What the server has counted; None where it tells nothing. It is not waited for twice in vain."""
+        """What the server has counted so far, None for nothing; it is not waited for twice in vain."""
         if self.absent or self._silent:
             return None
         try:
@@ -35,9 +35,8 @@ class ServerMetrics:
         except UnreadableError:
             self._silent = True
             return None
-        counters = None if text is None else read(text)
-        self.absent = counters is None
-        return counters
+        self.absent = text is None
+        return None if text is None else read(text)
 
 
 class Glances:
@@ -47,7 +46,7 @@ class Glances:
         self.metrics = metrics
         self._pages = Pages(metrics.backend)
         self._alone: str | None = None  #: the path for the gauges alone, where there is one
-        self._seen = False
+        self._seen = False  # whether there were gauges: SGLang and TGI have none before their first request
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +57,7 @@ class Glances:
         self.close()
 
     def take(self, *, within_s: float) -> Mapping[str, float]:
-        """See `wire.server_metrics.gauges`; nothing where the server tells none, which `metrics` then knows.
+        """See `wire.server_metrics.gauges`; nothing where the server tells none.
 
         Raises UnreadableError where it may tell, and no answer came.
         """
@@ -66,12 +65,13 @@ class Glances:
         if alone is not None and (told := gauges(self._pages.read(alone, within_s=within_s) or "")):
             self._alone = alone  # else it is not tried again: a gateway may know nothing of it
             return told
-        text = self._pages.read(_PATH, within_s=within_s) or ""
+        text = self._pages.read(_PATH, within_s=within_s)
+        if text is None:
+            self.metrics.absent = True
+            return {}
         told = gauges(text)
-        if not self._seen:
+        if told and not self._seen:
             self._seen, self._alone = True, gauges_alone(text)
-            if not told:
-                self.metrics.absent = True
         return told
 
     def close(self) -> None:

@@ -134,9 +134,9 @@ def test_where_the_gauges_cannot_be_asked_for_alone_it_is_tried_once(site, other
     assert len([path for path in server.asked if path != "/metrics"]) == 1
 
 
-@pytest.mark.parametrize("answer", [(404, b"{}"), (501, b"{}"), (200, b"process_cpu_seconds_total 8.6\n")])
-def test_a_server_that_tells_nothing_is_asked_once_and_not_spoken_of(site, answer):
-    server = site(lambda _: answer)
+@pytest.mark.parametrize("status", [404, 501])
+def test_a_server_without_metrics_is_asked_once_and_not_spoken_of(site, status):
+    server = site(lambda _: (status, b"{}"))
     metrics = server.metrics()
     gauges = looked_at(metrics)
     assert (gauges.readings, gauges.remark, server.asked) == ([], "", ["/metrics"])
@@ -144,7 +144,43 @@ def test_a_server_that_tells_nothing_is_asked_once_and_not_spoken_of(site, answe
     assert len(server.asked) == 1
 
 
-def test_a_server_that_was_seen_to_tell_nothing_is_not_asked_again(site):
+def test_a_page_without_gauges_is_looked_at_a_few_times_and_not_spoken_of(site):
+    server = site(lambda _: (200, b"process_cpu_seconds_total 8.6\n"))
+    gauges = looked_at(server.metrics())
+    assert (gauges.readings, gauges.remark, server.asked) == ([], "", ["/metrics"] * ENOUGH)
+
+
+def test_gauges_that_come_with_the_first_request_are_read(site):
+    turns = iter([b"process_cpu_seconds_total 8.6\n"])
+    server = site(lambda _: (200, next(turns, PAGE)))
+    gauges = looked_at(server.metrics())
+    assert [reading.told for reading in gauges.readings[:3]] == [TOLD] * 3
+    assert server.asked[:2] == ["/metrics", "/metrics"]
+    assert server.asked[2].startswith("/metrics/?name[]=")
+
+
+def test_gauges_are_read_where_there_are_no_counters_yet(site):
+    server = site(lambda _: (200, PAGE.replace(b"vllm:request_success_total", b"other_total")))
+    metrics = server.metrics()
+    assert metrics.counters() is None
+    assert looked_at(metrics).readings[0].told == TOLD
+
+
+def test_counters_are_read_where_there_are_no_gauges(site):
+    server = site(lambda _: (200, b"vllm:request_success_total 7.0\n"))
+    metrics = server.metrics()
+    assert looked_at(metrics).readings == []
+    assert metrics.counters().totals == {"requests": 7.0}
+
+
+def test_counters_that_come_with_the_first_request_are_read(site):
+    turns = iter([b"process_cpu_seconds_total 8.6\n"])
+    metrics = site(lambda _: (200, next(turns, PAGE))).metrics()
+    assert metrics.counters() is None
+    assert metrics.counters().totals == {"requests": 7.0}
+
+
+def test_a_server_that_was_seen_to_have_no_metrics_is_not_asked_again(site):
     server = site(lambda _: (404, b""))
     metrics = server.metrics()
     assert metrics.counters() is None
