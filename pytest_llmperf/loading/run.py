@@ -131,15 +131,15 @@ class LoadRun:
     @contextlib.contextmanager
     def _measured(self) -> Iterator[Control]:
         """What runs in the block is measured."""
-        for member in self._members:
-            member.measuring.log.loose.take()
-            member.measuring.watch.begin()
-            member.measuring.sample()
-        self._iterations.measure()
-        control = self._iterations.control = _control(self._plan)
-        if self._off is not None:  # since all parts were told to go
-            control.stop(self._off)
-        with undisturbed():
+        with undisturbed():  # at once: how long that takes is in nobody's second
+            for member in self._members:
+                member.measuring.log.loose.take()
+                member.measuring.watch.begin()
+                member.measuring.sample()
+            self._iterations.measure()
+            control = self._iterations.control = _control(self._plan)
+            if self._off is not None:  # since all parts were told to go
+                control.stop(self._off)
             cpu_s, began_s = time.process_time(), time.perf_counter()
             try:
                 yield control

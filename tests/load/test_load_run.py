@@ -46,6 +46,20 @@ def test_a_part_warms_up_no_longer_than_its_leader_waits(duration, expected_s):
     assert control._length_s == pytest.approx(expected_s, abs=1)
 
 
+def test_the_garbage_is_collected_before_anything_is_sampled(monkeypatch):
+    """That takes a second where there is much of it, in which a look would see a server without load."""
+    done = []
+    first, _ = parts(users=2, duration="1s")
+    measuring = first._members[0].measuring
+    measuring.log = IterationLog()
+    measuring.watch = SimpleNamespace(begin=lambda: None)
+    measuring.sample = lambda: done.append("sampled")
+    monkeypatch.setattr("gc.collect", lambda: done.append("collected"))
+    first._over = lambda _: None
+    with first._measured():
+        assert done == ["collected", "sampled"]
+
+
 def test_a_part_that_is_called_off_before_its_first_moment_measures_nothing():
     first, _ = parts(users=2, duration="1s")
     measuring = first._members[0].measuring
