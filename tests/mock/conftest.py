@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pytest
@@ -48,30 +49,53 @@ def unchunk(body: bytes) -> bytes:
     return out
 
 
-def raw_exchange(server: MockServer, data: bytes, *, timeout: float = 10.0) -> bytes:
+def raw_exchange(server: MockServer, data: bytes, *, timeout: float = 30.0) -> bytes:
     """What comes back until the server closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as connection:
         connection.sendall(data)
-        out = b""
-        while part := connection.recv(65536):
-            out += part
-        return out
+        return read(connection)
+
+
+def read(connection: socket.socket) -> bytes:
+    out = b""
+    while part := connection.recv(65536):
+        out += part
+    return out
 
 
 def ask(
     server: MockServer, path: str, body: object = None, *, method: str | None = None, **headers: str
 ) -> Answer:
+    return Answer(raw_exchange(server, written(path, body, method=method, **headers)))
+
+
+def written(path: str, body: object = None, *, method: str | None = None, **headers: str) -> bytes:
     data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     if body is not None and "content_type" not in headers:
         more += "content-type: application/json\r\n"
     head = f"{method or ('GET' if body is None else 'POST')} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}"  # noqa: E501
-    return Answer(raw_exchange(server, f"{head}content-length: {len(data)}\r\n\r\n".encode() + data))
+    return f"{head}content-length: {len(data)}\r\n\r\n".encode() + data
 
 
 def chat(server: MockServer, text: str = "merhaba", **params: object) -> Answer:
-    messages = params.pop("messages", [{"role": "user", "content": text}])
-    return ask(server, "/v1/chat/completions", {"model": "tiny", "messages": messages, **params})
+    return ask(server, "/v1/chat/completions", chat_body(text, **params))
+
+
+def chat_body(text: str = "merhaba", **params: object) -> dict[str, object]:
+    return {"model": "tiny", "messages": [{"role": "user", "content": text}], **params}
+
+
+def together(server: MockServer, count: int, text: str = "merhaba", **params: object) -> list[Answer]:
+    data = written("/v1/chat/completions", chat_body(text, **params))
+    with ExitStack() as opened:
+        address = ("127.0.0.1", server.port)
+        connections = [
+            opened.enter_context(socket.create_connection(address, timeout=30)) for _ in range(count)
+        ]
+        for connection in connections:
+            connection.sendall(data)
+        return [Answer(read(connection)) for connection in connections]
 
 
 @pytest.fixture(name="ask", scope="session")
@@ -84,6 +108,15 @@ def _ask():
 def _chat():
     """Send one chat request: ``chat(server, text, **params)``."""
     return chat
+
+
+@pytest.fixture(name="together", scope="session")
+def _together():
+    """Send a chat request so many times at once: ``together(server, count, text, **params)``.
+
+    Not from threads: a busy machine lets one of them begin when the others have their answer.
+    """
+    return together
 
 
 @pytest.fixture(name="raw_exchange", scope="session")

@@ -28,11 +28,6 @@ def metrics(ask, server):
     }
 
 
-def together(chat, server, count, **params):
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(lambda _: chat(server, **params), range(count)))
-
-
 def engine(start, latency=None, **capacity):
     return start(
         latency={"ttft": "20ms", "itl": "1ms"} | (latency or {}),
@@ -50,9 +45,9 @@ def spans(server):
     return [(request.arrived_s, request.first_token_s, request.last_byte_s) for request in server.requests]
 
 
-def test_requests_past_the_places_wait_for_one(start, chat):
+def test_requests_past_the_places_wait_for_one(start, together):
     server = engine(start, running=2)
-    together(chat, server, 6, stream=True)
+    together(server, 6, stream=True)
     events = sorted(
         [(first - 0.020, 1) for _, first, _ in spans(server)] + [(last, -1) for _, _, last in spans(server)]
     )
@@ -63,9 +58,9 @@ def test_requests_past_the_places_wait_for_one(start, chat):
     assert peak == 2
 
 
-def test_the_queue_is_served_in_order(start, chat):
+def test_the_queue_is_served_in_order(start, together):
     server = engine(start, running=1)
-    together(chat, server, 5, stream=True)
+    together(server, 5, stream=True)
     by_arrival = sorted(spans(server))
     assert [first for _, first, _ in by_arrival] == sorted(first for _, first, _ in by_arrival)
 
@@ -92,16 +87,17 @@ def test_a_full_queue_refuses_with_503(start, chat, ask):
     assert re.search(r"^vllm:admission_rejections_total\{.*\} 4\.0$", page, re.MULTILINE)
 
 
-def test_a_batch_decodes_slower(start, chat):
+def test_a_batch_decodes_slower(start, chat, together):
     server = engine(start, {"itl": "2ms"}, running=8, slowdown=0.5)
-    chat(server, stream=True)
-    together(chat, server, 4, stream=True)
-    alone, *crowd = [last - first for _, first, last in spans(server)]
-    assert max(crowd) > 1.6 * alone
+    for _ in range(3):
+        chat(server, stream=True)
+    together(server, 4, stream=True)
+    times = [last - first for _, first, last in spans(server)]
+    assert max(times[3:]) > 1.6 * min(times[:3])
 
 
 def test_a_prefill_holds_up_those_who_decode(start, chat, ask):
-    server = engine(start, {"ttft": "0", "itl": "10ms", "prefill": "1ms"}, running=8)
+    server = engine(start, {"ttft": "0", "itl": "80ms", "prefill": "1ms"}, running=8)
     slow = threading.Thread(target=chat, args=(server, "a"), kwargs={"stream": True})
     slow.start()
     while metrics(ask, server)["num_requests_running"] < 1:
@@ -109,7 +105,7 @@ def test_a_prefill_holds_up_those_who_decode(start, chat, ask):
     chat(server, "x" * 400)  # a hundred tokens: 100 ms of prefill
     slow.join()
     short = min((one for one in server.requests if one.body), key=lambda request: len(request.body))
-    assert short.last_byte_s - short.arrived_s >= 0.09 + 0.1
+    assert short.last_byte_s - short.arrived_s >= 9 * 0.08 + 0.1
 
 
 def test_littles_law_holds(start, chat, ask):
@@ -130,12 +126,15 @@ def test_littles_law_holds(start, chat, ask):
     took_s = time.perf_counter() - began_s
     over.set()
     sampler.join()
-    pairs = pairwise([*samples, (began_s + took_s, 0.0)])
-    waiting = sum(length * (later - at) for (at, length), (later, _) in pairs) / took_s
+    pairs = list(pairwise([*samples, (began_s + took_s, 0.0)]))
+    # Between two samples the length was between theirs: on a busy machine they are far from each other.
+    least, most = (
+        sum(end(before, after) * (later - at) for (at, before), (later, after) in pairs) for end in (min, max)
+    )
     found = metrics(ask, server)
     assert found["request_queue_time_seconds_count"] == 80
-    assert waiting == pytest.approx(found["request_queue_time_seconds_sum"] / took_s, rel=0.25)
-    assert waiting > 2
+    assert 0.75 * least < found["request_queue_time_seconds_sum"] < 1.25 * most
+    assert found["request_queue_time_seconds_sum"] > 2 * took_s
 
 
 def test_throughput_stops_growing_at_the_places_of_the_engine(start, chat):
@@ -148,22 +147,22 @@ def test_throughput_stops_growing_at_the_places_of_the_engine(start, chat):
         times = spans(server)
         return len(times) / (max(last for *_, last in times) - min(arrived for arrived, *_ in times))
 
-    one, four, twelve = rate(1), rate(4), rate(12)
-    assert four > 2 * one
-    assert twelve <= 4 / 0.020
+    # No rate is too high, and on a busy machine not every one is too low.
+    assert max(rate(4) for _ in range(3)) > 2 * 1 / 0.020
+    assert rate(12) <= 4 / 0.020
 
 
-def test_prompts_that_do_not_fit_the_cache_wait(start, chat, ask):
+def test_prompts_that_do_not_fit_the_cache_wait(start, together, ask):
     server = engine(start, kv_tokens=30)
-    together(chat, server, 4, text="x" * 52, stream=True)  # a prompt of 13 tokens: two at a time
+    together(server, 4, text="x" * 52, stream=True)  # a prompt of 13 tokens: two at a time
     by_first = sorted(spans(server), key=lambda span: span[1])
     assert by_first[2][1] >= by_first[0][1] + 0.02
     assert metrics(ask, server)["kv_cache_usage_perc"] == 0
 
 
-def test_without_room_for_another_token_the_newest_sequence_is_preempted(start, chat, ask):
+def test_without_room_for_another_token_the_newest_sequence_is_preempted(start, together, ask):
     server = engine(start, {"ttft": "20ms", "itl": "5ms"}, kv_tokens=24)
-    answers = together(chat, server, 3, text="x" * 16, stream=True)  # 5 + 5 + 5 at first, 3 x 14 in the end
+    answers = together(server, 3, text="x" * 16, stream=True)  # 5 + 5 + 5 at first, 3 x 14 in the end
     assert {said(answer) for answer in answers} == {TEXT}
     found = metrics(ask, server)
     assert found["num_preemptions_total"] >= 1
@@ -172,15 +171,15 @@ def test_without_room_for_another_token_the_newest_sequence_is_preempted(start, 
     assert decoding[0] < decoding[-1] - 0.01  # one ran through, one had to wait in the middle
 
 
-def test_with_room_for_all_nobody_is_preempted(start, chat, ask):
+def test_with_room_for_all_nobody_is_preempted(start, together, ask):
     server = engine(start, kv_tokens=24 * 3)
-    together(chat, server, 3, text="x" * 16, stream=True)
+    together(server, 3, text="x" * 16, stream=True)
     assert metrics(ask, server)["num_preemptions_total"] == 0
 
 
-def test_a_preempted_sequence_computes_again_what_it_held(start, chat, ask):
+def test_a_preempted_sequence_computes_again_what_it_held(start, together, ask):
     server = engine(start, {"ttft": "0", "itl": "20ms", "prefill": "2ms"}, kv_tokens=24, prefill_steals=False)
-    together(chat, server, 2, text="x" * 40, stream=True)  # 11 + 11, 40 in the end
+    together(server, 2, text="x" * 40, stream=True)  # 11 + 11, 40 in the end
     assert metrics(ask, server)["num_preemptions_total"] >= 1
     # From the arrival: a busy machine may write the first token late, and the others when they are due.
     longest = max(last - arrived for arrived, _, last in spans(server))
@@ -235,7 +234,7 @@ def test_the_oldest_sequence_is_never_preempted():
 
 
 def test_a_prompt_in_chunks_waits_for_the_others_between_them(start, chat, ask):
-    server = engine(start, {"ttft": "0", "itl": "10ms", "prefill": "1ms"}, running=8, chunk=10)
+    server = engine(start, {"ttft": "0", "itl": "80ms", "prefill": "1ms"}, running=8, chunk=10)
     other = threading.Thread(target=chat, args=(server, "a"), kwargs={"stream": True})
     other.start()
     while metrics(ask, server)["num_requests_running"] < 1:
@@ -243,7 +242,7 @@ def test_a_prompt_in_chunks_waits_for_the_others_between_them(start, chat, ask):
     chat(server, "x" * 160, stream=True)  # forty tokens in four chunks, three steps of the other between them
     other.join()
     long = max(server.requests, key=lambda request: len(request.body))
-    assert long.first_token_s - long.arrived_s >= 0.040 + 3 * 0.010
+    assert long.first_token_s - long.arrived_s >= 0.040 + 3 * 0.080
 
 
 def test_a_request_larger_than_the_cache_runs_alone(start, chat):
@@ -269,10 +268,10 @@ def test_prompts_that_begin_alike_hit_the_prefix_cache(start, chat, ask):
 
 def test_cached_tokens_take_no_prefill_time(start, chat):
     server = engine(start, {"ttft": "0", "prefill": "500us"}, prefix_cache=True)
-    for _ in range(2):
+    for _ in range(5):
         chat(server, "x" * 2000)
-    cold, warm = ((request.first_token_s - request.arrived_s) for request in server.requests)
-    assert cold >= 0.25 > 2 * warm
+    cold, *warm = ((request.first_token_s - request.arrived_s) for request in server.requests)
+    assert cold >= 0.25 > 2 * min(warm)
 
 
 def test_metrics_agree_with_what_was_answered(start, chat, ask):
@@ -292,16 +291,14 @@ def test_metrics_agree_with_what_was_answered(start, chat, ask):
     assert found["num_requests_running"] == found["num_requests_waiting"] == 0
 
 
-def test_metrics_show_who_runs_and_who_waits(start, chat, ask):
-    server = engine(start, {"ttft": "300ms"}, running=2)
-    threads = [threading.Thread(target=chat, args=(server,)) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    while (found := metrics(ask, server))["num_requests_running"] + found["num_requests_waiting"] < 5:
-        pass
+def test_metrics_show_who_runs_and_who_waits(start, ask):
+    server = engine(start, {"ttft": "10m"}, running=2)
+    with contextlib.ExitStack() as connections:
+        for _ in range(5):
+            connections.enter_context(asked(server))
+        while (found := metrics(ask, server))["num_requests_running"] + found["num_requests_waiting"] < 5:
+            pass
     assert (found["num_requests_running"], found["num_requests_waiting"]) == (2, 3)
-    for thread in threads:
-        thread.join()
 
 
 def test_a_client_that_leaves_gives_its_place_back(start, chat, raw_exchange):

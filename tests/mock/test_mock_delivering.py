@@ -163,7 +163,7 @@ def test_a_whole_answer_that_nobody_waits_for_is_counted_as_aborted(start, ask):
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
         b"content-length: %d\r\n\r\n" % len(body)
     )
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(head + body)
     aborted = 'vllm:request_success_total{engine="0",finished_reason="abort",model_name="mock"} 1.0'
     assert any(aborted in ask(server, "/metrics").body.decode() for _ in range(1000))

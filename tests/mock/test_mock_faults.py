@@ -27,6 +27,9 @@ PATHS = {
 UNMARKED = {("llamacpp", "/completion"), ("tgi", "/generate"), ("tgi", "/generate_stream")}
 TEXT = "bir iki üç dört beş altı yedi sekiz"
 
+#: A busy machine makes an answer late, but not every one of so many.
+TRIES = 5
+
 
 def statuses(chat, server, count):
     return [chat(server).status for _ in range(count)]
@@ -202,7 +205,7 @@ def test_a_plain_answer_is_cut_before_its_promised_length(mock, chat):
 def test_a_connection_is_reset(mock, after):
     mock.faults(kind="reset", **({} if after is None else {"after": after}))
     body = b'{"messages": [{"role": "user", "content": "a"}], "stream": true}'
-    with socket.create_connection(("127.0.0.1", mock.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", mock.port), timeout=30) as connection:
         connection.sendall(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\n\r\n" % len(body) + body
@@ -222,9 +225,10 @@ def test_a_stall_comes_before_the_token_it_names(start, chat):
     assert request.first_token_s - request.arrived_s >= 0.08
     server.reset()
     server.faults(kind="stall", after=4, for_="80ms")
-    assert chat(server, stream=True).events[-1] == "[DONE]"
-    (request,) = server.requests
-    assert request.first_token_s - request.arrived_s < 0.08 <= request.last_byte_s - request.arrived_s
+    for _ in range(TRIES):
+        assert chat(server, stream=True).events[-1] == "[DONE]"
+    assert min(request.last_byte_s - request.arrived_s for request in server.requests) >= 0.08
+    assert min(request.first_token_s - request.arrived_s for request in server.requests) < 0.08
 
 
 def test_a_slow_answer_is_so_many_times_slower_in_all_its_parts():
@@ -326,10 +330,11 @@ def test_a_slow_loris_gives_a_few_bytes_at_a_time(mock, chat):
 
 def test_the_role_may_come_long_before_the_first_token(mock, chat):
     mock.faults(kind="early_role", for_="60ms")
-    assert chat(mock, stream=True).events[0]["choices"][0]["delta"]["role"] == "assistant"
-    (request,) = mock.requests
-    assert request.first_byte_s - request.arrived_s < 0.05
-    assert request.first_token_s - request.first_byte_s >= 0.05
+    for _ in range(TRIES):
+        assert chat(mock, stream=True).events[0]["choices"][0]["delta"]["role"] == "assistant"
+    quickest = min(mock.requests, key=lambda request: request.first_byte_s - request.arrived_s)
+    assert quickest.first_byte_s - quickest.arrived_s < 0.05
+    assert quickest.first_token_s - quickest.arrived_s >= 0.06
 
 
 def test_a_buffering_proxy_gives_everything_at_the_end(start, chat):
@@ -341,12 +346,12 @@ def test_a_buffering_proxy_gives_everything_at_the_end(start, chat):
 
 
 def test_connections_are_refused_for_a_while(mock, chat):
-    mock.faults(kind="refuse", times=1, for_="150ms")
+    mock.faults(kind="refuse", times=1, for_="1s")
     with pytest.raises(OSError, match=r"reset|refused"):
         chat(mock)
     with pytest.raises(ConnectionRefusedError):
         chat(mock)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while True:
         try:
             assert chat(mock).status == 200

@@ -75,7 +75,7 @@ def test_tgis_stream_has_the_whole_text_on_its_last_token_and_no_done(start, ask
 
 
 def test_a_connection_goes_on_after_a_stream_of_tgi(start):
-    connection = http.client.HTTPConnection("127.0.0.1", start(dialect="tgi", replies=SAID).port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", start(dialect="tgi", replies=SAID).port, timeout=30)
     for _ in range(2):
         connection.request("POST", "/generate_stream", b'{"inputs": "a"}')
         assert connection.getresponse().read().endswith(b"\n\n")

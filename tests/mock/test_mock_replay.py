@@ -110,8 +110,8 @@ def test_the_pace_is_that_of_the_recording(replayed, ask):
 
 
 def test_the_head_does_not_wait_for_the_body(replayed):
-    server = replayed(exchange(stream=True, pieces=((5.0, b"late"),), end_s=5.0))
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=3)
+    server = replayed(exchange(stream=True, pieces=((60.0, b"late"),), end_s=60.0))
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("POST", PATH, body("merhaba", stream=True))
     assert connection.getresponse().status == 200
     connection.close()
@@ -195,7 +195,7 @@ def test_the_models_are_those_of_the_recorded_requests(record, ask):
 
 def test_an_answer_that_broke_off_breaks_off_again(replayed):
     server = replayed(exchange(stream=True, whole=False))
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("POST", PATH, body("merhaba", stream=True))
     response = connection.getresponse()
     with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
@@ -213,7 +213,7 @@ def test_an_error_is_an_answer_like_any_other(replayed, ask):
 
 def test_an_answer_without_a_length_ends_with_its_connection(replayed):
     server = replayed(exchange(headers=(("content-type", "application/json"),)))
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("POST", PATH, body("merhaba"))
     response = connection.getresponse()
     assert (response.read(), response.will_close) == (b'{"said": 1}', True)
@@ -222,7 +222,7 @@ def test_an_answer_without_a_length_ends_with_its_connection(replayed):
 
 def test_a_connection_goes_on_after_an_answer(replayed):
     server = replayed(exchange(), exchange(stream=True))
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     for asked in (body("merhaba"), body("merhaba", stream=True), body("merhaba")):
         connection.request("POST", PATH, asked)
         assert connection.getresponse().read()

@@ -113,36 +113,46 @@ def test_drift_grows_with_every_request():
     assert (values[0], values[10], values[20]) == (10_000_000, 10_100_000, 10_200_000)
 
 
+#: A busy machine makes an answer late, but not every one of so many.
+TRIES = 5
+
+
+def first_tokens(server):
+    return [request.first_token_s - request.arrived_s for request in server.requests]
+
+
 def test_prefill_time_depends_on_the_length_of_the_prompt(start, chat):
     server = start(latency={"ttft": "0", "itl": "0", "prefill": "1ms"})
-    chat(server, "x" * 4)
-    chat(server, "x" * 160)
-    short, long = ((request.first_token_s - request.arrived_s) for request in server.requests)
-    assert short < 0.04 <= long
+    for text in ["x" * 4] * TRIES + ["x" * 160]:
+        chat(server, text)
+    *short, long = first_tokens(server)
+    assert min(short) < 0.04 <= long
 
 
 def test_a_cold_start_delays_the_first_request_only(start, chat):
     server = start(latency={"ttft": "0", "itl": "0", "cold_start": "60ms"})
-    first, second = (chat(server) and server.requests[-1] for _ in range(2))
-    assert first.first_token_s - first.arrived_s >= 0.06
-    assert second.first_token_s - second.arrived_s < 0.06
+    for _ in range(1 + TRIES):
+        chat(server)
+    first, *others = first_tokens(server)
+    assert first >= 0.06 > min(others)
 
 
 def test_latency_may_be_changed_while_it_runs(mock, chat):
     mock.latency(ttft="30ms")
-    chat(mock)
+    for _ in range(TRIES):
+        chat(mock)
     mock.latency(itl="10ms")  # the other half stays
     chat(mock, max_tokens=3)
-    first, second = ((request.last_byte_s - request.arrived_s) for request in mock.requests)
-    assert 0.03 <= first < 0.05 <= second
+    *before, after = ((request.last_byte_s - request.arrived_s) for request in mock.requests)
+    assert 0.03 <= min(before) < 0.05 <= after
 
 
 def test_a_stream_keeps_its_rhythm_without_being_early(start, chat):
     server = start(latency={"ttft": "20ms", "itl": "2ms"})
     for _ in range(5):
         chat(server, stream=True)
+    assert min(first_tokens(server)) >= 0.020
     for request in server.requests:
-        assert request.first_token_s - request.arrived_s >= 0.020
         assert request.last_byte_s - request.arrived_s >= 0.020 + 19 * 0.002
 
 
