@@ -13,6 +13,7 @@ from pytest_llmperf.core.verdict import Check
 def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -> str:
     """What a person needs to act: one line per value that is not as promised, and failed requests.
 
+    Before them what is said of the whole, where that is no check's outcome, such as a load not carried out.
     *strict* are the outcomes that fail this session besides failed and regressed.
     """
     measurement, verdict = scenario.measurement, scenario.verdict
@@ -21,7 +22,9 @@ def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -
     for check in verdict.checks:
         if check.outcome in failing:
             about.setdefault((check.metric, check.statistic), []).append(check)
-    lines = [
+    own = "" if any(check.outcome is verdict.outcome for check in verdict.checks) else verdict.reason
+    lines = [f"{measurement.name}  {own}"] if own else []
+    lines += [
         f"{measurement.name}  {' · '.join([checks[0].reason, *map(_briefly, checks[1:])])}"
         for checks in about.values()
     ]
@@ -35,9 +38,9 @@ def failure_text(scenario: Scenario, strict: frozenset[Outcome] = frozenset()) -
     story = None if server_story.is_told(scenario) else server_story.comparison(scenario)
     if lines and story is not None:
         lines.append(f"{measurement.name}  {story}")
-    if measurement.stopped:
+    if measurement.stopped and measurement.stopped not in own:
         lines.append(f"{measurement.name}  stopped: {measurement.stopped}")
-    return "\n".join(map(plain, lines or [f"{measurement.name}  {verdict.reason}"]))
+    return "\n".join(map(plain, lines))
 
 
 def _briefly(check: Check) -> str:

@@ -21,8 +21,8 @@ def check(reason, *, metric="latency", statistic="p95", outcome=Outcome.FAILED):
     )
 
 
-def scenario(*checks, reason="so it is", **measured):
-    verdict = Verdict(outcome=Outcome.FAILED, reason=reason, checks=checks)
+def scenario(*checks, outcome=Outcome.FAILED, reason="", **measured):
+    verdict = Verdict(outcome=outcome, reason=reason, checks=checks)
     return Scenario(
         measurement=Measurement(scenario="a", name="test_router", **measured), slo=Slo(), verdict=verdict
     )
@@ -51,7 +51,7 @@ def test_what_holds_is_not_mentioned():
 
 def test_what_strict_fails_is_mentioned():
     unproven = check("+12 %, not proven", outcome=Outcome.UNPROVEN)
-    text = failure_text(scenario(unproven), frozenset({Outcome.UNPROVEN}))
+    text = failure_text(scenario(unproven, outcome=Outcome.UNPROVEN), frozenset({Outcome.UNPROVEN}))
     assert text == "test_router  +12 %, not proven"
 
 
@@ -82,3 +82,18 @@ def test_a_verdict_without_a_broken_check_gives_its_own_reason():
     assert failure_text(scenario(reason="measuring ended before a verdict")) == (
         "test_router  measuring ended before a verdict"
     )
+
+
+def test_a_doubt_that_is_no_checks_comes_before_what_strict_fails():
+    absent = check("in none of the earlier runs", outcome=Outcome.NO_BASELINE)
+    doubted = scenario(absent, outcome=Outcome.INCONCLUSIVE, reason="50 of 100 arrivals were dropped")
+    strict = frozenset({Outcome.INCONCLUSIVE, Outcome.NO_BASELINE})
+    assert failure_text(doubted, strict).splitlines() == [
+        "test_router  50 of 100 arrivals were dropped",
+        "test_router  in none of the earlier runs",
+    ]
+
+
+def test_a_verdict_that_says_why_measuring_stopped_says_it_once():
+    stopped = "3 % of 200 requests failed"
+    assert failure_text(scenario(reason=stopped, stopped=stopped)) == f"test_router  {stopped}"
