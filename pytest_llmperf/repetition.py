@@ -12,7 +12,8 @@ from random import Random
 from types import TracebackType
 from typing import Any
 
-from pytest_llmperf.ab.arms import Arm, Lead, in_turns
+from pytest_llmperf.ab.arms import Arm, in_turns
+from pytest_llmperf.ab.lead import Lead
 from pytest_llmperf.client.reply import RequestFailed
 from pytest_llmperf.core import gate
 from pytest_llmperf.core.cache import CacheMode

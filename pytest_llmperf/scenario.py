@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_llmperf.ab.arms import Arm, Base, label_of
-from pytest_llmperf.ab.peer import LEAD
+from pytest_llmperf.ab.lead import LEAD
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.budget import Budget
 from pytest_llmperf.core.cache import CacheMode

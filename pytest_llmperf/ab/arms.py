@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
-from typing import Protocol
 
 from pytest_llmperf.client.redact import safe_url
 from pytest_llmperf.core.baseline import History, StoredRun
@@ -78,18 +77,6 @@ class Base:
     compared: bool = True  #: whether it is what the candidate is held against
     broken: bool = False  #: whether *missing* is a fault rather than a scenario that is new
     iterations: list[Iteration] = field(default_factory=list)
-
-
-class Lead(Protocol):
-    """Another process that says when to run an iteration, and is told what came of it."""
-
-    def orders(self) -> Iterator[bool]:
-        """Whether the next iteration is measured, until there is none."""
-        ...
-
-    def report(self, iteration: Iteration) -> None:
-        """Hand one iteration over."""
-        ...
 
 
 def in_turns(rng: Random) -> tuple[Arm, Arm]:

@@ -13,16 +13,13 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.ab.arms import Lead
 from pytest_llmperf.ab.channel import Channel
+from pytest_llmperf.ab.lead import LEAD
 from pytest_llmperf.ab.revision import ADDRESS, TOKEN
 from pytest_llmperf.child_process.last_words import last_words
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.markers import is_scenario
-
-#: Set where this process is the base arm of another session.
-LEAD: pytest.StashKey[Lead] = pytest.StashKey()
 
 
 class SocketLead:
