@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 from pytest_llmperf.client.calls import authorization
+from pytest_llmperf.client.causes import connect_failure
 from pytest_llmperf.client.proxy import proxy_for
 from pytest_llmperf.client.trust import trust
 from pytest_llmperf.core.backend import Backend
@@ -51,3 +52,10 @@ def ask(
             if len(received) > _MAX_BODY or time.perf_counter() > until_s:
                 raise httpx.ReadTimeout("the answer does not end")
     return Answer(status=response.status_code, body=received, server=response.headers.get("server", ""))
+
+
+def why_unanswered(error: httpx.HTTPError, where: str, *, within_s: float) -> str:
+    """Why `ask` had no answer from *where*, in one line for people; it may hold secrets."""
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer from {where} within {within_s:g} s"
+    return connect_failure(error, where)[1]

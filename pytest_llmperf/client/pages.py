@@ -8,9 +8,8 @@ from typing import Self
 
 import httpx
 
-from pytest_llmperf.client.aside import ask, client_for
+from pytest_llmperf.client.aside import ask, client_for, why_unanswered
 from pytest_llmperf.client.calls import without_credentials
-from pytest_llmperf.client.causes import connect_failure
 from pytest_llmperf.client.redact import redact, safe_url, secrets_of
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.wire.endpoint import root_url
@@ -50,10 +49,8 @@ class Pages:
         where = safe_url(url)
         try:
             answer = ask(self._http, "GET", url, until_s=time.perf_counter() + within_s)
-        except httpx.TimeoutException:
-            raise UnreadableError(f"no answer from {where} within {within_s:g} s") from None
         except httpx.HTTPError as error:
-            why = connect_failure(error, where)[1]
+            why = why_unanswered(error, where, within_s=within_s)
             secrets = secrets_of(self._backend.url, self._backend.api_key)
             raise UnreadableError(redact(why, secrets)) from None
         if answer.status in _NOT_NOW:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import httpx
 
-from pytest_llmperf.client.aside import Answer, ask, client_for
+from pytest_llmperf.client.aside import Answer, ask, client_for, why_unanswered
 from pytest_llmperf.client.calls import without_credentials
-from pytest_llmperf.client.causes import connect_failure
 from pytest_llmperf.client.redact import redact, safe_url, secrets_of
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.errors import LlmPerfUsageError
@@ -53,7 +51,7 @@ def preflight(backend: Backend, *, timeout_s: float = 5.0) -> ServerInfo:
     Only a server that cannot be reached, or that refuses the key, is an error: whatever else it
     does not answer is unknown.
     """
-    with _Probe(backend, timeout_s) as probe:
+    with closing(_Probe(backend, timeout_s)) as probe:
         if backend.kind == "ollama":
             return _ollama(probe)
         return _openai(probe)
@@ -61,7 +59,7 @@ def preflight(backend: Backend, *, timeout_s: float = 5.0) -> ServerInfo:
 
 def first_model(backend: Backend, *, timeout_s: float = 5.0) -> str:
     """The first model that the server lists. Raises Unreachable."""
-    with _Probe(backend, timeout_s) as probe:
+    with closing(_Probe(backend, timeout_s)) as probe:
         models = _listed_ollama(probe)[0] if backend.kind == "ollama" else _listed_openai(probe)[0]
     if not models:
         raise Unreachable(f"{safe_url(backend.url)} lists no model: name one with --llm-model")
@@ -120,12 +118,8 @@ class _Probe:
         self._until_s = time.perf_counter() + timeout_s
         self._http = client_for(backend)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the connection."""
         self._http.close()
 
     def required(self, method: str, url: str) -> tuple[JsonObject, str]:
@@ -133,10 +127,8 @@ class _Probe:
         where = safe_url(url)
         try:
             answer = self._ask(method, url, None, self._timeout_s)
-        except httpx.TimeoutException:
-            raise self._unreachable(f"no answer from {where} within {self._timeout_s:g} s") from None
         except httpx.HTTPError as error:
-            raise self._unreachable(connect_failure(error, where)[1]) from None
+            raise self._unreachable(why_unanswered(error, where, within_s=self._timeout_s)) from None
         if answer.status in {401, 403}:
             hint = (
                 "is the right api_key_env set?" if self.backend.api_key else "it wants a key: set api_key_env"
