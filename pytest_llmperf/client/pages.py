@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import Self
 
 import httpx
 
@@ -31,14 +29,6 @@ class Pages:
         self._http = client_for(backend)
         # To compress a page takes a server longer than to send it.
         self._http.headers["Accept-Encoding"] = "identity"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def read(self, path: str, *, within_s: float) -> str | None:
         """The text at *path*, with its query, of the server; None where it has no such page.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 
 from pytest_llmperf.client.pages import UnreadableError
 from pytest_llmperf.core.timeline import Reading
@@ -68,12 +69,12 @@ class Gauges:
         in_vain = 0
         # In the middle of each interval, so that a short run is not told by its first moment.
         due_s = time.perf_counter() + self._every_s / 2
-        with self._glances as glances:
+        with closing(self._glances):
             while not self._metrics.absent and in_vain < ENOUGH:
                 if self._over.wait(max(0.0, due_s - time.perf_counter())):
                     return
                 try:
-                    told = glances.take(within_s=self._patience_s)
+                    told = self._glances.take(within_s=self._patience_s)
                 except UnreadableError as error:
                     told = {}
                     self._note(str(error))

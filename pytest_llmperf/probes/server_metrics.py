@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
+from contextlib import closing
 
 from pytest_llmperf.client.pages import Pages, UnreadableError
 from pytest_llmperf.core.backend import Backend
@@ -30,7 +29,7 @@ class ServerMetrics:
         if self.absent or self._silent:
             return None
         try:
-            with Pages(self.backend) as pages:
+            with closing(Pages(self.backend)) as pages:
                 text = pages.read(_PATH, within_s=_WAIT_S)
         except UnreadableError:
             self._silent = True
@@ -47,14 +46,6 @@ class Glances:
         self._pages = Pages(metrics.backend)
         self._alone: str | None = None  #: the path for the gauges alone, where there is one
         self._seen = False  # whether there were gauges: SGLang and TGI have none before their first request
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def take(self, *, within_s: float) -> Mapping[str, float]:
         """See `wire.server_metrics.gauges`; nothing where the server tells none.
