@@ -25,7 +25,9 @@ class OptionSpec:
     slo: bool = False  #: an argument of llm_slo
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def whole(least: int) -> Callable[[str], int]:
+    """Reads a whole number from *least*."""
+
     def parse(text: str) -> int:
         if not text.strip().isdecimal() or int(text) < least:
             raise ValueError(f"expected a whole number from {least}")
@@ -47,7 +49,8 @@ def _usd(text: str) -> float:
         raise ValueError("expected an amount in USD above 0, such as 0.50") from None
 
 
-def _regression(text: str) -> float:
+def regression(text: str) -> float:
+    """How much worse is allowed, as it is typed. Raises ValueError."""
     return parse_regression(typed(text))
 
 
@@ -72,24 +75,24 @@ SPECS: dict[str, OptionSpec] = {
     ),
     "iterations": OptionSpec(
         metavar="N",
-        parse=_whole(1),
+        parse=whole(1),
         ini="int",
         slo=True,
         help="measured runs of a scenario's first look (default: 30)",
     ),
     "max_iterations": OptionSpec(
         metavar="N",
-        parse=_whole(1),
+        parse=whole(1),
         ini="int",
         slo=True,
         help="where an undecided scenario stops (default: 480)",
     ),
     "warmup": OptionSpec(
-        metavar="N", parse=_whole(0), ini="int", slo=True, help="unmeasured runs before (default: 5)"
+        metavar="N", parse=whole(0), ini="int", slo=True, help="unmeasured runs before (default: 5)"
     ),
     "processes": OptionSpec(
         metavar="N",
-        parse=_whole(1),
+        parse=whole(1),
         ini="int",
         help="worker processes that share a load profile (default: 1, or one for each worker of the cluster)",
     ),
@@ -128,7 +131,7 @@ SPECS: dict[str, OptionSpec] = {
     ),
     "max_regression": OptionSpec(
         metavar="SHARE",
-        parse=_regression,
+        parse=regression,
         slo=True,
         help="how much worse than the baseline is allowed (default: 10%%)",
     ),
@@ -165,7 +168,7 @@ SPECS: dict[str, OptionSpec] = {
     "show_replies": OptionSpec(ini="bool", help="print prompts and replies"),
     "histogram": OptionSpec(ini="bool", help="print a small histogram of every scenario's latency"),
     "seed": OptionSpec(
-        metavar="N", parse=_whole(0), ini="int", help="the mock's and the cases' randomness (default: 0)"
+        metavar="N", parse=whole(0), ini="int", help="the mock's and the cases' randomness (default: 0)"
     ),
 }
 

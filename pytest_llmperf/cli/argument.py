@@ -16,13 +16,6 @@ def of(parse: Callable[[str], T]) -> Callable[[str], T]:
         try:
             return parse(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
     return parsed
-
-
-def count(text: str) -> int:
-    """A whole number from 0. Raises ValueError."""
-    if not text.isdecimal():
-        raise ValueError(f"{text!r} is not a whole number from 0")
-    return int(text)

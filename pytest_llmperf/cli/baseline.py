@@ -13,6 +13,7 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantile import quantile
 from pytest_llmperf.core.quantity import show
+from pytest_llmperf.option_specs import whole
 from pytest_llmperf.stores.directory import DirectoryStore
 
 DEFAULT = Path(".llmperf/baselines")
@@ -35,7 +36,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         if name == "prune":
             action.add_argument(
                 "--keep",
-                type=argument.of(argument.count),
+                type=argument.of(whole(0)),
                 default=5,
                 metavar="N",
                 help="runs to keep (default: 5)",

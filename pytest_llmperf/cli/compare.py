@@ -15,8 +15,8 @@ from pytest_llmperf.core.breakdown import explanation
 from pytest_llmperf.core.judge import judge
 from pytest_llmperf.core.outcome import BROKEN
 from pytest_llmperf.core.run import Run, Scenario, drift
-from pytest_llmperf.core.share import parse_regression, typed
 from pytest_llmperf.core.terms import Terms
+from pytest_llmperf.option_specs import regression
 from pytest_llmperf.options import STRICT, strict_outcomes
 
 
@@ -26,7 +26,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("head", type=Path, metavar="HEAD.json", help="the run to judge")
     parser.add_argument(
         "--max-regression",
-        type=argument.of(_regression),
+        type=argument.of(regression),
         metavar="SHARE",
         help="such as 10%% (default: the scenario's)",
     )
@@ -39,10 +39,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     add_reports(parser, "comparison")
     parser.set_defaults(command=_compare)
-
-
-def _regression(text: str) -> float:
-    return parse_regression(typed(text))
 
 
 def _compare(parsed: argparse.Namespace) -> int:

@@ -86,7 +86,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def _on_unproven(text: str) -> OnUnproven:
     if text not in set(OnUnproven):
-        raise ValueError(f"{text!r} is not one of {', '.join(OnUnproven)}")
+        raise ValueError(f"expected one of {', '.join(OnUnproven)}")
     return OnUnproven(text)
 
 

@@ -102,7 +102,7 @@ def _line(text: str) -> str:
 
 def _label(text: str) -> str:
     if not re.fullmatch(r"[\w.-]+", text):
-        raise ValueError(f"{text!r} has other characters than letters, digits, '.', '_' and '-'")
+        raise ValueError("expected letters, digits, '.', '_' and '-' alone")
     return text
 
 

@@ -58,7 +58,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def _margin(text: str) -> float:
     share = parse_share(typed(text))
     if not 0 <= share < math.inf:
-        raise ValueError(f"{text!r} is out of range; expected a share from 0, such as 20%")
+        raise ValueError("out of range; expected a share from 0, such as 20%")
     return share
 
 

@@ -157,7 +157,9 @@ def _compare_times(
         reason = f"{_label(key)} was measured for the baseline and is missing now"
         return _missing(key, slo, Outcome.FAILED, reason, excusable=nothing is not None)
     if terms.rule is Rule.PLAIN:
-        decision = decide_plain(current, stored, quantile=quantile, max_regression=slo.max_regression)
+        decision = decide_plain(
+            current, stored, quantile=quantile, max_regression=slo.max_regression, metric=key.metric
+        )
         alarms = plain_alarms(stored, quantile=quantile, max_regression=slo.max_regression)
         if alarms is not None:
             told = (
@@ -174,6 +176,7 @@ def _compare_times(
         looks=terms.looks,
         run_effect=terms.run_effect,
         interleaved=terms.interleaved,
+        metric=key.metric,
     )
     return _compared(decision, key, slo, _origin(runs), terms)
 
@@ -232,14 +235,8 @@ def _compared(decision: gate.Decision, key: Key, slo: Slo, origin: str, terms: T
     return Judged(
         check=replace(check, reason=reason),
         settled=decision.final,
-        warnings=tuple(_whose(key, warning) for warning in decision.warnings),
+        warnings=decision.warnings,
     )
-
-
-def _whose(key: Key, warning: str) -> str:
-    """*warning* with the metric before the percentile that it begins with: ``ttft p95 sits at a gap``."""
-    begins = warning.startswith(tuple(QUANTILES))
-    return f"{key.metric} {warning}" if begins and key.metric != "latency" else warning
 
 
 def observed(check: Check) -> str:

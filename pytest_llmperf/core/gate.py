@@ -104,6 +104,7 @@ def decide(
     run_effect: float | None = None,
     alpha: float = ALPHA,
     interleaved: bool = False,
+    metric: str = "latency",
 ) -> Decision:
     """Decide whether *current* regressed against the stored *runs*; lower is better.
 
@@ -111,7 +112,7 @@ def decide(
     of this look among *looks*. *run_effect* is the run-to-run noise known to the caller
     (:func:`run_effect`); None: the runs' own when there are three, else 3 % is assumed and what
     correlated requests give away is added. *interleaved*: two arms of one run, so there is no run
-    effect; of equal length, the i-th values are a pair.
+    effect; of equal length, the i-th values are a pair. *metric*: what warnings call the values.
 
     - regressed: "not slower" has p <= this look's part of alpha (all looks share it by their number of
       requests), and "slower by no more than the limit" p <= 0.10.
@@ -167,7 +168,7 @@ def decide(
         remarks.assumed(float(noise.lasting[0]), len(stored)) if effect is None else None,
         remarks.too_noisy(blind) if blind is not None else None,
         remarks.drift(x),
-        remarks.mode_gap(x, q),
+        remarks.mode_gap(x, q, metric=metric),
     ]
     return Decision(
         outcome=outcome,

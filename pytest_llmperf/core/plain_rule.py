@@ -20,9 +20,10 @@ def decide_plain(
     *,
     quantile: float = 0.95,
     max_regression: float = 0.10,
+    metric: str = "latency",
 ) -> Decision:
     """Decide by the observed ratio alone; interval and warnings are those of `gate.decide`."""
-    decision = decide(current, runs, quantile=quantile, max_regression=max_regression)
+    decision = decide(current, runs, quantile=quantile, max_regression=max_regression, metric=metric)
     observed, baseline = (
         float(np.quantile(values, quantile)) for values in (np.asarray(current), np.concatenate(list(runs)))
     )

@@ -11,6 +11,7 @@ from pytest_llmperf.core.decision import ASSUMED
 from pytest_llmperf.core.noise import memory, normal_scores, ranked
 from pytest_llmperf.core.permutation import TIE
 from pytest_llmperf.core.quantile import needed, rank
+from pytest_llmperf.core.verdict import label_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,8 +46,8 @@ def drift(series: NDArray[np.float64]) -> str | None:
     )
 
 
-def mode_gap(series: NDArray[np.float64], q: float) -> str | None:
-    """A sentence when the quantile sits at a gap between two groups of values.
+def mode_gap(series: NDArray[np.float64], q: float, *, metric: str = "latency") -> str | None:
+    """A sentence when the quantile of *metric* sits at a gap between two groups of values.
 
     94 % cache hits and 6 % misses: whether p95 is a hit or a miss is then decided by a few requests.
     """
@@ -63,8 +64,8 @@ def mode_gap(series: NDArray[np.float64], q: float) -> str | None:
     if widest < max(_GAP, 2 * body):
         return None
     return (
-        f"p{q * 100:g} sits at a gap between two groups of requests ({math.exp(widest):.1f} times apart): "
-        "split them into two scenarios"
+        f"{label_of(metric, f'p{q * 100:g}')} sits at a gap between two groups of requests "
+        f"({math.exp(widest):.1f} times apart): split them into two scenarios"
     )
 
 

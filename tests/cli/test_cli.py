@@ -202,10 +202,10 @@ def test_a_baseline_of_which_nothing_can_be_read_says_why(stored, tmp_path, caps
         (["compare", "a.json", "b.json", "--max-regression=10"], "10.0 is out of range; expected a share"),
         (
             ["compare", "a.json", "b.json", "--max-regression=much"],
-            "expected a share such as 10% or 0.10",
+            "'much': expected a share such as 10% or 0.10",
         ),
-        (["baseline", "prune", "--keep=-1"], "'-1' is not a whole number from 0"),
-        (["suggest-slo", "--margin=inf"], "'inf' is out of range; expected a share from 0"),
+        (["baseline", "prune", "--keep=-1"], "'-1': expected a whole number from 0"),
+        (["suggest-slo", "--margin=inf"], "'inf': out of range; expected a share from 0"),
         (["suggest-slo", "--margin=-5%"], "'-5%' is not a share like 0.10 or '10%'"),
     ],
 )
