@@ -17,7 +17,7 @@ from pytest_llmperf.ab.channel import Channel
 from pytest_llmperf.ab.lead import LEAD
 from pytest_llmperf.ab.revision import ADDRESS, TOKEN
 from pytest_llmperf.child_process.last_words import last_words
-from pytest_llmperf.core import codec
+from pytest_llmperf.core import codec, loopback
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.markers import is_scenario
 
@@ -103,5 +103,5 @@ class Peer:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Connect to the leading session."""
-    channel = Channel(socket.create_connection(("127.0.0.1", int(os.environ[ADDRESS]))))
+    channel = Channel(socket.create_connection((loopback.ADDRESS, int(os.environ[ADDRESS]))))
     config.pluginmanager.register(Peer(SocketLead(channel)), "llmperf-peer")

@@ -26,7 +26,7 @@ from pytest_llmperf.ab.arms import GIT, Base
 from pytest_llmperf.ab.channel import Channel
 from pytest_llmperf.ab.reaper import ENDING_S
 from pytest_llmperf.child_process.last_words import last_words
-from pytest_llmperf.core import codec
+from pytest_llmperf.core import codec, loopback
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.options import Options
@@ -113,7 +113,7 @@ class Revision:
         token = secrets.token_hex(16)
         log = checkout.directory.parent / "log"
         try:
-            with socket.create_server(("127.0.0.1", 0)) as server:
+            with socket.create_server((loopback.ADDRESS, 0)) as server:
                 environment = {
                     **_environment(checkout),
                     ADDRESS: str(server.getsockname()[1]),

@@ -76,7 +76,7 @@ async def _relay(upstream: str, port: int, writer: Writer) -> None:
     )
     try:
         taken = await relay.open(port)
-        _say(sys.stdout, f"http://127.0.0.1:{taken}/v1 -> {safe_url(upstream)}")
+        _say(sys.stdout, f"http://{ADDRESS}:{taken}/v1 -> {safe_url(upstream)}")
         await stopped.wait()
     finally:
         relay.close()

@@ -80,7 +80,7 @@ async def _serve(config: MockConfig, listener: socket.socket) -> None:
         if os.name == "posix":
             loop.add_signal_handler(name, stopped.set)
     service = await serve(config, listener, token=os.environ.get("LLMPERF_MOCK_TOKEN") or None)
-    print(f"http://127.0.0.1:{service.port}/v1", flush=True)  # noqa: T201
+    print(f"http://{ADDRESS}:{service.port}/v1", flush=True)  # noqa: T201
     await stopped.wait()
     service.close()
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from pytest_llmperf.child_process.parent import start, stop
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.loopback import ADDRESS
 from pytest_llmperf.mock.config import MockConfig, parse_config
 from pytest_llmperf.mock.empirical import resolve_empirical
 from pytest_llmperf.mock.faults import parse_fault
@@ -56,13 +57,13 @@ class MockServer:
         self._token = token
         self._lock = threading.Lock()
         self._control = control
-        self._connection = http.client.HTTPConnection("127.0.0.1", control, timeout=10)
+        self._connection = http.client.HTTPConnection(ADDRESS, control, timeout=10)
         self._functions: dict[int, Callable[[dict[str, Any]], Any]] = {}  # until the next reset
         self._numbers = count()
         self._listener: threading.Thread | None = None
         self._stopped = False
         self.port = port
-        self.url = f"http://127.0.0.1:{port}/v1"
+        self.url = f"http://{ADDRESS}:{port}/v1"
 
     def __repr__(self) -> str:
         state = "running" if self._process.poll() is None else "stopped"
@@ -166,7 +167,7 @@ class MockServer:
 
     def _answer_questions(self) -> None:
         """Ask the server for requests that a function is to answer, until the server ends."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._control)
+        connection = http.client.HTTPConnection(ADDRESS, self._control)
         headers = {"x-mock-token": self._token}
         with contextlib.suppress(http.client.HTTPException, OSError, ValueError):
             while not self._stopped:

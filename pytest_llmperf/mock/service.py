@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 
+from pytest_llmperf.core.loopback import ADDRESS
 from pytest_llmperf.mock.config import MockConfig
 from pytest_llmperf.mock.server import Mock
 from pytest_llmperf.undisturbed import spare_pauses
@@ -96,8 +97,8 @@ def listen(port: int) -> socket.socket:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind(("127.0.0.1", port))
+        listener.bind((ADDRESS, port))
     except OSError as error:
         listener.close()
-        raise OSError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
+        raise OSError(f"cannot listen on {ADDRESS}:{port}: {error.strerror}") from error
     return listener

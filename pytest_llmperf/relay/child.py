@@ -17,6 +17,7 @@ from typing import Any
 from pytest_llmperf.child_process.child import say, take_order, until_the_parent_ends
 from pytest_llmperf.client.observation import Observation
 from pytest_llmperf.core.exchange import FailureKind
+from pytest_llmperf.core.loopback import ADDRESS
 from pytest_llmperf.relay.record import pack
 from pytest_llmperf.relay.server import Relay, Route
 from pytest_llmperf.relay.upstream import Upstream
@@ -41,7 +42,7 @@ async def _serve(order: Mapping[str, Any], parent: int) -> None:
     recorder = Recorder(order)
     port = await recorder.relay.open()
     loop = asyncio.get_running_loop()
-    control = await loop.create_server(lambda: Control(recorder), "127.0.0.1", 0)
+    control = await loop.create_server(lambda: Control(recorder), ADDRESS, 0)
     spare_pauses()
     say({"port": port, "control": control.sockets[0].getsockname()[1]})
     await until_the_parent_ends(parent)

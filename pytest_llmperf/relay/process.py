@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_llmperf.child_process.parent import start, stop
 from pytest_llmperf.client.observation import Observation
+from pytest_llmperf.core.loopback import ADDRESS
 from pytest_llmperf.relay.child import PROBE
 from pytest_llmperf.relay.cost import Cost, Echo, measure_cost
 from pytest_llmperf.relay.record import unpack
@@ -51,7 +52,7 @@ class RelayProcess:
             }
             self._process, said = start("pytest_llmperf.relay.child", order, what="the relay of llm_client")
             self._port: int = said["port"]
-            self._control = socket.create_connection(("127.0.0.1", said["control"]))
+            self._control = socket.create_connection((ADDRESS, said["control"]))
             self._control.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._control.sendall(token.encode() + b"\n")
             self._reader = threading.Thread(target=self._read, name="llm_client relay", daemon=True)
@@ -70,7 +71,7 @@ class RelayProcess:
     @property
     def origin(self) -> tuple[str, int]:
         """Host and port."""
-        return "127.0.0.1", self._port
+        return ADDRESS, self._port
 
     def register(self, taker: Callable[[Observation], None], upstream: str | None) -> tuple[str, str]:
         """A tag, and the base URL whose requests *taker* is given, on another thread, when they are over.
@@ -79,7 +80,7 @@ class RelayProcess:
         """
         tag = f"{next(self._numbers)}.{upstream or ''}"
         self._takers[tag] = taker
-        return tag, f"http://127.0.0.1:{self._port}/{self._path}/{tag}/v1"
+        return tag, f"http://{ADDRESS}:{self._port}/{self._path}/{tag}/v1"
 
     def forget(self, tags: Sequence[str]) -> None:
         """What still comes from their URLs is relayed, and not recorded."""

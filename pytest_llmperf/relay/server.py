@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pytest_llmperf.core.loopback import ADDRESS
 from pytest_llmperf.relay.downstream import ClientConnection
 from pytest_llmperf.relay.forwarding import Forwarding
 from pytest_llmperf.relay.upstream import Line, Upstream
@@ -50,7 +51,7 @@ class Relay:
         """Listen on loopback, port 0 takes a free one; which it is. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: ClientConnection(self), "127.0.0.1", port, family=socket.AF_INET, backlog=_BACKLOG
+            lambda: ClientConnection(self), ADDRESS, port, family=socket.AF_INET, backlog=_BACKLOG
         )
         return int(self._server.sockets[0].getsockname()[1])
 

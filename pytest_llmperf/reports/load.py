@@ -36,7 +36,7 @@ def throughput(row: Summary) -> str:
     if per_s is None:
         return ""
     whose = "" if row.scenario.base is None else f" of {plain(measured.backend)}"
-    return f"{show(per_s, '1/s').removesuffix('/s')} requests/s{whose}"
+    return f"{show(per_s, 'n')} requests/s{whose}"
 
 
 HEADING = ("scenario", "load", "carried out", "throughput", "generator")

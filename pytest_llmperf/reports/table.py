@@ -106,7 +106,7 @@ def _cell(value: float | None, unit: str, scale: float) -> str:
 
 def _bare(value: float) -> str:
     """Three significant digits without a unit, which the heading names."""
-    return show(value, "1/s").removesuffix("/s")
+    return show(value, "n")
 
 
 _SHOWN: dict[str, Callable[[float], str]] = {

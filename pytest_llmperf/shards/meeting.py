@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_llmperf.core.loopback import ADDRESS
+
 #: How long the parts may take to collect, to set fixtures up and to warm up.
 MEETING_S = 180.0
 
@@ -87,7 +89,7 @@ class LoopbackMeeting:
 
         Raises ConnectionError when there is no one left to lead.
         """
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=MEETING_S + PATIENCE_S)
+        connection = socket.create_connection((ADDRESS, self.port), timeout=MEETING_S + PATIENCE_S)
         _send(connection, {"token": self.token, "part": part})
         heard = _lines(connection)
         if "go" not in next(heard, OVER):
@@ -143,7 +145,7 @@ class Host:
     """
 
     def __init__(self, hear: Callable[[int, Words], object]) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server((ADDRESS, 0))
         self._hear = hear
         self._guests: list[tuple[int, socket.socket]] = []
         self._said: list[tuple[int | None, Words]] = []
