@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.mock.delivery import Delivery
     from pytest_llmperf.mock.faults import Fault
     from pytest_llmperf.mock.parcel import Parcel
+    from pytest_llmperf.mock.state import State
 
 
 class Call:
@@ -31,6 +32,7 @@ class Call:
     status: int = 0
     fault: Fault | None = None  #: that is played on it
     delivery: Delivery | Parcel | None = None  #: of its answer, while it is on its way
+    counted: State | None = None  #: where it is one of those that run
     on_gone: Callable[[], None] | None = None  #: called when the client leaves before the end
 
     def __init__(self, connection: Connection, head: Head, body: bytes, arrived_ns: int) -> None:

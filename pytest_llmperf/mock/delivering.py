@@ -41,6 +41,7 @@ class Delivering:
             state.cold = False
         state.number += 1
         state.running += 1
+        call.counted = state
         return ttft_ns, gaps, prefill_ns, cold_ns
 
     def send(self, call: Call, made: Generation, data: bytes, delays: Delays) -> None:

@@ -60,6 +60,7 @@ class Replaying:
             FAULTS[fault.kind](plan, fault)
         call.status = plan.status
         state.running += 1
+        call.counted = state
         call.delivery = delivery = Delivery(call, plan, timers=self._server.timers, watcher=None)
         if plan.ttft_ns or plan.extra_ns or plan.early:
             delivery.begin()

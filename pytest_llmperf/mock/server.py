@@ -192,16 +192,13 @@ class Mock:
     def _finished(self, call: Call) -> None:
         if call.number < 0 and call.target.startswith((PREFIX, b"/metrics")):
             return  # who looks at the server asks nothing of it
-        state = self.state
-        if call.arrived_ns < state.started_ns:
-            return  # it belongs to the time before the reset
-        state.journal.add(call)
-        if call.delivery is not None:
+        if call.arrived_ns >= self.state.started_ns:  # else it belongs to the time before the reset
+            self.state.journal.add(call)
+        if (state := call.counted) is not None:
             state.running -= 1
-            facts = call.delivery.finished()
-            if facts is not None:
+            if call.delivery is not None and (facts := call.delivery.finished()) is not None:
                 state.metrics.add(facts)
-            call.delivery = None
+            call.delivery = call.counted = None
 
     # --- sending
 

@@ -120,6 +120,21 @@ def test_what_was_under_way_at_a_reset_is_not_counted_after_it(serve):
     assert serve(client, ttft="1h") == (0, 0)
 
 
+def test_what_came_before_a_reset_and_is_answered_after_it_does_not_run_on(serve):
+    async def client(service):
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(REQUEST * 2)  # the second one waits its turn
+        await until(lambda: service.mock.state.running)
+        service.mock.reset()
+        for _ in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.partition(b"content-length: ")[2].split(b"\r\n")[0]))
+        writer.close()
+        return service.mock.state.running
+
+    assert serve(client, ttft="20ms") == 0
+
+
 @pytest.mark.parametrize("for_s", [float("nan"), -1, 1e9])
 def test_a_refusal_lasts_a_day_at_most(mock, for_s):
     with pytest.raises(LlmPerfUsageError, match="for_s: expected seconds from 0 to 86400"):
