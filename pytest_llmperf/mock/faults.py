@@ -245,6 +245,7 @@ def _empty_body(plan: Plan, _: Fault) -> None:
 def _error_in_stream(plan: Plan, fault: Fault) -> None:
     if not plan.stream:
         return
+    assert plan.error is not None
     step = _middle(plan, fault)
     text = fault.message or "EngineCore encountered an issue. See stack trace (above) for the root cause."
     refused = Refusal(status=fault.status, message=text, type="InternalServerError", shape="fault")
@@ -288,7 +289,8 @@ def _slow(plan: Plan, fault: Fault) -> None:
 
 
 def _set_body(plan: Plan, body: bytes) -> None:
-    kept = [line for line in plan.head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
+    framing = (b"content-length:", b"transfer-encoding:")
+    kept = [line for line in plan.head.split(b"\r\n") if not line.lower().startswith(framing)]
     kept.insert(1, b"content-length: %d" % len(body))
     plan.head = b"\r\n".join(kept)
     plan.parts[-1], plan.last = body, None

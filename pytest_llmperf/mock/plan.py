@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pytest_llmperf.mock.checks import Refusal
-
-
-def to_error(refused: Refusal) -> bytes:
-    """An error as most servers put it."""
-    return json.dumps({"error": {"message": refused.message, "code": refused.status}}).encode()
-
 
 Gaps = int | Sequence[int]  #: nanoseconds between steps: one for all, or one each
 
@@ -49,7 +42,7 @@ class Plan:
     last: Late | None = None  #: sent after the last part
     frame: Callable[[bytes], bytes] = bytes  #: framing for what is sent outside of *parts*
     lines: bool = False  #: events are lines of JSON, not server-sent events
-    error: Callable[[Refusal], bytes] = to_error  #: an error in the words of the server
+    error: Callable[[Refusal], bytes] | None = None  #: in the words of the server; for faults
     extra_ns: dict[int, int] = field(default_factory=dict)  #: added before that step
     early: list[tuple[int, bytes]] = field(default_factory=list)  #: (nanoseconds after arrival, bytes)
     head_late: bool = False  #: the head waits for the first part

@@ -13,6 +13,7 @@ from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal
 from pytest_llmperf.mock.delivery import LAST_CHUNK, chunked
+from pytest_llmperf.mock.dialect import NDJSON
 from pytest_llmperf.mock.plan import Plan
 from pytest_llmperf.wire.recording import RecordedExchange, match_key, read_recording
 
@@ -103,6 +104,7 @@ class Replay:
             parts=parts,
             stream=True,
             frame=frame,
+            lines=_kind(exchange).startswith(NDJSON.decode()),
             status=exchange.status,
             ttft_ns=times_ns[0],
             gaps=[max(0, later - sooner) for sooner, later in pairwise(times_ns)],
@@ -126,6 +128,27 @@ def load_replay(path: Path, *, speed: float) -> Replay:
     except (OSError, UnicodeDecodeError) as error:
         raise LlmPerfUsageError(f"cannot read the recording {path}: {error}") from None
     return Replay(read_recording(text, where=str(path)), speed=speed, name=path.name)
+
+
+def is_stream(exchange: RecordedExchange) -> bool:
+    """Whether its answer came event by event."""
+    return _kind(exchange).startswith(("text/event-stream", NDJSON.decode()))
+
+
+def make_whole(plan: Plan) -> None:
+    """Let a recorded answer that is no stream leave at its end, as one: then a fault can work on it."""
+    for _, head in plan.early:
+        plan.head = head
+    assert not isinstance(plan.gaps, int)
+    plan.ttft_ns += sum(plan.gaps)
+    plan.parts, plan.gaps, plan.early = [b"".join(plan.parts)], 0, []
+    plan.stream, plan.head_late = False, True
+    if plan.end_after is not None:
+        plan.end_after = 1
+
+
+def _kind(exchange: RecordedExchange) -> str:
+    return next((value.lower() for name, value in exchange.headers if name.lower() == "content-type"), "")
 
 
 def _key_of(call: Call) -> Key:

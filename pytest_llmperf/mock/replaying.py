@@ -9,7 +9,7 @@ from pytest_llmperf.mock.delivery import Delivery
 from pytest_llmperf.mock.faults import FAULTS, INSTEAD
 from pytest_llmperf.mock.instead import played_instead
 from pytest_llmperf.mock.one_off import role_and_fault
-from pytest_llmperf.mock.replay import Replay
+from pytest_llmperf.mock.replay import Replay, is_stream, make_whole
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
@@ -49,14 +49,17 @@ class Replaying:
         state = self._server.state
         call.number = state.number
         state.number += 1
-        plan = replay.plan(exchange, call)
+        plan, streamed = replay.plan(exchange, call), is_stream(exchange)
         _, fault = role_and_fault(call)
         if fault is None:
-            fault = state.playbook.pick(None, stream=True, now_s=state.age_s(call.arrived_ns))
+            fault = state.playbook.pick(None, stream=streamed, now_s=state.age_s(call.arrived_ns))
         if fault is not None and fault.kind in (*FAULTS, *INSTEAD):
             call.fault = fault
             if played_instead(self._server, call, fault):
                 return True
+            plan.error = lambda refused: self._server.in_words(call, refused)[1]
+            if not streamed:
+                make_whole(plan)
             FAULTS[fault.kind](plan, fault)
         call.status = plan.status
         state.running += 1

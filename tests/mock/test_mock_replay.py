@@ -245,6 +245,57 @@ def test_faults_are_played_on_recorded_answers_too(replayed, ask):
     assert answer.raw.endswith(b"%x\r\n%b\r\n" % (len(STREAM[0][1]), STREAM[0][1]))
 
 
+NDJSON = (("content-type", "application/x-ndjson; charset=utf-8"), ("transfer-encoding", "chunked"))
+LINES = tuple((0.01 * at, b'{"message":{"content":"a"},"done":false}\n') for at in range(4))
+
+
+@pytest.mark.parametrize(
+    ("target", "how", "error"),
+    [
+        ("/api/chat", {"headers": NDJSON, "pieces": LINES}, b'{"error":"oops"}\n'),
+        (
+            PATH,
+            {},
+            b'data: {"error":{"message":"oops","type":"InternalServerError","param":null,"code":500}}\n\n',
+        ),
+    ],
+)
+def test_an_error_in_a_recorded_stream_is_in_its_framing_and_words(replayed, ask, target, how, error):
+    server = replayed(exchange(stream=True, target=target, **how))
+    server.faults(kind="error_in_stream", message="oops", after=3)
+    answer = ask(server, target, body("merhaba", stream=True))
+    assert answer.body.removesuffix(b"data: [DONE]\n\n").endswith(b"\n" + error)
+    assert (b"[DONE]" in answer.body) is (target == PATH)
+
+
+@pytest.mark.parametrize("head_s", [0.0, 0.02])
+@pytest.mark.parametrize(
+    "framing", [("content-length", "11"), ("transfer-encoding", "chunked"), ("x-other", "")]
+)
+def test_a_recorded_answer_that_is_no_stream_is_spoilt_as_a_whole(replayed, ask, framing, head_s):
+    server = replayed(
+        exchange(
+            headers=(("content-type", "application/json"), framing),
+            head_s=head_s,
+            pieces=((0.02, b'{"said"'), (0.03, b": 1}")),
+        )
+    )
+    asked = body("merhaba")
+    for kind, left in (("empty_body", b""), ("error_in_stream", b'{"said": 1}'), ("cut", b'{"said": 1}')):
+        answer = ask(server, PATH, asked, x_llmperf_fault=kind)
+        length = answer.headers.get("content-length")
+        assert left.startswith(answer.body)
+        assert (len(answer.body) < 11) is (kind != "error_in_stream")
+        assert length in ("11" if left else "0", None)
+        assert "transfer-encoding" not in answer.headers or length is None
+
+
+def test_a_fault_may_be_for_recorded_streams_alone(replayed, ask):
+    server = replayed(exchange(), exchange(stream=True))
+    server.faults(kind="status", stream=True)
+    assert [ask(server, PATH, body("merhaba", **how)).status for how in ({}, {"stream": True})] == [200, 500]
+
+
 def test_a_fault_may_take_the_place_of_a_recorded_answer(replayed, ask):
     server = replayed(exchange())
     server.faults(kind="rate_limit", times=1)
