@@ -120,9 +120,6 @@ def parse_config(
         }
     rules = list(expand(fields.values.get("replies") or [], where=fields.path("replies"), folder=folder))
     resolved["replies"] = [item for item, _ in rules]
-    for item, path in rules:
-        if isinstance(item, Mapping) and "callback" in item:
-            raise LlmPerfUsageError(f"{path}.callback: functions answer through llm_mock.reply(...) alone")
     replay = fields.text("replay")
     if replay is not None:
         resolved["replay"] = str(((folder or Path.cwd()) / replay).resolve())

@@ -17,7 +17,8 @@ def expand(
 
     *entries* is a list of rules or the name of a file that holds such a list, as YAML or JSON; names
     are relative to *folder* (the current one if None), in a file to that file. Raises
-    LlmPerfUsageError for a file that cannot be read or that includes itself.
+    LlmPerfUsageError for a file that cannot be read or that includes itself, and for a rule that only the
+    test's own process can have.
     """
     if isinstance(entries, str):
         yield from _read(entries, where=where, folder=folder, within=within)
@@ -29,6 +30,8 @@ def expand(
         if isinstance(item, dict) and "include" in item:
             name = Fields(item, where=here, allowed=("include",)).text("include")
             yield from _read(name or "", where=f"{here}.include", folder=folder, within=within)
+        elif isinstance(item, dict) and "callback" in item:
+            raise LlmPerfUsageError(f"{here}.callback: functions answer through llm_mock.reply(...) alone")
         else:
             yield item, here
 

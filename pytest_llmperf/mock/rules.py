@@ -15,8 +15,7 @@ from pytest_llmperf.mock.folding import Folded, FoldedPattern
 _CONDITIONS = ("equals", "contains", "contains_all", "regex", "system", "history", "turn", "model", "role")
 _ANSWERS = ("text", "json", "template", "tool_calls", "sequence", "callback")  # the last one is our own
 _KEYS = (*_CONDITIONS, *_ANSWERS, "reasoning", "times", "cycle")
-_ANSWER_KEYS = ("text", "json", "template", "tool_calls", "callback", "reasoning")
-
+_ANSWER_KEYS = ("text", "json", "template", "tool_calls", "reasoning")
 
 _NAME = re.compile(r"\{(\w+)\}")
 
@@ -121,6 +120,8 @@ def parse_rule(section: Any, *, where: str) -> Rule:
         answers = tuple(parse_answer(item, where=path) for item, path in fields.items("sequence"))
         if not answers:
             raise LlmPerfUsageError(f"{fields.path('sequence')}: expected at least one answer")
+    elif given == ["callback"]:
+        answers = (Answer(callback=fields.whole("callback", 0)),)
     else:
         own = {key: fields.values[key] for key in _ANSWER_KEYS if key in fields.values}
         answers = (parse_answer(own, where=where),)
@@ -167,8 +168,6 @@ def parse_answer(section: Any, *, where: str) -> Answer:
         return Answer(text=_json_text(fields.values["json"], where=fields.path("json")), reasoning=reasoning)
     if "template" in fields.values:
         return Answer(text=fields.text("template") or "", template=True, reasoning=reasoning)
-    if "callback" in fields.values:
-        return Answer(callback=fields.whole("callback", 0))
     calls = tuple(_tool_call(item, where=path) for item, path in fields.items("tool_calls"))
     return Answer(text=fields.text("text") or "", reasoning=reasoning, tool_calls=calls)
 

@@ -95,6 +95,12 @@ def test_a_test_adds_the_rules_of_a_file_in_their_order(mock, chat, rules):
     assert said == ["outer", "inner", "everything"]
 
 
+def test_a_file_names_no_function_of_the_test(mock, rules):
+    (rules / "shared" / "inner.json").write_text('[{"callback": 0}]', "utf-8")
+    with pytest.raises(LlmPerfUsageError, match=r"inner\.json\[0\]\.callback: functions answer through"):
+        mock.reply(include=str(rules / "shared" / "outer.yaml"))
+
+
 # --- the assistant's patterns
 
 

@@ -233,6 +233,10 @@ def test_the_command_serves_the_section_of_a_file_until_it_is_interrupted(tmp_pa
         ("mock: {latency: {steps: [{after: 2}]}}", "mock.latency.steps[0].factor is missing"),
         ("mock: {latency: {drift: {per: 2}}}", "mock.latency.drift.rate is missing"),
         ("mock: {replies: [{callback: 0}]}", "mock.replies[0].callback: functions answer through"),
+        (
+            "mock: {replies: [{sequence: [{callback: 0}]}]}",
+            "mock.replies[0].sequence[0].callback is not a key",
+        ),
     ],
 )
 def test_the_command_explains_a_file_it_cannot_use(tmp_path, capsys, text, expected):
