@@ -72,3 +72,16 @@ class Delivering:
             delivery.start(call.arrived_ns)
         else:
             engine.submit(delivery)
+
+    def pass_on(self, call: Call, plan: Plan) -> None:
+        """Send the parts of *plan*, which no engine computes, and of which no metric tells; with faults."""
+        server = self._server
+        call.status = plan.status
+        if call.fault is not None:
+            FAULTS[call.fault.kind](plan, call.fault)
+        server.state.running += 1
+        call.counted = server.state
+        call.delivery = delivery = Delivery(call, plan, timers=server.timers, watcher=None)
+        if plan.ttft_ns or plan.extra_ns or plan.early:
+            delivery.begin()
+        delivery.start(call.arrived_ns)

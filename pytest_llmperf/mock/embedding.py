@@ -11,9 +11,15 @@ from zlib import crc32
 from pytest_llmperf.mock import ollama
 from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.checks import Refusal, parse_body
+from pytest_llmperf.mock.conversation import Conversation
+from pytest_llmperf.mock.delivering import Delivering
 from pytest_llmperf.mock.dialect import to_bytes
+from pytest_llmperf.mock.faults import PLAYABLE
+from pytest_llmperf.mock.instead import played_instead
+from pytest_llmperf.mock.one_off import role_and_fault
 from pytest_llmperf.mock.openai_ask import check_model
 from pytest_llmperf.mock.pieces import count_tokens
+from pytest_llmperf.mock.plan import Plan
 
 if TYPE_CHECKING:
     from pytest_llmperf.mock.server import Mock
@@ -27,10 +33,11 @@ _WEIGHT = 1024  # components of an embedding are whole numbers below it, before 
 class Embedding:
     """Texts to vectors, after the time to first token."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_delivering", "_server")
 
     def __init__(self, server: Mock) -> None:
         self._server = server
+        self._delivering = Delivering(server)
 
     def openai(self, call: Call) -> None:
         """/v1/embeddings."""
@@ -53,7 +60,8 @@ class Embedding:
         ]
         tokens = sum(map(count_tokens, texts))
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        self._late(call, to_bytes({"object": "list", "data": data, "model": model, "usage": usage}))
+        body = to_bytes({"object": "list", "data": data, "model": model, "usage": usage})
+        self._give(call, body, model=model, texts=texts)
 
     def ollama(self, call: Call) -> None:
         """/api/embed and its predecessor /api/embeddings."""
@@ -70,17 +78,26 @@ class Embedding:
         }
         if call.target.startswith(b"/api/embeddings"):
             body = {"embedding": vectors[0]}
-        self._late(call, to_bytes(body))
+        self._give(call, to_bytes(body), model=model, texts=texts)
 
-    def _late(self, call: Call, body: bytes) -> None:
+    def _give(self, call: Call, body: bytes, *, model: str, texts: list[str]) -> None:
+        """*body*, after the time to first token, with faults."""
         server, state = self._server, self._server.state
         call.number = state.number
-        ttft_ns, _ = state.draw_delays(1, call.arrived_ns)
+        role, fault = role_and_fault(call)
+        if fault is None and state.playbook.faults:
+            said = Conversation(model=model, user="\n".join(texts), system="", history=(), role=role)
+            now_s = state.age_s(call.arrived_ns)
+            fault = state.playbook.pick(said, stream=False, now_s=now_s, kinds=PLAYABLE)
+        if fault is not None and fault.kind in PLAYABLE:
+            call.fault = fault
+            if played_instead(server, call, fault):
+                return
+        head = server.head(call, 200, server.dialect.json_type, len(body))
+        plan = Plan(head=head, parts=[body], stream=False, head_late=True)
+        plan.ttft_ns, _ = state.draw_delays(1, call.arrived_ns)
         state.number += 1
-        if ttft_ns:
-            server.timers.at(call.arrived_ns + ttft_ns, lambda _: server.send(call, 200, body))
-        else:
-            server.send(call, 200, body)
+        self._delivering.pass_on(call, plan)
 
 
 def _inputs(given: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -138,15 +138,22 @@ class Playbook:
         self._played = [0] * len(faults)
         self._rng = rng
 
-    def pick(self, said: Conversation | None, *, stream: bool, now_s: float) -> Fault | None:
-        """The first fault that is to be played on this request.
+    def pick(
+        self,
+        said: Conversation | None,
+        *,
+        stream: bool,
+        now_s: float,
+        kinds: Container[str] = KINDS,
+    ) -> Fault | None:
+        """The first fault, of these *kinds*, that is to be played on this request.
 
         One random number is drawn for every matching fault with a rate, whether or not an
         earlier one is played: the draws of one fault do not depend on the others'.
         """
         chosen: Fault | None = None
         for index, fault in enumerate(self.faults):
-            if not fault.matches(said, stream=stream, now_s=now_s):
+            if fault.kind not in kinds or not fault.matches(said, stream=stream, now_s=now_s):
                 continue
             hit = fault.rate >= 1.0 or self._rng.random() < fault.rate
             self._met[index] += 1
@@ -311,5 +318,6 @@ FAULTS: dict[str, Callable[[Plan, Fault], None]] = {
     "slow": _slow,
 }
 INSTEAD = ("status", "rate_limit", "refuse")  #: played instead of an answer
+PLAYABLE = (*INSTEAD, *FAULTS)  #: on whatever is sent
 #: played on what is said, counted and written
 CONTENT = ("empty", "wrong_schema", "wrong_usage", "no_usage", "no_done")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.mock.call import Call
-from pytest_llmperf.mock.delivery import Delivery
-from pytest_llmperf.mock.faults import FAULTS, INSTEAD
+from pytest_llmperf.mock.delivering import Delivering
+from pytest_llmperf.mock.faults import PLAYABLE
 from pytest_llmperf.mock.instead import played_instead
 from pytest_llmperf.mock.one_off import role_and_fault
 from pytest_llmperf.mock.replay import Replay, is_stream, make_whole
@@ -30,10 +30,11 @@ ASKING = frozenset(
 class Replaying:
     """Answers from a recording."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_delivering", "_server")
 
     def __init__(self, server: Mock) -> None:
         self._server = server
+        self._delivering = Delivering(server)
 
     def answer(self, call: Call, replay: Replay, methods: Any) -> bool:
         """Whether the recording answers *call*. *methods*: None when the mock has no such path itself.
@@ -52,20 +53,14 @@ class Replaying:
         plan, streamed = replay.plan(exchange, call), is_stream(exchange)
         _, fault = role_and_fault(call)
         if fault is None:
-            fault = state.playbook.pick(None, stream=streamed, now_s=state.age_s(call.arrived_ns))
-        if fault is not None and fault.kind in (*FAULTS, *INSTEAD):
+            now_s = state.age_s(call.arrived_ns)
+            fault = state.playbook.pick(None, stream=streamed, now_s=now_s, kinds=PLAYABLE)
+        if fault is not None and fault.kind in PLAYABLE:
             call.fault = fault
             if played_instead(self._server, call, fault):
                 return True
             plan.error = lambda refused: self._server.in_words(call, refused)[1]
             if not streamed:
                 make_whole(plan)
-            FAULTS[fault.kind](plan, fault)
-        call.status = plan.status
-        state.running += 1
-        call.counted = state
-        call.delivery = delivery = Delivery(call, plan, timers=self._server.timers, watcher=None)
-        if plan.ttft_ns or plan.extra_ns or plan.early:
-            delivery.begin()
-        delivery.start(call.arrived_ns)
+        self._delivering.pass_on(call, plan)
         return True

@@ -378,3 +378,67 @@ def test_the_server_stands_after_every_fault(start, ask, kind, stream, dialect):
         assert kind in {"reset", "cut", "truncated_utf8", "malformed_json", "malformed_sse"}
     assert ask(server, path, body).status == 200
     assert [request.fault for request in server.requests] == [kind, ""]
+
+
+# --- on embeddings
+
+EMBEDDINGS = {
+    "/v1/embeddings": {"model": "tiny", "input": ["elma", "armut"]},
+    "/api/embed": {"model": "tiny", "input": "armut"},
+    "/api/embeddings": {"model": "tiny", "prompt": "armut"},
+}
+
+
+@pytest.fixture
+def embed(start, ask):
+    """Asks each path for embeddings once, of a server with these faults; that server is ``embed.server``."""
+
+    def embed(*faults, **headers):
+        embed.server = start(dialect="ollama")
+        if faults:
+            embed.server.faults(*faults)
+        return [ask(embed.server, path, body, **headers) for path, body in EMBEDDINGS.items()]
+
+    return embed
+
+
+def test_a_status_is_played_instead_of_embeddings(embed):
+    answers = embed({"kind": "rate_limit", "message": "out of luck", "contains": "armut"})
+    assert [(one.status, b"out of luck" in one.body) for one in answers] == [(429, True)] * 3
+    assert [one.headers["retry-after"] for one in answers] == ["1"] * 3
+    assert [one.fault for one in embed.server.requests] == ["rate_limit"] * 3
+
+
+@pytest.mark.parametrize("kind", ["malformed_json", "empty_body", "truncated_utf8", "cut"])
+def test_embeddings_can_be_spoilt(embed, kind):
+    for answer in embed(kind):
+        assert answer.status == 200
+        with pytest.raises(ValueError):  # noqa: PT011 - of JSON, of UTF-8
+            answer.json  # noqa: B018 - it is parsed here
+
+
+def test_embeddings_can_be_late(embed):
+    assert all(one.json for one in embed({"kind": "stall", "for": "20ms"}))
+    for one in embed.server.requests:
+        assert one.last_byte_s - one.arrived_s >= 0.02
+
+
+def test_a_connection_can_be_reset_instead_of_embeddings(embed):
+    with pytest.raises(ConnectionResetError):
+        embed("reset")
+
+
+def test_one_request_for_embeddings_asks_for_a_fault_of_its_own(embed):
+    assert [one.status for one in embed(x_llmperf_fault="status")] == [500] * 3
+    assert [one.status for one in embed(x_llmperf_role="r")] == [200] * 3
+
+
+@pytest.mark.parametrize("where", [{"stream": True}, {"contains": "kiraz"}, {"model": "big"}, {"role": "r"}])
+def test_a_fault_for_others_leaves_embeddings_alone(embed, where):
+    assert [one.status for one in embed({"kind": "status", **where})] == [200] * 3
+
+
+def test_a_fault_in_what_is_said_waits_for_something_to_be_said(embed, chat):
+    assert all(one.json for one in embed({"kind": "empty", "times": 1}))
+    assert [one.fault for one in embed.server.requests] == [""] * 3
+    assert chat(embed.server).json["choices"][0]["message"]["content"] == ""
