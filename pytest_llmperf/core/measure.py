@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -95,12 +95,13 @@ def _proportions(
 ) -> dict[str, Count]:
     asked = [exchange.json_valid for exchange in exchanges if exchange.json_valid is not None]
     passed = [iteration.passed for iteration in iterations if iteration.passed is not None]
+    bounds = _time_limits(slo)
     proportions = {
         "success_rate": _count([exchange.failure is None for exchange in exchanges]),
         "pass_rate": _count(passed),
         "json_valid": _count(asked),
-        "goodput": _count([_good(exchange, slo) for exchange in exchanges])
-        if slo.limit("goodput", "rate")
+        "goodput": _count([_good(exchange, bounds) for exchange in exchanges])
+        if bounds or slo.limit("goodput", "rate")
         else Count(),
     }
     steps = {name: _count(answers) for name, answers in step_answers(iterations).items()}
@@ -111,16 +112,20 @@ def _count(answers: Sequence[bool]) -> Count:
     return Count(successes=sum(answers), trials=len(answers))
 
 
-def _good(exchange: Exchange, slo: Slo) -> bool:
-    """Whether a request meets every time limit; of several percentiles the loosest bounds a request."""
-    if exchange.failure is not None:
-        return False
+def _time_limits(slo: Slo) -> list[tuple[Callable[[Exchange], float | None], float]]:
+    """The times of a request that *slo* limits, and how long each may be: of several limits the loosest."""
     bounds: dict[str, float] = {}
     for limit in slo.limits:
-        if METRICS[limit.metric].shape is Shape.TIME and METRICS[limit.metric].of is not None:
+        if METRICS[limit.metric].shape is Shape.TIME:
             bounds[limit.metric] = max(limit.bound, bounds.get(limit.metric, 0.0))
-    values = {name: of(exchange) for name in bounds if (of := METRICS[name].of) is not None}
-    return all(value is None or value <= bounds[name] for name, value in values.items())
+    return [(of, bound) for name, bound in bounds.items() if (of := METRICS[name].of) is not None]
+
+
+def _good(exchange: Exchange, bounds: Sequence[tuple[Callable[[Exchange], float | None], float]]) -> bool:
+    """Whether a request succeeded within every one of *bounds*."""
+    return exchange.failure is None and all(
+        (value := of(exchange)) is None or value <= bound for of, bound in bounds
+    )
 
 
 def _checks(iterations: Sequence[Iteration]) -> tuple[CheckCount, ...]:

@@ -100,16 +100,15 @@ def test_replies_that_failed_their_iteration_are_counted(request_of, iteration_o
         ({"p95_ms": 150}, 2),
         ({"p95_ms": 150, "ttft_p95_ms": 60}, 1),
         ({"p50_ms": 50, "p95_ms": 150}, 2),  # of several percentiles the loosest bounds a request
-        ({"task_p95_ms": 1}, 3),  # no property of a request
-        ({"output_tokens": 1}, 3),  # no time
-        ({}, 3),
+        ({"goodput": 0.9, "task_p95_ms": 1}, 3),  # no property of a request
+        ({"goodput": 0.9, "output_tokens": 1}, 3),  # no time
+        ({"goodput": 0.9}, 3),
     ],
 )
 def test_goodput_counts_requests_that_meet_every_time_limit(request_of, iteration_of, limits, good):
     one = measured(
         iteration_of(request_of(0, 0.1, ttft_s=0.05), request_of(1, 0.1, ttft_s=0.09), request_of(2, 0.2)),
         iteration_of(request_of(3, 0.01, failure=BUSY), passed=None),
-        goodput=0.9,
         **limits,
     )
     assert one.proportions["goodput"] == Count(successes=good, trials=4)
@@ -120,8 +119,9 @@ def test_a_request_without_a_first_token_cannot_miss_a_limit_on_it(request_of, i
     assert one.proportions["goodput"].rate == 1
 
 
-def test_goodput_is_not_counted_unasked(request_of, iteration_of):
-    assert "goodput" not in measured(iteration_of(request_of()), p95_ms=1).proportions
+@pytest.mark.parametrize("limits", [{}, {"task_p95_ms": 1}, {"output_tokens": 1}])
+def test_goodput_is_not_counted_where_nothing_limits_the_time_of_a_request(limits, request_of, iteration_of):
+    assert "goodput" not in measured(iteration_of(request_of()), **limits).proportions
 
 
 def test_tokens_are_told_per_second_in_which_a_request_was_in_flight(request_of, iteration_of):

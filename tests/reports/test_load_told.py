@@ -9,6 +9,7 @@ import pytest
 from pytest_llmperf.core.connections import Connections
 from pytest_llmperf.core.health import Health
 from pytest_llmperf.core.load_report import LoadReport
+from pytest_llmperf.core.measurement import Count
 from pytest_llmperf.reports import html, markdown, terminal
 
 LOAD = LoadReport(profile="20/s", planned=200, started=190, dropped=10, peak=12, health=Health(cpu_share=0.1))
@@ -35,6 +36,15 @@ def test_throughput_is_told_beside_the_profile(loaded):
     assert "load: 20/s, 190 of 200 arrivals, at most 12 at once, 10 dropped, 19 requests/s; " in in_terminal(
         loaded()
     )
+
+
+def test_the_share_of_requests_within_every_time_limit_is_told_beside_the_throughput(loaded):
+    run = loaded()
+    (scenario,) = run.scenarios
+    measured = scenario.measurement
+    counted = {**measured.proportions, "goodput": Count(successes=95, trials=100)}
+    told = replace(run, scenarios=(replace(scenario, measurement=replace(measured, proportions=counted)),))
+    assert "19 requests/s, goodput 95 %; " in in_terminal(told)
 
 
 def test_throughput_is_that_of_the_arm_where_two_share_the_load(loaded):
