@@ -35,7 +35,7 @@ class Metric:
     help: str  #: one line for the reference
     of: Callable[[Exchange], float | None] | None = None  #: None: not a property of one request
     statistic: str = ""  #: the one statistic of an amount, proportion, throughput or resource
-    resource: str = ""  #: of a resource, which of `core.resources.QUANTITIES` it is about
+    resource: str = ""  #: of a resource, which of `core.resources.GAUGES` it is about
     at_least: bool = False  #: a resource that is limited from below
 
     @property

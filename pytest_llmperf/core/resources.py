@@ -14,7 +14,7 @@ POINTS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quantity:
+class Gauge:
     """One line of the table of what is sampled."""
 
     unit: str  #: "MB" (1 000 000 bytes), "%", "W" or "n", a number
@@ -22,25 +22,25 @@ class Quantity:
 
 
 #: What is sampled, by the name that reports use.
-QUANTITIES = {
-    "rss_mb": Quantity(unit="MB", help="resident memory of the server's processes"),
-    "cpu_percent": Quantity(unit="%", help="CPU of the server's processes; one core is 100 %"),
-    "server_running": Quantity(unit="n", help="requests that the server works on, by its /metrics"),
-    "server_waiting": Quantity(unit="n", help="requests in the server's queue, by its /metrics"),
-    "kv_cache_percent": Quantity(unit="%", help="use of the server's KV cache, by its /metrics"),
-    "gpu_memory_mb": Quantity(unit="MB", help="memory in use on the server's GPUs"),
-    "gpu_percent": Quantity(unit="%", help="utilisation of the server's GPUs"),
-    "gpu_power_w": Quantity(unit="W", help="power of the server's GPUs"),
-    "machine_cpu_percent": Quantity(unit="%", help="CPU of this machine; all cores are 100 %"),
-    "machine_memory_mb": Quantity(unit="MB", help="memory in use on this machine"),
-    "generator_cpu_percent": Quantity(unit="%", help="CPU of the processes that send the requests"),
-    "generator_rss_mb": Quantity(unit="MB", help="resident memory of the processes that send the requests"),
+GAUGES = {
+    "rss_mb": Gauge(unit="MB", help="resident memory of the server's processes"),
+    "cpu_percent": Gauge(unit="%", help="CPU of the server's processes; one core is 100 %"),
+    "server_running": Gauge(unit="n", help="requests that the server works on, by its /metrics"),
+    "server_waiting": Gauge(unit="n", help="requests in the server's queue, by its /metrics"),
+    "kv_cache_percent": Gauge(unit="%", help="use of the server's KV cache, by its /metrics"),
+    "gpu_memory_mb": Gauge(unit="MB", help="memory in use on the server's GPUs"),
+    "gpu_percent": Gauge(unit="%", help="utilisation of the server's GPUs"),
+    "gpu_power_w": Gauge(unit="W", help="power of the server's GPUs"),
+    "machine_cpu_percent": Gauge(unit="%", help="CPU of this machine; all cores are 100 %"),
+    "machine_memory_mb": Gauge(unit="MB", help="memory in use on this machine"),
+    "generator_cpu_percent": Gauge(unit="%", help="CPU of the processes that send the requests"),
+    "generator_rss_mb": Gauge(unit="MB", help="resident memory of the processes that send the requests"),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """One quantity over a scenario, in its own unit."""
+    """One gauge over a scenario, in its own unit."""
 
     mean: float
     peak: float
@@ -49,7 +49,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What was sampled of one scenario, warm-up left out. Names are those of `QUANTITIES`."""
+    """What was sampled of one scenario, warm-up left out. Names are those of `GAUGES`."""
 
     seconds: float = 0.0  #: of sampling
     usage: Mapping[str, Usage] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Resources:
     line: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)  #: None: not sampled then
 
 
-#: Of `QUANTITIES`, those of the load generator.
+#: Of `GAUGES`, those of the load generator.
 GENERATOR = ("generator_cpu_percent", "generator_rss_mb")
 
 

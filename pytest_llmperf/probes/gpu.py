@@ -10,7 +10,7 @@ from typing import Any
 from pytest_llmperf.probes.machine import detected_gpu
 from pytest_llmperf.probes.server import NotFoundError
 
-#: Quantities of `core.resources`.
+#: Gauges of `core.resources`.
 NAMES = ("gpu_memory_mb", "gpu_percent", "gpu_power_w")
 _NONE = "no NVIDIA GPU on this machine"
 
@@ -54,7 +54,7 @@ class Gpus:
         )
 
     def sample(self, _: float) -> Mapping[str, float]:
-        """What is known right now; a GPU that cannot tell a quantity leaves it out."""
+        """What is known right now; a GPU that cannot tell one leaves it out."""
         nvml = self._nvml
         asked: dict[str, Callable[[Any], float]] = {
             "gpu_memory_mb": lambda device: nvml.nvmlDeviceGetMemoryInfo(device).used / 1e6,

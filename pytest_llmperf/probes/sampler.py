@@ -18,7 +18,7 @@ INTERVAL_S = 0.5
 
 @dataclass(slots=True)
 class _Tally:
-    """One quantity so far."""
+    """One gauge so far."""
 
     weighted: float = 0.0
     weight_s: float = 0.0

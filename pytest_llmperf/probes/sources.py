@@ -22,7 +22,7 @@ class Source(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it can tell, by the names of `core.resources.QUANTITIES`."""
+        """What it can tell, by the names of `core.resources.GAUGES`."""
 
     def sample(self, now_s: float) -> Mapping[str, float]:
         """The values at *now_s*; CPU is that since the sample before, and left out when that is too near."""

@@ -7,14 +7,14 @@ from html import escape
 
 from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
-from pytest_llmperf.core.resources import QUANTITIES, Resources
+from pytest_llmperf.core.resources import GAUGES, Resources
 from pytest_llmperf.reports.resources import WORDS
 
 _WIDTH, _HEIGHT = 240, 32
 
 
 def resources_table(used: Resources) -> Iterable[str]:
-    """Mean, peak and time line of every quantity, and why others are missing."""
+    """Mean, peak and time line of every gauge, and why others are missing."""
     if not used.usage and not used.missing:
         return
     yield '<div class="wide" tabindex="0" role="region" aria-label="Resources"><table>'
@@ -23,7 +23,7 @@ def resources_table(used: Resources) -> Iterable[str]:
     yield f"<thead><tr><td></td>{heads}</tr></thead><tbody>"
     for name, (whose, what) in WORDS.items():
         if (usage := used.usage.get(name)) is not None:
-            unit = QUANTITIES[name].unit
+            unit = GAUGES[name].unit
             cells = (show(usage.mean, unit), show(usage.peak, unit), str(usage.n))
             row = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
             drawn = _line(used.at_s, used.line.get(name, ()), usage.peak)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pytest_llmperf.core.metric import METRICS, Shape
 from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
-from pytest_llmperf.core.resources import QUANTITIES, Resources
+from pytest_llmperf.core.resources import GAUGES, Resources
 from pytest_llmperf.reports.summary import Summary
 
-#: Whose each quantity is, and what it is called there.
+#: Whose each gauge is, and what it is called there.
 WORDS = {
     "cpu_percent": ("server", "CPU"),
     "rss_mb": ("server", "memory"),
@@ -41,7 +41,7 @@ def used(resources: Resources) -> str:
     groups: dict[str, list[str]] = {}
     for name, (whose, what) in WORDS.items():
         if (usage := resources.usage.get(name)) is not None:
-            unit = QUANTITIES[name].unit
+            unit = GAUGES[name].unit
             told = f"{what} {show(usage.mean, unit)} (peak {show(usage.peak, unit)})"
             groups.setdefault(whose, []).append(told)
     parts = [f"{whose} {', '.join(told)}" for whose, told in groups.items()]

@@ -105,7 +105,7 @@ def read(text: str) -> Counters | None:
 
 
 def gauges(text: str) -> dict[str, float]:
-    """How busy the server is by the page *text*, by the names of `core.resources.QUANTITIES`.
+    """How busy the server is by the page *text*, by the names of `core.resources.GAUGES`.
 
     Empty where no server that is known has written it; what the server does not tell is left out.
     """

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.exchange import Exchange, Tokens
 from pytest_llmperf.core.metric import KEYS, METRICS, Shape, itl_s, nearest, parse_key, series_name, tpot_s
-from pytest_llmperf.core.resources import QUANTITIES
+from pytest_llmperf.core.resources import GAUGES
 from pytest_llmperf.core.slo import ARGUMENTS
 
 
@@ -138,8 +138,8 @@ def test_limits_are_lower_bounds_for_shares_throughput_and_an_idle_gpu_alone(nam
 
 def test_every_resource_metric_is_about_something_that_is_sampled():
     limited = {name: metric.resource for name, metric in METRICS.items() if metric.shape is Shape.RESOURCE}
-    assert set(limited.values()) <= set(QUANTITIES)
-    assert {METRICS[name].unit == QUANTITIES[about].unit for name, about in limited.items()} == {True}
+    assert set(limited.values()) <= set(GAUGES)
+    assert {METRICS[name].unit == GAUGES[about].unit for name, about in limited.items()} == {True}
 
 
 def test_itl_is_the_mean_gap_between_chunks(request_of):
