@@ -92,7 +92,7 @@ class Peer:
         """Run what the leading session wants, when it wants it."""
         items = {item.nodeid: item for item in session.items if is_scenario(item)}
         session.config.stash[LEAD] = self._lead
-        self._lead.send({"token": os.environ[TOKEN], "scenarios": list(items), "errors": self._errors})
+        self._lead.send({"scenarios": list(items), "errors": self._errors})
         for node_id in self._lead.scenarios():
             self._failure = ""
             item = items[node_id]
@@ -104,4 +104,5 @@ class Peer:
 def pytest_configure(config: pytest.Config) -> None:
     """Connect to the leading session."""
     channel = Channel(socket.create_connection((loopback.ADDRESS, int(os.environ[ADDRESS]))))
+    channel.prove(os.environ[TOKEN])
     config.pluginmanager.register(Peer(SocketLead(channel)), "llmperf-peer")

@@ -8,6 +8,7 @@ reads the end of its connection, and `reaper` removes the worktree.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -33,6 +34,12 @@ from pytest_llmperf.options import Options
 
 #: How long the other process may take to import and collect.
 COLLECTING_S = 120.0
+
+#: How long who connects may take to prove that it is the other process, which does so at once.
+_PROOF_S = 2.0
+
+#: How long a process whose connection has ended may take to have ended.
+_ENDED_S = 1.0
 
 #: Where the other process finds this one, and what it proves itself with.
 ADDRESS, TOKEN = "LLMPERF_PEER_ADDRESS", "LLMPERF_PEER_TOKEN"
@@ -171,27 +178,29 @@ class Revision:
         deadline_s = time.monotonic() + COLLECTING_S
         server.settimeout(0.2)
         try:
-            self._channel = self._accept(server, deadline_s)
-            hello = self._receive()
-            if hello.get("token") == token:
-                self._scenarios, self._errors = frozenset(hello["scenarios"]), hello["errors"]
-            else:
-                self._errors = ["a stranger answered"]
+            self._channel = self._accept(server, token, deadline_s)
+            with self._channel.within(deadline_s - time.monotonic()):
+                hello = self._receive()
+            self._scenarios, self._errors = frozenset(hello["scenarios"]), hello["errors"]
+        except TimeoutError:
+            self._errors = [f"it did not collect its tests within {COLLECTING_S:.0f} s"]
         except _Gone as error:
             self._errors = [str(error)]
 
-    def _accept(self, server: socket.socket, deadline_s: float) -> Channel:
-        while True:
+    def _accept(self, server: socket.socket, token: str, deadline_s: float) -> Channel:
+        """The connection of the process that was given *token*; any other is closed."""
+        while self._process.poll() is None:
+            if time.monotonic() > deadline_s:
+                raise TimeoutError
             try:
                 connection, _ = server.accept()
             except TimeoutError:
-                if self._process.poll() is not None:
-                    raise _Gone(self._last_words()) from None
-                if time.monotonic() > deadline_s:
-                    raise _Gone(f"it did not collect its tests within {COLLECTING_S:.0f} s") from None
                 continue
-            connection.settimeout(None)
-            return Channel(connection)
+            channel = Channel(connection)
+            if channel.begins_with(token, seconds=_PROOF_S):
+                return channel
+            channel.close()
+        raise _Gone(self._last_words())
 
     def _iterate(self, base: Base, node_id: str, measured: bool) -> Iteration | None:  # noqa: FBT001 - Base.remote
         try:
@@ -223,6 +232,8 @@ class Revision:
         return message
 
     def _last_words(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_ENDED_S)  # its connection ends a little before it does
         return last_words(self._log.read_text("utf-8", "replace"), status=self._process.poll())
 
 
