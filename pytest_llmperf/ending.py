@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import unittest
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from pytest_llmperf.child_process.parent import ChildGoneError
 from pytest_llmperf.client.reply import InvalidJson, RequestFailed
 from pytest_llmperf.core.exchange import Exchange, FailureKind
 from pytest_llmperf.iteration_log import Taken
@@ -15,6 +17,15 @@ from pytest_llmperf.wire.errors import excerpt
 
 #: Failures that a server makes which is not there.
 UNREACHABLE = {kind for kind in FailureKind if kind.value.startswith(("connect", "dns", "tls", "timeout"))}
+
+
+@contextlib.contextmanager
+def nothing_gone() -> Iterator[None]:
+    """Where a process of the plugin's own is gone, the test in the block fails with one line that says so."""
+    try:
+        yield
+    except ChildGoneError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def is_result(error: BaseException) -> bool:

@@ -130,6 +130,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """A scenario's body is repeated, and judged."""
     if not markers.is_scenario(pyfuncitem):
         return (yield)
+    from pytest_llmperf.ending import nothing_gone
     from pytest_llmperf.mixes.mix import is_member
 
     if is_member(pyfuncitem):
@@ -137,7 +138,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     else:
         from pytest_llmperf.scenario import repeated
 
-    with repeated(pyfuncitem):
+    with repeated(pyfuncitem), nothing_gone():
         return (yield)
 
 

@@ -30,14 +30,21 @@ def test_a_child_that_says_nothing_is_not_waited_for_for_ever(monkeypatch):
 
 def test_a_child_is_given_its_order_and_ends_with_its_input(monkeypatch):
     program = "print(input(), flush=True); input()"
-    process, said = start(program, monkeypatch, {"port": 1})
-    assert said == {"port": 1}
-    parent.stop(process)
-    assert process.returncode == 1  # the end of its input, not a signal
+    child = start(program, monkeypatch, {"port": 1})
+    assert child.said == {"port": 1}
+    child.stop()
+    assert child._process.returncode == 1  # the end of its input, not a signal
 
 
 def test_a_child_that_does_not_end_is_killed(monkeypatch):
     monkeypatch.setattr(parent, "_STOP_S", 0.1)
-    process, _ = start("print(input(), flush=True); import time; time.sleep(60)", monkeypatch)
-    parent.stop(process)
-    assert process.returncode != 0
+    child = start("print(input(), flush=True); import time; time.sleep(60)", monkeypatch)
+    child.stop()
+    assert child._process.returncode != 0
+
+
+def test_a_child_that_ended_leaves_its_last_words(monkeypatch):
+    child = start("print(input(), flush=True); raise MemoryError('no more')", monkeypatch)
+    assert child.last_words() == "MemoryError: no more"
+    assert not child.runs
+    child.stop()

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import secrets
-import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
-from pytest_llmperf.child_process.parent import start, stop
+from pytest_llmperf.child_process.parent import Child, start
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.loopback import ADDRESS
 from pytest_llmperf.mock.config import MockConfig, parse_config
@@ -52,21 +51,21 @@ class ReceivedRequest:
 class MockServer:
     """A running mock server. Stops with ``stop()``, at the end of a ``with`` block, or with this process."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, port: int, control: int, token: str) -> None:
-        self._process = process
+    def __init__(self, child: Child, *, token: str) -> None:
+        self._child = child
         self._token = token
         self._lock = threading.Lock()
-        self._control = control
-        self._connection = http.client.HTTPConnection(ADDRESS, control, timeout=10)
+        self._control: int = child.said["control"]
+        self._connection = http.client.HTTPConnection(ADDRESS, self._control, timeout=10)
         self._functions: dict[int, Callable[[dict[str, Any]], Any]] = {}  # until the next reset
         self._numbers = count()
         self._listener: threading.Thread | None = None
         self._stopped = False
-        self.port = port
-        self.url = f"http://{ADDRESS}:{port}/v1"
+        self.port: int = child.said["port"]
+        self.url = f"http://{ADDRESS}:{self.port}/v1"
 
     def __repr__(self) -> str:
-        state = "running" if self._process.poll() is None else "stopped"
+        state = "running" if self._child.runs else "stopped"
         return f"<MockServer {self.url} {state}>"
 
     def __enter__(self) -> Self:
@@ -78,7 +77,7 @@ class MockServer:
     @property
     def pid(self) -> int:
         """The process the server runs in."""
-        return self._process.pid
+        return self._child.pid
 
     def reply(self, answer: Any = None, /, **rule: Any) -> None:
         """Answer *answer* from now on: a text, what JSON can hold, or a function that says it.
@@ -153,7 +152,7 @@ class MockServer:
         """End the process; harmless when it has ended."""
         self._stopped = True
         self._connection.close()
-        stop(self._process)
+        self._child.stop()
 
     def _remember(self, function: Callable[[dict[str, Any]], Any]) -> int:
         number = next(self._numbers)
@@ -227,8 +226,7 @@ def start_mock(
         section["seed"] = seed
     token = secrets.token_urlsafe(24)
     order = {"section": section, "where": "mock", "port": port, "token": token}
-    process, said = start("pytest_llmperf.mock.child", order, what="the mock server")
-    return MockServer(process, port=said["port"], control=said["control"], token=token)
+    return MockServer(start("pytest_llmperf.mock.child", order, what="the mock server"), token=token)
 
 
 def _received(entry: Mapping[str, Any]) -> ReceivedRequest:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pytest_llmperf.child_process.parent import start, stop
+from pytest_llmperf.child_process.parent import ChildGoneError, start
 from pytest_llmperf.client.observation import Observation
 from pytest_llmperf.core.loopback import ADDRESS
 from pytest_llmperf.relay.child import PROBE
@@ -37,6 +37,7 @@ class RelayProcess:
         self._lock = threading.Lock()
         self._takers: dict[str, Callable[[Observation], None]] = {}
         self._answered: dict[int, threading.Event] = {}
+        self._gone = False  #: nobody will answer any more
         with Echo() as echo:
             told = {
                 name: {"url": one.url, "authorization": dict(one.authorization), "connect_s": one.connect_s}
@@ -50,9 +51,9 @@ class RelayProcess:
                 "upstream": first,
                 "upstreams": {**told, PROBE: {"url": echo.url}},
             }
-            self._process, said = start("pytest_llmperf.relay.child", order, what="the relay of llm_client")
-            self._port: int = said["port"]
-            self._control = socket.create_connection((ADDRESS, said["control"]))
+            self._child = start("pytest_llmperf.relay.child", order, what="the relay of llm_client")
+            self._port: int = self._child.said["port"]
+            self._control = socket.create_connection((ADDRESS, self._child.said["control"]))
             self._control.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._control.sendall(token.encode() + b"\n")
             self._reader = threading.Thread(target=self._read, name="llm_client relay", daemon=True)
@@ -66,7 +67,7 @@ class RelayProcess:
     @property
     def pid(self) -> int:
         """The process it runs in."""
-        return self._process.pid
+        return self._child.pid
 
     @property
     def origin(self) -> tuple[str, int]:
@@ -101,22 +102,34 @@ class RelayProcess:
         """End the process; harmless when it has ended."""
         with contextlib.suppress(OSError):
             self._control.close()
-        stop(self._process)
+        self._child.stop()
         self._reader.join(_STOP_S)
 
     def _ask(self, order: dict[str, Any]) -> None:
+        """Wait for the answer to *order*. Raises ChildGoneError when none can come."""
         number, answered = next(self._numbers), threading.Event()
-        self._answered[number] = answered
         line = json.dumps({**order, "id": number}).encode() + b"\n"
-        try:
-            with self._lock:
-                self._control.sendall(line)
-        except OSError as error:
-            raise RuntimeError(f"the relay of llm_client is gone: {error}") from error
-        if not answered.wait(_ANSWER_S):
-            raise RuntimeError("the relay of llm_client does not answer")
+        with self._lock:
+            if not self._gone:
+                self._answered[number] = answered
+                with contextlib.suppress(OSError):  # the reader sees its end too
+                    self._control.sendall(line)
+        if not self._gone and not answered.wait(_ANSWER_S):
+            raise ChildGoneError(f"the relay of llm_client has not answered for {_ANSWER_S:.0f} s")
+        if self._gone:
+            raise ChildGoneError(f"the relay of llm_client is gone: {self._child.last_words()}")
 
     def _read(self) -> None:
+        try:
+            self._take()
+        finally:
+            with self._lock:
+                self._gone = True
+                for answered in self._answered.values():
+                    answered.set()
+
+    def _take(self) -> None:
+        """What comes, until its end."""
         with contextlib.suppress(OSError, ValueError), self._control.makefile("rb") as stream:
             while line := stream.readline():
                 message = json.loads(line)
@@ -127,5 +140,3 @@ class RelayProcess:
                 taker = self._takers.get(tag)
                 if taker is not None:
                     taker(seen)
-        for answered in list(self._answered.values()):
-            answered.set()  # nobody will answer any more

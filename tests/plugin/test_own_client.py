@@ -197,6 +197,23 @@ def test_app(llm_client, llm_mock, way, kind):
         assert broken == {"success_rate"}
 
 
+def test_a_relay_that_dies_ends_the_test_with_one_line(run):
+    session = run("""
+import os, signal
+from pytest_llmperf.sharing import rig_of
+
+@few
+def test_app(llm_client, request):
+    url = llm_client.base_url
+    os.kill(rig_of(request.config).servers.relay.pid, signal.SIGKILL)
+    post(url, "/chat/completions", ASK)
+""")
+    assert session.outcomes() == {"failed": 1}, session.text
+    session.line("the relay of llm_client is gone: signal 9")
+    assert "Traceback" not in session.text
+    assert "relay/process.py" not in session.text
+
+
 def test_every_attempt_of_a_client_that_tries_again_is_a_request(run):
     session = run("""
 @llm_slo(iterations=2, max_iterations=2, warmup=0, success_rate=0.3)
