@@ -21,8 +21,10 @@ class Control:
         self._lock = threading.Lock()
         self._length_s = until_s
         self._left = None if shared is None else itertools.repeat(None, shared)
-        self._listeners: list[Callable[[], None]] = []
+        self._on_stop: list[Callable[[], None]] = []
+        self._on_drained: list[Callable[[], None]] = []
         self.stopped = threading.Event()
+        self.drained = threading.Event()  #: nothing is left to begin, also when it was not stopped
         self.reason = ""  #: why it was stopped before its end
         self.error: BaseException | None = None  #: what ended the whole item
         self.began_s = 0.0
@@ -59,7 +61,11 @@ class Control:
         if self._left is None:
             return True
         with self._lock:
-            return next(self._left, self) is None
+            began = next(self._left, self) is None
+            was_last = began and not operator.length_hint(self._left)
+        if was_last:
+            self._drain()
+        return began
 
     def enter(self, due_s: float | None) -> float:
         """An iteration begins; how late it is in seconds, if it was due at a set time."""
@@ -79,15 +85,25 @@ class Control:
 
     def on_stop(self, listener: Callable[[], None]) -> None:
         """Call *listener* when the run is stopped."""
-        self._listeners.append(listener)
+        self._on_stop.append(listener)
+
+    def on_drained(self, listener: Callable[[], None]) -> None:
+        """Call *listener* when nothing is left to begin: whoever pauses before the next time may go."""
+        self._on_drained.append(listener)
 
     def stop(self, reason: str) -> None:
         """Nothing more begins, for *reason*."""
         if not self.stopped.is_set():
             self.reason = reason
             self.stopped.set()
-            for listener in self._listeners:
+            for listener in self._on_stop:
                 listener()
+            self._drain()
+
+    def _drain(self) -> None:
+        self.drained.set()
+        for listener in self._on_drained:
+            listener()
 
     def fail(self, error: BaseException) -> None:
         """Something ended the whole item, such as ``pytest.skip``."""

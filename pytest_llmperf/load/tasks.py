@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from random import Random
@@ -50,6 +51,8 @@ class _Crew:
         self._control = control
         self._think = think
         self._rng = rng
+        self._drained = asyncio.Event()
+        control.on_drained(self._drained.set)
         self.idle: set[asyncio.Task[object]] = set()
         self._busy: set[asyncio.Task[object]] = set()
 
@@ -62,7 +65,7 @@ class _Crew:
     async def _user(self, start_s: float, each: int | None) -> None:
         task = asyncio.current_task()
         assert task is not None
-        await asyncio.sleep(max(0.0, self._control.began_s + start_s - time.perf_counter()))
+        await self._pause(self._control.began_s + start_s - time.perf_counter())
         done = 0
         while (each is None or done < each) and self._control.may_begin():
             self._busy.add(task)
@@ -74,7 +77,16 @@ class _Crew:
             if self._control.over or done == each:
                 return
             if (pause_s := self._think(self._rng)) > 0:
-                await asyncio.sleep(pause_s)
+                await self._pause(pause_s)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, but no longer than until nothing is left to begin."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._drained.wait()
 
     async def arrivals(self, plan: Arrivals) -> None:
         """A task for every arrival."""

@@ -98,10 +98,10 @@ class _Crew:
             self._idle.release()
 
     def _pause(self, seconds: float) -> bool:
-        """Wait, and say whether the run was stopped meanwhile; a user's pause ends with the run too."""
+        """Wait, and say whether there is nothing left to begin, which ends the wait."""
         if seconds <= 0:
-            return self._control.stopped.is_set()
-        return self._control.stopped.wait(seconds)
+            return self._control.drained.is_set()
+        return self._control.drained.wait(seconds)
 
     def _start(self, target: Callable[..., None], *arguments: object) -> None:
         context = contextvars.copy_context()
