@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -198,6 +199,7 @@ def _shared(item: pytest.Item, rig: Rig) -> dict[str, Any]:
 
     own_role = slo_of(item).role if is_scenario(item) else None
 
+    @functools.cache  # it is asked in every iteration, and never changes
     def roles(name: str | None) -> Mapping[str, Any]:
         return rig.role(name or own_role).params
 

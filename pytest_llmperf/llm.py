@@ -154,7 +154,8 @@ class AsyncLlm(_Backend[AsyncClient]):
                 sent, system=system, schema=schema, tools=tools, stream=stream, **fields
             )
         finally:
-            await self._leave(client)
+            if not self._keeps_connections:
+                await _leave(client)
         return self._shown(prompt, reply)
 
     async def complete(
@@ -165,10 +166,11 @@ class AsyncLlm(_Backend[AsyncClient]):
         try:
             reply = await client.complete(self._mark() + prompt, stream=stream, **fields)
         finally:
-            await self._leave(client)
+            if not self._keeps_connections:
+                await _leave(client)
         return self._shown(prompt, reply)
 
-    async def _leave(self, client: AsyncClient) -> None:
-        if not self._keeps_connections:
-            client.close()
-            await asyncio.sleep(0)  # lets the transports close
+
+async def _leave(client: AsyncClient) -> None:
+    client.close()
+    await asyncio.sleep(0)  # lets the transports close

@@ -25,7 +25,7 @@ from pytest_llmperf.client.target import target_of
 from pytest_llmperf.client.transfer import transfer
 from pytest_llmperf.core.backend import Backend
 from pytest_llmperf.core.connections import SetUp
-from pytest_llmperf.core.exchange import FailureKind, Tokens
+from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.wire.dialect import Call, Message, Request
 from pytest_llmperf.wire.json_value import JsonObject
 
@@ -119,30 +119,26 @@ class AsyncClient:
             attempt.fail(FailureKind.CANCELLED, "the caller gave up", time.perf_counter())
             self._calls.record(attempt)
             raise
-        return self._calls.settle(attempt, check, await self._tokens(attempt))
-
-    async def _tokens(self, attempt: Attempt) -> Tokens | None:
         if self._count is estimate or attempt.counted:
-            return attempt.tokens(estimate)
-        # it may ask the server, which must not hold up the other tasks
-        return await asyncio.to_thread(attempt.tokens, self._count)
+            tokens = attempt.tokens(estimate)
+        else:  # it may ask the server, which must not hold up the other tasks
+            tokens = await asyncio.to_thread(attempt.tokens, self._count)
+        return self._calls.settle(attempt, check, tokens)
 
     async def _send(self, request: Request, attempt: Attempt) -> None:
         if self._httpx is not None:
             await self._httpx.send(request, attempt)
-        else:
-            await self._send_directly(self._calls.raw(request), attempt)
-
-    async def _send_directly(self, request: bytes, attempt: Attempt) -> None:
+            return
+        raw = self._calls.raw(request)
         reused = self._pool.take()
         if reused is not None:
-            await self._transfer(reused, request, attempt)
+            await self._transfer(reused, raw, attempt)
             if not attempt.found_nobody:
                 return
             attempt.restart()  # the server had closed the idle connection: no failed request
         connection = await self._connect(attempt)
         if connection is not None:
-            await self._transfer(connection, request, attempt)
+            await self._transfer(connection, raw, attempt)
 
     async def _connect(self, attempt: Attempt) -> Connection | None:
         try:

@@ -193,16 +193,16 @@ class Attempt:
         limits = self._timeouts
         if self._reader is not None and self._reader.done:
             return Deadline(self._progress_s + _LINGER_S, None, _LINGER_S)
-        total = Deadline(self._began_s + limits.total_s, FailureKind.TIMEOUT_TOTAL, limits.total_s)
+        total_s = self._began_s + limits.total_s
         if self._first_token_s is not None or self._is_error or (self._reader and not self._streamed):
-            wait = Deadline(self._progress_s + limits.stall_s, FailureKind.TIMEOUT_STALL, limits.stall_s)
+            kind, allowed_s, since_s = FailureKind.TIMEOUT_STALL, limits.stall_s, self._progress_s
         elif self._streamed:
-            wait = Deadline(
-                self._sent_s + limits.first_token_s, FailureKind.TIMEOUT_FIRST_TOKEN, limits.first_token_s
-            )
+            kind, allowed_s, since_s = FailureKind.TIMEOUT_FIRST_TOKEN, limits.first_token_s, self._sent_s
         else:
-            wait = total
-        return total if total.at_s < wait.at_s else wait
+            kind, allowed_s, since_s = FailureKind.TIMEOUT_TOTAL, limits.total_s, self._began_s
+        if total_s < since_s + allowed_s:
+            return Deadline(total_s, FailureKind.TIMEOUT_TOTAL, limits.total_s)
+        return Deadline(since_s + allowed_s, kind, allowed_s)
 
     @property
     def waited_for(self) -> FailureKind:

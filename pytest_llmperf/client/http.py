@@ -222,7 +222,14 @@ class Connection(asyncio.BufferedProtocol):
         nothing, and OSError.
         """
         if not self._received and not self._ended:
-            await self._wait(until_s)
+            self._waiter = self._loop.create_future()
+            self._until_s = until_s
+            if self._timer is None or self._rings_s > until_s:
+                self._set_timer()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         if not self._received and self._error is not None:
             raise self._error
         return self.take()
@@ -242,16 +249,6 @@ class Connection(asyncio.BufferedProtocol):
         self._stop_timer()
         if self._transport is not None:
             self._transport.abort()
-
-    async def _wait(self, until_s: float) -> None:
-        self._waiter = self._loop.create_future()
-        self._until_s = until_s
-        if self._timer is None or self._rings_s > until_s:
-            self._set_timer()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
     def _set_timer(self) -> None:
         """Ring when the waiter has waited enough. One timer serves many waits: most end long before it."""

@@ -30,11 +30,12 @@ async def transfer(connection: Connection, request: bytes, attempt: Attempt) -> 
                 _end(error, attempt)
             else:
                 _take_in(received, horizon_s, parser, attempt)
-                connection.hold_back(holding=parser.chunked)
+                if not parser.complete:
+                    connection.hold_back(holding=parser.chunked)
     except BaseException:
         _read(connection.take(), parser, attempt)
         raise
-    return parser.complete and parser.reusable and connection.idle_and_open
+    return parser.complete and parser.reusable
 
 
 def transfer_blocking(connection: BlockingConnection, request: bytes, attempt: Attempt) -> bool:
