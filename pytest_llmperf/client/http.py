@@ -67,12 +67,16 @@ class ResponseParser:
         self._body: list[bytes] = []
         self._last: int | None = None  #: how many pieces belong to the answer, once it is complete
         self.on_body = self._body.append  #: takes in a piece of the body; httptools calls it
-        self._parser = httptools.HttpResponseParser(self)
+        #: None once it is complete: the two refer to each other, which only the garbage collector would end.
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.complete = False  #: whether the end came that HTTP announced
         self.reusable = False  #: whether the connection can carry another request
 
     def feed(self, data: bytes) -> tuple[Head | None, bytes]:
         """What *data* brings: the head, if it is complete now, and a part of the body. Raises HttpError."""
+        if self._parser is None:
+            self.reusable = False  # something follows an answer that is complete
+            return None, b""
         if not self._has_head:
             self._head_bytes += len(data)
         try:
@@ -80,14 +84,14 @@ class ResponseParser:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self.complete:
                 raise HttpError(str(error) or "unexpected upgrade") from None
-            self.reusable = False  # something follows an answer that is complete
+            self.reusable = False  # the same, in one piece with it
         if not self._has_head and self._head_bytes > _MAX_HEAD_BYTES:
             raise HttpError(f"a head of more than {_MAX_HEAD_BYTES} bytes")
         head, self._head = self._head, None
         body = b"".join(self._body[: self._last])
         self._body.clear()
         if self.complete:
-            self._last = 0
+            self._parser = None
         return head, body
 
     @property
@@ -100,6 +104,7 @@ class ResponseParser:
         self.reusable = False
         if self._has_head and not {"content-length", "transfer-encoding"} & self._headers.keys():
             self.complete = True
+            self._parser = None
 
     def on_message_begin(self) -> None:
         """A message begins; httptools calls it."""
@@ -114,6 +119,7 @@ class ResponseParser:
 
     def on_headers_complete(self) -> None:
         """The head is complete; httptools calls it."""
+        assert self._parser is not None
         status = self._parser.get_status_code()
         if not self.complete and status >= 200:
             self._has_head = True
@@ -122,6 +128,7 @@ class ResponseParser:
     def on_message_complete(self) -> None:
         """The message ends; httptools calls it. After 1xx the real one follows."""
         if self._has_head and not self.complete:
+            assert self._parser is not None
             self.complete = True
             self._last = len(self._body)
             self.reusable = self._parser.should_keep_alive()

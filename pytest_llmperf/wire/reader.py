@@ -64,7 +64,8 @@ class StreamReader:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._frames = dialect.frames()
-        self._template = Template(self._chunk)
+        # which knows nothing of this reader: what refers to itself is left to the garbage collector
+        self._template = Template(lambda payload: dialect.read_chunk(_parsed(payload)))
         self._end = self._frames.end.encode()
         self._head = b""
         self._size = 0
@@ -123,10 +124,6 @@ class StreamReader:
         if whole and len(events) == 1 and isinstance(events[0], Delta):
             self._template.learn(data, frames[0].payload.strip(), events[0])
         return events
-
-    def _chunk(self, payload: bytes) -> list[Event]:
-        """What the JSON text of one event says. Raises MalformedAnswerError."""
-        return self._dialect.read_chunk(_parsed(payload))
 
     def close(self, *, complete: bool) -> list[Event]:
         """What the end of the bytes says; *complete*: it is where HTTP announced it."""

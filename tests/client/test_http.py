@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
@@ -273,3 +274,13 @@ def test_a_closed_connection_leaves_no_timer():
         return [handle for handle in asyncio.get_running_loop()._scheduled if not handle.cancelled()]
 
     assert asyncio.run(run()) == []
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 2\r\n", b""], ids=["with-length", "until-closed"])
+def test_an_answer_leaves_nothing_to_the_garbage_collector_whose_pauses_would_look_like_latency(head):
+    parser = ResponseParser()
+    alive = weakref.ref(parser)
+    parser.feed(b"HTTP/1.1 200 OK\r\n" + head + b"\r\nhi")
+    parser.close()
+    del parser
+    assert alive() is None

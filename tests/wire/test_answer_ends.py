@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from pytest_llmperf.core.exchange import FailureKind
 from pytest_llmperf.wire import reader
-from pytest_llmperf.wire.dialects import dialect
+from pytest_llmperf.wire.dialects import DIALECTS, dialect
 from pytest_llmperf.wire.reader import PlainReader, StreamReader
 
 HELLO = b'data: {"choices":[{"delta":{"content":"hello"}}]}\n\n'
@@ -121,3 +123,12 @@ def test_an_endless_line_is_refused(monkeypatch):
 def test_the_first_failure_is_the_one_told(read):
     first = b'data: {"error":{"message":"first"}}\n\n'
     assert read(HELLO, first, first.replace(b"first", b"second")).message == "first"
+
+
+@pytest.mark.parametrize("kind", DIALECTS)
+def test_a_reader_leaves_nothing_to_the_garbage_collector_whose_pauses_would_look_like_latency(kind):
+    reading = StreamReader(dialect(kind))
+    alive = weakref.ref(reading)
+    reading.feed(b"data: {}\n\n")
+    del reading
+    assert alive() is None

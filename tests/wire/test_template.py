@@ -47,7 +47,7 @@ def in_runs(reader, pieces):
 def read(pieces, template, feed):
     """What a reader says of the *pieces*, what it keeps of them, and what it says of their end."""
     reader = StreamReader(dialect("openai"))
-    reader._template = template(reader._chunk)
+    reader._template = template(reader._template._read)
     return feed(reader, pieces), list(reader.payloads), reader.close(complete=True)
 
 
@@ -186,7 +186,7 @@ class Counting:
     """Reads JSON texts in full, and counts them."""
 
     def __init__(self):
-        self._read = StreamReader(dialect("openai"))._chunk
+        self._read = StreamReader(dialect("openai"))._template._read
         self.events = 0
 
     def __call__(self, payload):
