@@ -118,14 +118,18 @@ def test_what_could_break_a_workflow_is_refused(repository, argument):
     assert written(repository) == set()
 
 
+FEW = ["--llm-iterations=12", "--llm-max-iterations=12", "--llm-warmup=1"]
+
+
 def test_the_generated_project_is_gated(repository):
+    """By its limits: what a busy machine proves against a baseline is another matter."""
     main(["init", "--github"])
     slo = repository / "slo.yaml"
-    fast = slo.read_text("utf-8").replace("lognormal(50ms, 0.1)", "constant(20ms)")
-    slo.write_text(fast, "utf-8")
+    generated = slo.read_text("utf-8")
+    assert "p95_ms: 150" in generated
 
     def pytest_says(*arguments: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "pytest", "-p", "llmperf", "-m", "llm_slo", "--llm-iterations=40"]
+        command = [sys.executable, "-m", "pytest", "-p", "llmperf", "-m", "llm_slo", *FEW]
         done = subprocess.run(
             [*command, *arguments],
             env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
@@ -135,9 +139,10 @@ def test_the_generated_project_is_gated(repository):
         )
         return done.returncode, done.stdout
 
-    strict = "--llm-strict=no_baseline,not_comparable"
+    slo.write_text(generated.replace("p95_ms: 150, ttft_p95_ms: 120", "p95_ms: 9000"), "utf-8")
     assert pytest_says("--save-baseline")[0] == 0
-    slo.write_text(fast.replace("constant(20ms)", "constant(50ms)"), "utf-8")
-    status, printed = pytest_says(strict)
+    slo.write_text(generated.replace("lognormal(50ms, 0.1)", "constant(200ms)"), "utf-8")
+    status, printed = pytest_says("--llm-strict=no_baseline,not_comparable")
     assert status == 1
-    assert "regressed" in printed
+    assert "ms > 150 ms" in printed
+    assert "ms then and 200 ms now" in printed  # it was compared

@@ -37,7 +37,7 @@ def impatient():
             time.sleep(0.02)
         for number in SIGNALS:
             os.kill(leader, number)
-            time.sleep(0.5)
+            time.sleep(1.5)  # two that are pending at once are one
 
     if LEADS:
         threading.Thread(target=watch, daemon=True).start()

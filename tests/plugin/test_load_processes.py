@@ -50,7 +50,7 @@ def test_processes_share_a_profile_exactly(project, profile, body, count):
     "how", ["os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getpid(), signal.SIGSTOP)"]
 )
 def test_a_process_that_dies_or_hangs_leaves_no_verdict(project, monkeypatch, how):
-    monkeypatch.setattr(oversight, "SILENT_S", 2.0)
+    monkeypatch.setattr(oversight, "SILENT_S", 3.0)
     project.test(
         f"{HEAD}@llm_slo(p95_ms=5000)\n@llm_load(users=4, iterations=5)\nasync def test_it(async_llm):"
         f"{ONE_OF_TWO}    print('noise ' * 20_000)\n    {how}\n"
@@ -60,7 +60,7 @@ def test_a_process_that_dies_or_hangs_leaves_no_verdict(project, monkeypatch, ho
     assert session.scenario()["load"]["lost"] == 1
     assert "the share of 1 of 2 processes is lost" in session.scenario()["reason"]
     assert session.scenario()["iterations"] == 10
-    why = "it said nothing for 2 s" if "SIGSTOP" in how else "signal 9 (Killed) ended it"
+    why = "it said nothing for 3 s" if "SIGSTOP" in how else "signal 9 (Killed) ended it"
     assert f"of 2 is lost: {why}" in session.text
 
 

@@ -60,7 +60,7 @@ def test_every_iteration_of_a_profile_is_a_sample(project, body, profile, count)
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_duration_ends_users_and_the_ones_under_way_finish(project, body):
-    project.test(f"{HEAD}@llm_load(users=4, duration='0.3s')\n{BODIES[body]}")
+    project.test(f"{HEAD}@llm_load(users=4, duration='0.6s')\n{BODIES[body]}")
     session = project.run("--llm-gate=off")
     assert load(session)["started"] == session.scenario()["iterations"] > 4
     assert (load(session)["interrupted"], load(session)["peak"]) == (0, 4)
@@ -108,8 +108,8 @@ async def test_closed(async_llm, server):
     # 50 of 75 arrivals come while nobody is answered, and wait half a second on average.
     assert sum(took_s > 0.1 for took_s in opened) >= 40
     assert sum(took_s > 0.5 for took_s in opened) >= 20
-    assert sum(took_s > 0.1 for took_s in closed) <= 2
-    assert load(session, "test_open")["peak"] >= 40
+    assert sum(took_s > 0.1 for took_s in closed) <= 8  # the one, and pauses of a busy machine
+    assert load(session, "test_open")["peak"] >= 30
 
 
 def test_what_blocks_the_generator_itself_is_part_of_the_latency_and_told(project):
@@ -175,7 +175,7 @@ def test_a_body_that_hangs_ends_in_the_warm_up_too(project, monkeypatch):
 @pytest.mark.parametrize("body", ["async def test_it():", "def test_it():"], ids=["event loop", "threads"])
 def test_nobody_thinks_while_they_warm_up(project, body):
     project.test(
-        f"{HEAD}runs = []\n\n@llm_load(users=2, duration='0.2s', think_time='1h')\n"
+        f"{HEAD}runs = []\n\n@llm_load(users=2, duration='0.6s', think_time='1h')\n"
         f"{body}\n    runs.append(1)\n\ndef test_all_have_warmed_up():\n    assert len(runs) == 2 * 3 + 2\n"
     )
     assert project.run("--llm-warmup=3").outcomes() == {"passed": 2}
@@ -183,9 +183,10 @@ def test_nobody_thinks_while_they_warm_up(project, body):
 
 def test_threads_that_do_not_end_in_time_are_left_and_what_they_bring_is_dropped(project):
     project.test(
-        f"{HEAD}@llm_load(users=2, duration='0.1s', graceful_stop='0.1s')\n"
-        "def test_it(llm):\n    time.sleep(0.6)\n"
-        "def test_other():\n    time.sleep(0.6)\n",
+        f"{HEAD}released, left = threading.Event(), threading.Barrier(3)\n\n"
+        "@llm_load(users=2, duration='0.5s', graceful_stop='0.1s')\n"
+        "def test_it(llm):\n    released.wait(60)\n    llm.chat('merhaba')\n    left.wait(60)\n"
+        "def test_other():\n    released.set()\n    left.wait(60)\n",
     )
     session = project.run("--llm-gate=off", "--llm-warmup=0")
     assert session.outcomes() == {"passed": 2}

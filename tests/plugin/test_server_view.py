@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pytest_llmperf.mock.process import start_mock
@@ -58,25 +60,33 @@ def test_a_queue_at_the_server_is_a_warning(project):
     assert "in the server's queue on average" in session.line("requests waited")
 
 
+def spent(session):
+    """How it is told, and in which part of its time the server became slower."""
+    told = r"(the server spent it|the added time was spent) (in the queue|reading the prompt|generating)"
+    return set(re.findall(told, session.text))
+
+
 def test_a_regression_that_is_only_a_queue_is_told_from_a_slower_model(project):
-    project.write("slo.yaml", settings(running=4))
+    project.write("slo.yaml", settings(ttft_ms=20, running=4))
     project.test(FOUR_AT_ONCE)
-    assert project.run("--save-baseline", "--llm-iterations=30").exit == 0
-    project.write("slo.yaml", settings(running=1))
-    session = project.run()
-    assert session.exit == 1
-    assert "the server spent it in the queue (" in session.text
-    assert "the added time was spent" not in session.text  # which would be the same once more
+    assert project.run("--save-baseline", "--llm-iterations=15").exit == 0
+    project.write("slo.yaml", settings(ttft_ms=20, running=1))
+    session = project.run("--llm-iterations=15")
+    # It is told once: in the proof, or where a busy machine allows none, beside the numbers.
+    where = "the server spent it" if session.exit else "the added time was spent"
+    assert spent(session) == {(where, "in the queue")}
     (compared,) = session.scenario()["compared_with"]
     assert compared["server"]["queue"]["mean_s"] < session.scenario()["server"]["queue"]["mean_s"] / 4
 
 
 def test_a_slower_model_is_told_from_a_queue(project):
     project.write("slo.yaml", settings())
-    project.test(FOUR_AT_ONCE)
-    project.run("--save-baseline", "--llm-iterations=30")
-    project.write("slo.yaml", settings(ttft_ms=40, prefill_steals="false"))
-    assert "the server spent it reading the prompt (4 ms before" in project.run().text
+    project.test(ONE)
+    project.run("--save-baseline", "--llm-iterations=12")
+    project.write("slo.yaml", settings(ttft_ms=100))
+    session = project.run("--llm-iterations=12", "--llm-max-iterations=12")
+    assert {where for _, where in spent(session)} == {"reading the prompt"}
+    assert re.search(r"4 ms (before|then)(,| and) 100 ms now", session.text)
 
 
 def test_the_other_arm_has_a_view_of_its_own(project):
