@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pytest_llmperf.core.measurement import Count, Measurement
@@ -144,12 +144,7 @@ def _row(subject: str, scenarios: Sequence[Scenario]) -> Row:
         subject=subject,
         name=subject.rpartition("::")[2],
         entries=tuple(
-            Entry(
-                setup=entry.setup,
-                outcome=entry.outcome,
-                values=entry.values,
-                best=frozenset(name for name, setups in best.items() if entry.setup in setups),
-            )
+            replace(entry, best=frozenset(name for name, setups in best.items() if entry.setup in setups))
             for entry in entries
         ),
     )

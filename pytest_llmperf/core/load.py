@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from pytest_llmperf.core.arguments import parse_name, whole
 from pytest_llmperf.core.duration import parse_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.metric import nearest
@@ -195,12 +196,6 @@ def _example(kind: str) -> str:
     return f"@llm_load({_EXAMPLES[kind]})"
 
 
-def _whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{value!r} is not a whole number from 1")
-    return value
-
-
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{value!r} is not a number")  # noqa: TRY004 - all become one usage error
@@ -246,7 +241,7 @@ def _stages(value: object) -> tuple[tuple[float, float], ...]:
 
 def _replay(value: object) -> str | tuple[float, ...]:
     if isinstance(value, str):
-        return _name(value)
+        return parse_name(value)
     if not isinstance(value, Sequence):
         raise ValueError(f"{value!r} is neither a list nor a file's name")  # noqa: TRY004 - as above
     if not value:
@@ -268,7 +263,7 @@ def arrival_times(values: Sequence[object]) -> tuple[float, ...]:
 
 def _think(value: object) -> str:
     if isinstance(value, str):
-        return _name(value)
+        return parse_name(value)
     return f"{_number(value):g}s"
 
 
@@ -286,26 +281,20 @@ def _abort_on(value: object) -> AbortOn:
     return AbortOn(**limits)
 
 
-def _name(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{value!r} is not a name")
-    return value
-
-
 _PARSERS: dict[str, Callable[[object], Any]] = {
-    "users": _whole,
+    "users": whole(1),
     "spawn_rate": _number,
     "duration": _duration,
-    "iterations": _whole,
-    "shared_iterations": _whole,
+    "iterations": whole(1),
+    "shared_iterations": whole(1),
     "rate": _number,
     "arrivals": _arrivals,
     "stages": _stages,
     "replay": _replay,
     "think_time": _think,
-    "max_concurrency": _whole,
+    "max_concurrency": whole(1),
     "graceful_stop": _grace,
     "abort_on": _abort_on,
-    "mix": _name,
+    "mix": parse_name,
     "weight": _number,
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from pytest_llmperf.core.arguments import parse_name, whole
 from pytest_llmperf.core.cache import CacheMode
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.load import Load
@@ -178,21 +179,6 @@ def build(layers: Mapping[str, Any], *, cap: int | None = None) -> Slo:
     )
 
 
-def _whole(least: int) -> Any:
-    def parse(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{value!r} is not a whole number from {least}")
-        return value
-
-    return parse
-
-
-def _name(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{value!r} is not a name")
-    return value
-
-
 def _gate(value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ValueError(f"{value!r} is not a list of SLO keys")  # noqa: TRY004 - all become one usage error
@@ -208,7 +194,7 @@ def _gate(value: object) -> tuple[str, ...]:
 
 def _cases(value: object) -> str | tuple[Any, ...]:
     if isinstance(value, str):
-        return _name(value)
+        return parse_name(value)
     if not isinstance(value, Sequence) or not value:
         raise ValueError(f"{value!r} is not a list with at least one case")
     return tuple(value)
@@ -231,13 +217,13 @@ def parse_cache(value: object) -> CacheMode:
 def _accuracy(value: object) -> tuple[tuple[str, float], ...]:
     if not isinstance(value, Mapping) or not value:
         raise ValueError(f"{value!r} is not a mapping")
-    return tuple((_name(name), _share_of(name, share)) for name, share in value.items())
+    return tuple((parse_name(name), _share_of(name, share)) for name, share in value.items())
 
 
 def _steps(value: object) -> tuple[tuple[str, tuple[Limit, ...]], ...]:
     if not isinstance(value, Mapping) or not value:
         raise ValueError(f"{value!r} is not a mapping")
-    return tuple((_name(name), _step_limits(name, limits)) for name, limits in value.items())
+    return tuple((parse_name(name), _step_limits(name, limits)) for name, limits in value.items())
 
 
 def _step_limits(name: object, limits: object) -> tuple[Limit, ...]:
@@ -264,11 +250,11 @@ def _share_of(name: object, share: object) -> float:
 
 
 _PARSERS = {
-    "scenario": _name,
-    "role": _name,
-    "iterations": _whole(1),
-    "warmup": _whole(0),
-    "max_iterations": _whole(1),
+    "scenario": parse_name,
+    "role": parse_name,
+    "iterations": whole(1),
+    "warmup": whole(0),
+    "max_iterations": whole(1),
     "max_regression": parse_regression,
     "gate": _gate,
     "cases": _cases,
@@ -277,15 +263,3 @@ _PARSERS = {
     "accuracy": _accuracy,
     "steps": _steps,
 }
-
-__all__ = [
-    "ARGUMENTS",
-    "DEFAULT_GATE",
-    "Limit",
-    "Slo",
-    "build",
-    "merged",
-    "nearest",
-    "parse_arguments",
-    "parse_limit",
-]
