@@ -42,7 +42,6 @@ class ServerInfo:
     models: tuple[str, ...] = ()  #: empty also when it cannot list them
     version: str | None = None
     kind: str = "unknown"  #: a guess: vllm, llama.cpp, sglang, ollama, openai, lm-studio, mock
-    has_tokenize: bool = False  #: whether POST /tokenize counts tokens
 
 
 def preflight(backend: Backend, *, timeout_s: float = 5.0) -> ServerInfo:
@@ -75,15 +74,10 @@ def _openai(probe: _Probe) -> ServerInfo:
         version = as_text(probe.optional("GET", "/api/version").get("version")) or None
     if version is None and kind == "llama.cpp":
         version = as_text(probe.optional("GET", "/props").get("build_info")) or None
-    # one body for vLLM (prompt) and llama.cpp (content)
-    asked = {"model": probe.backend.model or next(iter(models), ""), "prompt": "a", "content": "a"}
-    counted = probe.optional("POST", "/tokenize", asked)
-    return ServerInfo(
-        models=models,
-        version=version,
-        kind="vllm" if kind == "unknown" and "max_model_len" in counted else kind,
-        has_tokenize="tokens" in counted or "count" in counted,
-    )
+    if kind == "unknown":  # a proxy may own the models of a vLLM, whose /tokenize tells more than others'
+        asked = {"model": probe.backend.model or next(iter(models), ""), "prompt": "a"}
+        kind = "vllm" if "max_model_len" in probe.optional("POST", "/tokenize", asked) else kind
+    return ServerInfo(models=models, version=version, kind=kind)
 
 
 def _ollama(probe: _Probe) -> ServerInfo:

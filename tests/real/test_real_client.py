@@ -184,7 +184,6 @@ def test_a_total_time_out_ends_a_stream_and_the_server_still_serves(asked, serve
 def test_the_preflight_learns_what_the_server_tells(server):
     info = preflight(backend_of(server))
     assert info.kind == KIND[server.name]
-    assert info.has_tokenize == (server.name != "transformers")
     if server.name != "transformers":  # its /v1/models fails without a cache of downloads
         assert info.models == (server.model,)
         assert info.version
