@@ -11,8 +11,6 @@ from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.verdict import Check, CheckKind
 from pytest_llmperf.reports.summary import Summary
 
-_RATES = {"success_rate", "pass_rate", "json_valid", "goodput"}
-
 
 def sentences(row: Summary) -> tuple[str, str, str]:
     """The three sentences about one scenario."""
@@ -47,13 +45,18 @@ def _what(row: Summary, check: Check | None) -> str:
     verdict = row.scenario.verdict
     if row.outcome in FINE or check is None:
         return f"{row.name} {_said(row.outcome)}: {verdict.reason}."
+    if row.scenario.measurement.doubts and row.outcome is Outcome.INCONCLUSIVE:
+        return f"{row.name} {_said(row.outcome)}: {'; '.join(row.scenario.measurement.doubts)}."
     more = sum(one.outcome is row.outcome for one in verdict.checks) - 1
     beside = f", and {more} more of its promises with it" if more else ""
     if check.observed is None:
         return f"{row.name} {_said(row.outcome)}: {check.reason}{beside}."
     if check.kind is CheckKind.REGRESSION:
+        if check.limit is None:  # a share, which is not allowed to fall by a ratio
+            fell = "fell" if row.outcome in BROKEN else "may have fallen"
+            return f"{row.name} {_said(row.outcome)}: its {check.label} {fell} below the baseline's{beside}."
         past = "is past" if row.outcome in BROKEN else "may be past"
-        limit = show_ratio(check.limit or 1.0)
+        limit = show_ratio(check.limit)
         return f"{row.name} {_said(row.outcome)}: its {check.label} {past} {limit} of the baseline{beside}."
     word = "misses" if row.outcome in BROKEN else "may miss"
     bound = show(check.limit, check.unit)
@@ -102,25 +105,32 @@ def _settles(row: Summary, check: Check | None) -> str:
         return "A baseline of these conditions settles it: pytest --save-baseline stores one beside the old."
     if row.outcome in BROKEN:
         return _broken(check)
-    more = (
-        ""
-        if check is None or check.more is None
-        else f"About {check.more} more requests would likely settle it; "
-    )
+    return _undecided(row, check)
+
+
+def _undecided(row: Summary, check: Check | None) -> str:
+    if row.scenario.measurement.doubts:
+        return "A run whose load is carried out as planned settles it."
+    if check is None or check.observed is None:
+        return "A run in which that is measured, to its end, settles it."
+    if check.kind is CheckKind.LIMIT:
+        return "More requests would settle it: --llm-max-iterations says how many there may be."
+    more = "" if check.more is None else f"About {check.more} more requests would likely settle it; "
     turns = (
         "--llm-ab git:REV, in turns with the code before, takes the machine's own noise out of the comparison"
     )
-    return f"{more}{turns}." if more else f"{turns}."
+    return f"{more}{turns}."
 
 
 def _broken(check: Check | None) -> str:
     if check is None or check.observed is None:
         return "Nothing can be judged until that is mended."
-    if check.metric in _RATES or check.metric not in {"latency", "ttft", "itl", "tpot", "task"}:
+    if check.unit == "" and check.metric != "cache_hit_rate":
         return "It is settled: the requests that failed it show what to mend."
     if check.kind is CheckKind.REGRESSION:
         return (
             "It is settled: more requests would not change it, and what changed since the baseline is the "
             "place to look; `accept:` in slo.yaml lets an intended one pass until a date."
         )
-    return "It is settled: the answers have to become faster, or the limit is not one for this backend."
+    better = "the answers have to become faster" if check.unit == "s" else "that has to become better"
+    return f"It is settled: {better}, or the limit is not one for this backend."

@@ -8,6 +8,8 @@ import shlex
 import pytest
 
 from pytest_llmperf.cli import main
+from pytest_llmperf.core.load_report import LoadReport
+from pytest_llmperf.reports.load import as_object
 
 CHECK = {
     "metric": "latency",
@@ -28,6 +30,9 @@ CHECK = {
 TTFT = {**CHECK, "metric": "ttft", "observed": 0.05, "reason": "ttft p95 is worse"}
 LIMIT = {**CHECK, "kind": "limit", "limit": 0.1, "outcome": "failed", "low": 0.1, "high": None, "ratio": None}
 RATE = {**LIMIT, "metric": "json_valid", "statistic": "rate", "unit": "", "limit": 0.98, "observed": 0.9}
+FALL = {**CHECK, "metric": "success_rate", "statistic": "rate", "unit": "", "limit": None, "observed": 0.9}
+FALL |= {"baseline": 1.0, "ratio": 0.9, "low": 0.8, "high": 0.97}
+SLOW = {**LIMIT, "metric": "tokens_per_s", "statistic": "rate", "unit": "1/s", "limit": 40, "observed": 31}
 NOTHING = {**LIMIT, "observed": None, "low": None, "reason": "p95 was not measured: no request succeeded"}
 UNPROVEN = {**CHECK, "outcome": "unproven", "more": 240}
 
@@ -101,6 +106,41 @@ def test_a_broken_share_sends_to_the_requests_that_failed_it(why):
     assert "json_valid misses the limit of 98 %" in what
     assert how_much.startswith("It was 90 %")
     assert "the requests that failed it" in settles
+
+
+def test_a_share_that_fell_is_held_against_no_ratio(why):
+    what, how_much, settles, *_ = why("regressed", FALL)
+    assert what == "test_router regressed: its success_rate fell below the baseline's."
+    assert how_much.startswith("It was 90 % (n=60), x0.90 of 100 % in the baseline")
+    assert "the requests that failed it" in settles
+
+
+def test_a_broken_limit_on_no_share_blames_no_requests(why):
+    settles = why("failed", SLOW)[2]
+    assert settles == "It is settled: that has to become better, or the limit is not one for this backend."
+
+
+def test_a_step_that_regressed_sends_to_what_changed(why):
+    settles = why("regressed", {**CHECK, "metric": "step:submit"})[2]
+    assert "what changed since the baseline" in settles
+
+
+def test_a_limit_in_doubt_takes_more_requests_and_no_other_arm(why):
+    settles = why("inconclusive", {**LIMIT, "outcome": "inconclusive"})[2]
+    assert settles == "More requests would settle it: --llm-max-iterations says how many there may be."
+
+
+def test_a_load_that_was_not_carried_out_is_the_reason_and_what_to_mend(why):
+    load = as_object(LoadReport(profile="20/s", planned=100, started=50, dropped=50, peak=9))
+    what, _, settles, *_ = why("inconclusive", {**LIMIT, "outcome": "inconclusive"}, load=load)
+    assert what.startswith("test_router is undecided: 50 of 100 arrivals were dropped")
+    assert settles == "A run whose load is carried out as planned settles it."
+
+
+@pytest.mark.parametrize("checks", [(), ({**NOTHING, "outcome": "inconclusive"},)], ids=["early", "missing"])
+def test_what_cannot_be_settled_by_more_requests_does_not_ask_for_them(why, checks):
+    settles = why("inconclusive", *checks)[2]
+    assert settles == "A run in which that is measured, to its end, settles it."
 
 
 def test_what_is_unproven_says_how_many_requests_would_settle_it(why):
