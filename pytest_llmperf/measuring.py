@@ -175,6 +175,7 @@ class Measuring:
             *server_story.remarks(measured, aside=self.watch.aside),
             *(text for told in self.log.remarks for text in told()),
             *(() if self.sampler is None else self.sampler.remarks),
+            *self.rig.companions.remarks,
         ]
         if self.first_error is not None:
             warnings.append(f"first failing iteration: {one_line(self.first_error)}")

@@ -43,8 +43,14 @@ def test_a_child_that_does_not_end_is_killed(monkeypatch):
     assert child._process.returncode != 0
 
 
+DYING = """import sys
+print(input(), flush=True)
+sys.exit('x' * 99999 + '\\nRuntimeError: \\x1b[31mkey-12345 is wrong')"""
+
+
 def test_a_child_that_ended_leaves_its_last_words(monkeypatch):
-    child = start("print(input(), flush=True); raise MemoryError('no more')", monkeypatch)
-    assert child.last_words() == "MemoryError: no more"
+    child = start(DYING, monkeypatch)
+    told = child.last_words(hide=lambda text: text.replace("key-12345", "***"))
+    assert told == r"RuntimeError: \x1b[31m*** is wrong"
     assert not child.runs
     child.stop()

@@ -9,15 +9,17 @@ import selectors
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from pytest_llmperf.child_process.last_words import last_words
 from pytest_llmperf.core.errors import LlmPerfUsageError
+from pytest_llmperf.core.plain import plain
 
 _START_S = 20.0
 _STOP_S = 2.0
+_TAIL_BYTES = 64 * 1024  #: of what it wrote, where its last words are looked for
 _ENDED_S = 1.0  #: for a child that no longer answers to have ended
 _PACKAGE = Path(__file__).resolve().parents[1]
 # The package's own __init__ brings pytest along, which a child has no use for: a bare package stands in.
@@ -50,12 +52,15 @@ class Child:
         """Whether it has not ended."""
         return self._process.poll() is None
 
-    def last_words(self) -> str:
-        """Why it ended, of one that no longer answers."""
+    def last_words(self, *, hide: Callable[[str], str]) -> str:
+        """Why it ended, of one that no longer answers, safe to print on one line.
+
+        *hide* takes secrets out of what it wrote.
+        """
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_ENDED_S)
         written = "" if self._errors.closed else _written(self._errors)
-        return last_words(written, status=self._process.poll())
+        return plain(last_words(hide(written), status=self._process.poll()))
 
     def stop(self) -> None:
         """End it; harmless when it has ended."""
@@ -97,7 +102,7 @@ def start(module: str, order: Mapping[str, Any], *, what: str) -> Child:
 
 
 def _written(errors: IO[bytes]) -> str:
-    errors.seek(0)
+    errors.seek(max(0, errors.seek(0, os.SEEK_END) - _TAIL_BYTES))
     return errors.read().decode("utf-8", "replace")
 
 

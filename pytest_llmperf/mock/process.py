@@ -13,7 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
-from pytest_llmperf.child_process.parent import Child, start
+from pytest_llmperf.child_process.parent import Child, ChildGoneError, start
+from pytest_llmperf.client.redact import redact
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.loopback import ADDRESS
 from pytest_llmperf.mock.config import MockConfig, parse_config
@@ -78,6 +79,13 @@ class MockServer:
     def pid(self) -> int:
         """The process the server runs in."""
         return self._child.pid
+
+    @property
+    def why_ended(self) -> str:
+        """Why it ended without being told to, in one line; empty while it runs, and after ``stop()``."""
+        if self._stopped or self._child.runs:
+            return ""
+        return self._last_words()
 
     def reply(self, answer: Any = None, /, **rule: Any) -> None:
         """Answer *answer* from now on: a text, what JSON can hold, or a function that says it.
@@ -199,11 +207,17 @@ class MockServer:
                 try:
                     status, answer = self._exchange(path, body)
                 except (http.client.HTTPException, OSError) as error:
-                    raise RuntimeError(f"the mock server at {self.url} does not answer: {error}") from error
+                    why = self._last_words()
+                    if self._stopped or self._child.runs:
+                        why = str(error)
+                    raise ChildGoneError(f"the mock server at {self.url} does not answer: {why}") from error
         parsed = json.loads(answer)
         if status != 200:
             raise LlmPerfUsageError(f"mock: {parsed.get('error', answer)}")
         return parsed
+
+    def _last_words(self) -> str:
+        return self._child.last_words(hide=lambda text: redact(text, [self._token]))
 
     def _exchange(self, path: str, body: bytes) -> tuple[int, bytes]:
         self._connection.request("POST", path, body, {"x-mock-token": self._token})

@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_llmperf.child_process.parent import ChildGoneError, start
 from pytest_llmperf.client.observation import Observation
+from pytest_llmperf.client.redact import redact
 from pytest_llmperf.core.loopback import ADDRESS
 from pytest_llmperf.relay.child import PROBE
 from pytest_llmperf.relay.cost import Cost, Echo, measure_cost
@@ -44,6 +45,8 @@ class RelayProcess:
                 for name, one in upstreams.items()
             }
             token = secrets.token_urlsafe(24)
+            keys = [value for one in upstreams.values() for value in one.authorization.values()]
+            self._secrets = [token, *keys]
             order = {
                 "token": token,
                 "path": self._path,
@@ -117,7 +120,10 @@ class RelayProcess:
         if not self._gone and not answered.wait(_ANSWER_S):
             raise ChildGoneError(f"the relay of llm_client has not answered for {_ANSWER_S:.0f} s")
         if self._gone:
-            raise ChildGoneError(f"the relay of llm_client is gone: {self._child.last_words()}")
+            raise ChildGoneError(f"the relay of llm_client is gone: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        return self._child.last_words(hide=lambda text: redact(text, self._secrets))
 
     def _read(self) -> None:
         try:

@@ -46,6 +46,12 @@ class Companions:
         """Of the mock server that the backend ``mock`` means: another process's, where that lends it."""
         return self._mock_url or self.mock.url
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What to say of them with every scenario: that the mock server ended by itself, and why."""
+        why = "" if self._mock is None else self._mock.why_ended
+        return (f"the mock server has ended: {why}",) if why else ()
+
     def check_out(self, files: Sequence[Path], arguments: Sequence[str]) -> None:
         """Start the base arm's process, under ``--llm-ab git:REV``. Raises LlmPerfUsageError."""
         name = self._options.ab

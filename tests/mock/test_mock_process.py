@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmperf.child_process.parent import _PROGRAM
+from pytest_llmperf.child_process.parent import _PROGRAM, ChildGoneError
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.mock.call import Call
 from pytest_llmperf.mock.head import Head
@@ -106,6 +106,16 @@ def test_a_child_that_cannot_run_tells_why(monkeypatch):
         start_mock()
 
 
+def test_a_server_that_has_ended_by_itself_tells_why():
+    with start_mock() as server:
+        assert server.why_ended == ""
+        os.kill(server.pid, signal.SIGKILL)
+        with pytest.raises(ChildGoneError, match=r"/v1 does not answer: signal 9 \(Killed\) ended it"):
+            server.reset()
+        assert server.why_ended.startswith("signal 9")
+    assert server.why_ended == ""
+
+
 def test_it_listens_on_loopback_alone(mock):
     listening = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
     addresses = {entry[1].partition(":")[0] for entry in listening if entry[1].endswith(f":{mock.port:04X}")}
@@ -188,7 +198,7 @@ def test_a_mistake_in_control_is_told(mock):
 def test_a_server_that_is_gone_is_named(mock):
     with start_mock() as server:
         pass
-    with pytest.raises(RuntimeError, match=f"127.0.0.1:{server.port}/v1 does not answer"):
+    with pytest.raises(ChildGoneError, match=f"127.0.0.1:{server.port}/v1 does not answer: .*refused"):
         server.reset()
 
 

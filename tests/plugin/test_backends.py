@@ -155,7 +155,7 @@ def test_a_server_that_goes_away_ends_the_run_with_a_report(project):
         @llm_slo(p95_ms=2000, warmup=0, iterations=30)
         def test_router(llm, llm_mock):
             if next(count) == 10:
-                llm_mock.stop()
+                llm_mock._child._process.kill()
             llm.chat("takvim")
 
         @pytest.fixture
@@ -170,6 +170,7 @@ def test_a_server_that_goes_away_ends_the_run_with_a_report(project):
     assert requests["sent"] <= 20
     assert requests["failed"] >= 5
     assert "found no server" in session.text
+    assert "the mock server has ended: " in session.text
     assert session.report["outcome"] == "failed"
 
 
