@@ -120,7 +120,7 @@ def test_processor_time_of_descendants_is_counted(tmp_path):
     busy = "import time\nwhile time.process_time() < 0.2: pass"
     program = (
         "import subprocess, sys, time\nfor _ in range(3):"
-        f" subprocess.run([sys.executable, '-c', {busy!r}])\ntime.sleep(0.3)"
+        f" subprocess.run([sys.executable, '-c', {busy!r}])\ntime.sleep(1)"
     )
     used = run([sys.executable, "-c", program], core=0, memory=False, LOG=str(tmp_path / "log"))
     assert 0.55 < used.cpu[-1][1] < 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -18,33 +19,30 @@ def backend(server):
     return Backend(name="b", kind="openai", url=server.url, model="m")
 
 
-def test_a_cancelled_task_is_recorded_and_hangs_up(wire, say):
-    server = wire([say.sse, say.hello, say.HOLD])
-    recording = Recording()
+async def cancelled(server, recording, came):
+    """Ask, and give up when the server says so."""
+    async with AsyncClient(backend(server), recording) as client:
+        asked = asyncio.ensure_future(client.chat("hi"))
+        assert await asyncio.to_thread(came.wait, 10)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
 
-    async def run():
-        async with AsyncClient(backend(server), recording) as client:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.chat("hi"), 0.5)
 
-    asyncio.run(run())
+def test_a_cancelled_task_is_recorded_and_hangs_up(wire, say, taken):
+    came, recording = threading.Event(), Recording()
+    server = wire([say.sse + say.hello, taken, came.set, say.HOLD])
+    asyncio.run(cancelled(server, recording, came))
     (seen,) = recording.exchanges
     assert seen.failure.kind is FailureKind.CANCELLED
     assert seen.first_token_s is not None
     assert server.gone.wait(5)
 
 
-def test_pieces_held_back_until_a_task_was_cancelled_are_told(wire, say):
-    head, rest = say.sse, say.hello
-    server = wire([head, 0.05, rest, 0.05, rest, say.HOLD])
-    recording = Recording()
-
-    async def run():
-        async with AsyncClient(backend(server), recording) as client:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.chat("hi"), 1)
-
-    asyncio.run(run())
+def test_pieces_held_back_until_a_task_was_cancelled_are_told(wire, say, taken):
+    came, recording = threading.Event(), Recording()
+    server = wire([say.sse, taken, say.hello, taken, say.hello, taken, came.set, say.HOLD])
+    asyncio.run(cancelled(server, recording, came))
     (seen,) = recording.exchanges
     assert seen.failure.kind is FailureKind.CANCELLED
     assert len(seen.chunk_s) == 2

@@ -173,8 +173,8 @@ def test_a_server_that_is_gone_tells_nothing():
 def test_the_generator_is_this_process():
     generator = Generator()
     generator.sample(time.perf_counter())
-    end = time.perf_counter() + LEAST_S + 0.05
-    while time.perf_counter() < end:
+    end = time.process_time() + LEAST_S + 0.05
+    while time.process_time() < end:
         pass  # work
     found = generator.sample(time.perf_counter())
     assert 5 < found["generator_cpu_percent"] < 1000
