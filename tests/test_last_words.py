@@ -12,12 +12,18 @@ E       assert 1 == 2
 test_it.py:2: AssertionError
 """
 
+USAGE = """ERROR: usage: pytest [options] [file_or_dir] [file_or_dir] [...]
+pytest: error: unrecognized arguments: --llm-gate=off
+  inifile: None
+"""
+
 
 @pytest.mark.parametrize(
     ("output", "status", "words"),
     [
         (OUTPUT, 1, "assert 1 == 2"),
         (f"{OUTPUT}ERROR: slo.yaml:2  is not YAML\n\n", 4, "ERROR: slo.yaml:2  is not YAML"),
+        (f"{USAGE}  rootdir: /project\n", 4, "pytest: error: unrecognized arguments: --llm-gate=off"),
         ("collected 1 item\nbye\n", 3, "bye"),
         ("==== no tests ran in 1.66s ====\n", 2, "no tests ran in 1.66s"),
         (" \n", 3, "it ended with 3 and without a word"),

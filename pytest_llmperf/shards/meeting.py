@@ -1,7 +1,8 @@
 """Where the parts of a load run meet who leads them: lines of JSON at a port of one machine.
 
 A part says that it is ready, then what has ended since it said so last, then that it has measured. It is
-told to go, to stop, or that all is over. Its process is in the hands of a `Keeper`, which can end it.
+told to go, to stop, or that all is over, and every now and then that someone is there at all. Its process is
+in the hands of a `Keeper`, which can end it.
 """
 
 from __future__ import annotations
@@ -27,9 +28,17 @@ MEETING_S = 180.0
 #: How long a part that is interrupted may take to hand over what it has, and to put its fixtures away.
 PATIENCE_S = 30.0
 
+#: A part that hears nothing from its `Host` for so long is not wanted any more: a process that is stopped
+#: keeps its connections.
+SILENT_S = 30.0
+
+#: Seconds between two signs of life of a `Host`.
+_BEAT_S = 2.0
+
 #: What a part says, or is told. JSON.
 Words = Mapping[str, Any]
 
+THERE: Words = {"there": True}  #: the `Host` lives
 GO: Words = {"go": True}
 OVER: Words = {"over": True}  #: whoever still waits does not begin, and the end of the line means nothing
 
@@ -89,13 +98,12 @@ class LoopbackMeeting:
 
         Raises ConnectionError when there is no one left to lead.
         """
-        connection = socket.create_connection((ADDRESS, self.port), timeout=MEETING_S + PATIENCE_S)
+        connection = socket.create_connection((ADDRESS, self.port), timeout=SILENT_S)
         _send(connection, {"token": self.token, "part": part})
-        heard = _lines(connection)
+        heard = (words for words in _lines(connection) if words != THERE)
         if "go" not in next(heard, OVER):
             connection.close()
             raise ConnectionError("the leading session ended before all were ready")
-        connection.settimeout(None)
         return Line(connection, heard, on_stop)
 
 
@@ -151,9 +159,10 @@ class Host:
         self._said: list[tuple[int | None, Words]] = []
         self._keepers: dict[int, Keeper] = {}
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
         self.meeting = LoopbackMeeting(port=self._server.getsockname()[1], token=secrets.token_hex(16))
         threading.Thread(target=self._receive, daemon=True).start()
+        threading.Thread(target=self._beat, daemon=True).start()
 
     def keeper(self, part: int) -> Keeper:
         """Of the process of *part*."""
@@ -170,7 +179,7 @@ class Host:
 
     def close(self) -> None:
         """Nobody listens any more."""
-        self._closed = True
+        self._closed.set()
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
@@ -179,8 +188,14 @@ class Host:
                 with contextlib.suppress(OSError):
                     guest.shutdown(socket.SHUT_RDWR)  # a thread reads from it
 
+    def _beat(self) -> None:
+        while not self._closed.wait(_BEAT_S):
+            with self._lock:
+                for _, guest in self._guests:
+                    _send(guest, THERE)
+
     def _receive(self) -> None:
-        while not self._closed:
+        while not self._closed.is_set():
             with contextlib.suppress(OSError):
                 guest, _ = self._server.accept()
                 threading.Thread(target=self._attend, args=(guest,), daemon=True).start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import queue
 import signal
@@ -13,7 +15,7 @@ import threading
 import pytest
 
 from pytest_llmperf.shards import meeting
-from pytest_llmperf.shards.meeting import GO, OVER, Host, Keeper, LoopbackMeeting
+from pytest_llmperf.shards.meeting import GO, OVER, THERE, Host, Keeper, LoopbackMeeting
 
 
 @pytest.fixture
@@ -100,6 +102,29 @@ def test_a_part_that_was_told_that_all_is_over_does_not_give_up(host, gone):
     host.say(OVER)
     host.close()
     assert not gone.wait(timeout=0.2)
+
+
+def test_a_part_whose_session_is_silent_gives_up_too(host, gone, monkeypatch):
+    monkeypatch.setattr(meeting, "SILENT_S", 0.1)  # a process that is stopped keeps its connections
+    host.say(GO)
+    host.meeting.join(0, print)
+    assert gone.wait(timeout=10)
+
+
+def test_a_session_that_has_nothing_to_say_gives_signs_of_life(monkeypatch):
+    monkeypatch.setattr(meeting, "_BEAT_S", 0.01)
+    with contextlib.closing(Host(print)) as host:
+        hello = json.dumps({"token": host.meeting.token, "part": 0}).encode() + b"\n"
+        with socket.create_connection(("127.0.0.1", host.meeting.port), timeout=10) as part:
+            part.sendall(hello)
+            heard = meeting._lines(part)
+            assert [next(heard), next(heard)] == [THERE, THERE]
+
+
+def test_who_waits_for_the_word_to_go_hears_signs_of_life_before_it(host):
+    host.say(THERE)
+    host.say(GO)
+    assert host.meeting.join(0, print)
 
 
 def test_a_stranger_is_not_heard(host, heard):
