@@ -132,7 +132,10 @@ class Attempt:
     def _texts(self, texts: Texts, arrived_s: Sequence[float]) -> None:
         self._progress_s = arrived_s[-1]
         self.answer.add_texts(texts)
-        self._chunk_s += chain.from_iterable(map(repeat, arrived_s, texts.counts))
+        if len(texts.texts) == len(arrived_s):  # nearly always: one in each piece
+            self._chunk_s += arrived_s
+        else:
+            self._chunk_s += chain.from_iterable(map(repeat, arrived_s, texts.counts))
         if self._first_token_s is None:
             self._first_token_s = arrived_s[0]
         if self._first_answer_s is None and not texts.reasoning:

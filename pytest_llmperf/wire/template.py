@@ -40,19 +40,19 @@ class Template:
         """
         if not self._known:
             return None
-        before, after, bare = self._before, self._after, len(self._before) + len(self._after)
-        end = start
-        while end < len(pieces):
-            piece = pieces[end]
-            if not (piece.startswith(before) and piece.endswith(after) and len(piece) > bare):
-                break
-            end += 1
-        if end == start:
-            return None
+        before, after = self._before, self._after
         joint = after + before
-        some = pieces[start:end]
-        counts = [piece.count(joint) + 1 for piece in some]
-        said = b"".join(some)[len(before) : -len(after)].replace(joint, _COMMA)
+        counts: list[int] = []
+        for piece in pieces[start:]:
+            size = len(piece)
+            if not (piece.startswith(before) and piece.endswith(after) and size > len(joint)):
+                break
+            # two have room in it, or there is one
+            counts.append(piece.count(joint) + 1 if size > 2 * len(joint) else 1)
+        if not counts:
+            return None
+        some = b"".join(pieces[start : start + len(counts)])
+        said = some[len(before) : -len(after)].replace(joint, _COMMA)
         with suppress(ValueError):
             texts = loads(f'["{said.decode()}"]')
             # what is more than a string makes them more
