@@ -78,6 +78,12 @@ def test_every_piece_has_its_own_moment():
     assert (exchange.failure, kept) == (None, True)
 
 
+def test_tokens_that_came_in_one_piece_have_its_moment_each():
+    pieces = [(0.5, HEAD), (1.0, TOKEN), (1.5, TOKEN + TOKEN), (2.0, TOKEN), (2.5, STOP + DONE + END)]
+    exchange, _, began_s = carried(pieces)
+    assert [at_s - began_s for at_s in exchange.chunk_s] == pytest.approx([1.0, 1.5, 1.5, 2.0])
+
+
 def test_an_empty_delta_among_others_is_no_token_wherever_it_stands():
     empty = TOKEN.replace(b'"a"', b'""').replace(b"%x" % len(TOKEN[4:-2]), b"%x" % (len(TOKEN[4:-2]) - 1))
     pieces = [(0.5, HEAD + empty), (1.0, TOKEN), (1.5, TOKEN + empty + TOKEN), (1.6, empty), (1.7, TOKEN)]
