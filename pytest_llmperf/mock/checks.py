@@ -55,10 +55,10 @@ def parse_body(body: bytes) -> Any:
     try:
         return json.loads(body)
     except json.JSONDecodeError as error:
-        raise validation(
-            [Problem("json_invalid", f"body.{error.pos}", "JSON decode error", {}, {"error": error.msg})],
-            shape="json",
-        ) from None
+        problem = Problem("json_invalid", f"body.{error.pos}", "JSON decode error", {}, {"error": error.msg})
+        refused = validation([problem], shape="json")
+        refused.value = error
+        raise refused from None
     except (UnicodeDecodeError, RecursionError, ValueError):
         raise Refusal(
             status=400, message="There was an error parsing the body", type="Bad Request", shape="json"

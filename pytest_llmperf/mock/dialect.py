@@ -58,6 +58,7 @@ class Dialect:
     completion_end: Callable[[Generation, int, Timing], bytes] = no_end
     tells_times: bool = False  #: answers are made when they are sent
     json_type: bytes = b"application/json"
+    lost_type: bytes | None = None  #: of the answer where there is no route; None: as of all others
     stream_type: bytes = b"text/event-stream; charset=utf-8"
     stream_extra: Mapping[str, str] | None = None  #: headers of streams
     done: bytes = b"data: [DONE]\n\n"

@@ -65,22 +65,31 @@ class Embedding:
 
     def ollama(self, call: Call) -> None:
         """/api/embed and its predecessor /api/embeddings."""
+        is_old = call.target.startswith(b"/api/embeddings")
         request = parse_body(call.body)
-        model = ollama.checked_model(request, self._server.limits.models)
-        texts = _inputs(request.get("input") or request.get("prompt") or "")
+        kind = "Embedding" if is_old else "Embed"
+        model = ollama.checked_model(request, self._server.limits.models, kind=kind)
+        given = request.get("prompt" if is_old else "input")
+        texts = [given] if isinstance(given, str) else given or []
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise Refusal(status=400, message="invalid input type")
+        if texts == [""]:
+            texts = []  # it only loads the model
         vectors = [_vector(text, _WIDTH, None) for text in texts]
-        body: dict[str, Any] = {
-            "model": model,
-            "embeddings": vectors,
-            "total_duration": _OLLAMA_NS,
-            "load_duration": _OLLAMA_NS // 10,
-            "prompt_eval_count": sum(map(count_tokens, texts)),
-        }
-        if call.target.startswith(b"/api/embeddings"):
-            body = {"embedding": vectors[0]}
-        self._give(call, to_bytes(body), model=model, texts=texts)
+        body: dict[str, Any] = {"model": model, "embeddings": vectors}
+        if is_old:
+            body = {"embedding": vectors[0] if vectors else []}
+        elif texts:
+            body |= {
+                "total_duration": _OLLAMA_NS,
+                "load_duration": _OLLAMA_NS // 10,
+                "prompt_eval_count": sum(map(count_tokens, texts)),
+            }
+        self._give(call, to_bytes(body), model=model, texts=texts, content_type=ollama.JSON)
 
-    def _give(self, call: Call, body: bytes, *, model: str, texts: list[str]) -> None:
+    def _give(
+        self, call: Call, body: bytes, *, model: str, texts: list[str], content_type: bytes | None = None
+    ) -> None:
         """*body*, after the time to first token, with faults."""
         server, state = self._server, self._server.state
         call.number = state.number
@@ -93,7 +102,7 @@ class Embedding:
             call.fault = fault
             if played_instead(server, call, fault):
                 return
-        head = server.head(call, 200, server.dialect.json_type, len(body))
+        head = server.head(call, 200, content_type or server.dialect.json_type, len(body))
         plan = Plan(head=head, parts=[body], stream=False, head_late=True)
         plan.ttft_ns, _ = state.draw_delays(1, call.arrived_ns)
         state.number += 1

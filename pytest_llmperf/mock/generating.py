@@ -167,7 +167,7 @@ class Generating:
         def go_on(answer: Answer | None) -> None:
             said = ollama.understood(generate(ask, answer)[0])
             made = self._generation(call, "ollama", ask, [said], prompt)
-            if request.get("stream", True):
+            if ollama.is_streamed(request):
                 frames = ollama.chat_events(made) if is_chat else ollama.generate_events(made)
                 end = ollama.chat_end if is_chat else ollama.generate_end
                 self._writing.stream(
@@ -179,7 +179,7 @@ class Generating:
                     call, made, lambda timing: body(made, timing), late=True, content_type=ollama.JSON
                 )
 
-        self._run(call, ask, stream=bool(request.get("stream", True)), one_off=one_off, go_on=go_on)
+        self._run(call, ask, stream=ollama.is_streamed(request), one_off=one_off, go_on=go_on)
 
     def _run(
         self,

@@ -21,17 +21,25 @@ from pytest_llmperf.mock.plan import Timing
 VERSION = "0.12.6"
 SIZE = 2019393189  #: bytes of every model
 JSON = b"application/json; charset=utf-8"
-_TYPES: dict[str, tuple[type, ...]] = {
-    "model": (str,),
-    "stream": (bool,),
-    "messages": (list,),
-    "options": (dict,),
-    "prompt": (str,),
-    "system": (str,),
-    "tools": (list,),
-    "raw": (bool,),
+#: What fields of requests must be, and what Go calls it.
+_TYPES: dict[str, tuple[type, str]] = {
+    "model": (str, "string"),
+    "stream": (bool, "bool"),
+    "messages": (list, "[]api.Message"),
+    "options": (dict, "map[string]interface {}"),
+    "prompt": (str, "string"),
+    "system": (str, "string"),
+    "tools": (list, "api.Tools"),
+    "raw": (bool, "bool"),
 }
-_GO_NAMES = {str: "string", bool: "bool", list: "slice", dict: "map[string]interface {}"}
+#: What Python's json says of a character that should not be there, and what Go's does.
+_SYNTAX = {
+    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
+    "Expecting ':' delimiter": "after object key",
+    "Expecting ',' delimiter": "after object key:value pair",
+    "Extra data": "after top-level value",
+    "Invalid control character at": "in string literal",
+}
 
 
 def refusal(refused: Refusal) -> tuple[int, bytes]:
@@ -40,15 +48,31 @@ def refusal(refused: Refusal) -> tuple[int, bytes]:
     if refused.shape == "model":
         message = f"model '{refused.value}' not found"
     elif refused.shape.startswith("json"):
-        message = "invalid character looking for beginning of value" if refused.param else "unexpected EOF"
+        message = syntax(refused)
+    elif is_empty(refused):
+        message = "missing request body"
     return refused.status, to_bytes({"error": message})
+
+
+def syntax(refused: Refusal) -> str:
+    """Go's words for a body that is no JSON."""
+    error: json.JSONDecodeError | None = refused.value
+    if error is None or error.msg.startswith("Unterminated") or error.pos >= len(error.doc):
+        return "unexpected EOF"
+    where = _SYNTAX.get(error.msg, "looking for beginning of value")
+    return f"invalid character {_go_quoted(error.doc[error.pos])} {where}"
+
+
+def is_empty(refused: Refusal) -> bool:
+    """Whether it is about a request without a body."""
+    return refused.shape == "validation:missing" and refused.param == "body"
 
 
 def chat_ask(
     request: Any, *, models: tuple[str, ...], max_model_len: int, marker: str | None, role: str | None
 ) -> Ask:
     """What an /api/chat request asks for."""
-    model = checked_model(request, models)
+    model = checked_model(request, models, kind="Chat")
     messages = [message for message in request.get("messages") or () if isinstance(message, dict)]
     said = from_messages(messages, model=model, marker=marker, role=role)
     tokens = sum(count_tokens(text_of(message.get("content"))) for message in messages)
@@ -67,7 +91,7 @@ def generate_ask(
     request: Any, *, models: tuple[str, ...], max_model_len: int, marker: str | None, role: str | None
 ) -> Ask:
     """What an /api/generate request asks for."""
-    model = checked_model(request, models)
+    model = checked_model(request, models, kind="Generate")
     prompt, system = request.get("prompt") or "", request.get("system") or ""
     said = Conversation(model=model, user=after_marker(prompt, marker), system=system, history=(), role=role)
     return _ask(request, said, count_tokens(prompt) + count_tokens(system), max_model_len)
@@ -76,6 +100,11 @@ def generate_ask(
 def is_unload(request: Any) -> bool:
     """Whether a request that asks nothing is to free the model's memory at once."""
     return request.get("keep_alive") in (0, "0", "0s")  # not a set: it may be a list
+
+
+def is_streamed(request: Any) -> bool:
+    """Whether the answer to *request* comes line by line."""
+    return request.get("stream") is not False
 
 
 def is_load(request: Any) -> bool:
@@ -142,10 +171,14 @@ def generate_events(generation: Generation) -> Frames:
     """The lines of /api/generate before the last."""
     choice = generation.choices[0]
     model = generation.ask.said.model
+    said = [
+        *({"response": "", "thinking": piece} for piece in choice.reasoning),
+        *({"response": piece} for piece in choice.pieces),
+    ]
     return [
-        (step, _line({"model": model, "created_at": now(), "response": piece, "done": False}))
-        for step, piece in enumerate(choice.pieces)
-        if piece
+        (step, _line({"model": model, "created_at": now(), **one, "done": False}))
+        for step, one in enumerate(said)
+        if any(one.values())
     ]
 
 
@@ -156,8 +189,11 @@ def generate_end(generation: Generation, timing: Timing) -> bytes:
 
 def generate(generation: Generation, timing: Timing) -> bytes:
     """The answer of /api/generate without streaming."""
-    text = generation.choices[0].text
-    return to_bytes(_whole(generation, timing, {"response": text, "done": True}, context=True))
+    choice = generation.choices[0]
+    said = {"response": choice.text}
+    if choice.reasoning:
+        said["thinking"] = "".join(choice.reasoning)
+    return to_bytes(_whole(generation, timing, {**said, "done": True}, context=True))
 
 
 def loaded(request: Any, *, chat: bool) -> bytes:
@@ -192,7 +228,7 @@ def running(models: tuple[str, ...], max_model_len: int) -> Any:
 
 def show(request: Any, *, models: tuple[str, ...], max_model_len: int) -> Any:
     """/api/show."""
-    name = checked_model(request, models)
+    name = checked_model(request, models, kind="Show")
     return {
         "modelfile": f"FROM {name}\n",
         "parameters": "",
@@ -215,9 +251,14 @@ def _ask(request: dict[str, Any], said: Conversation, tokens: int, max_model_len
     options = request.get("options") or {}
     limit = options.get("num_predict")
     limit = limit if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0 else None
-    form = request.get("format")
+    form = request.get("format") or None
     if isinstance(form, dict):
         check_schema(form)
+    elif form not in (None, "json"):
+        text = (
+            f'invalid format: {json.dumps(json.dumps(form))}; expected "json" or a valid JSON Schema object'
+        )
+        raise Refusal(status=500, message=text)
     window = (
         min(max_model_len, options["num_ctx"]) if isinstance(options.get("num_ctx"), int) else max_model_len
     )
@@ -232,23 +273,35 @@ def _ask(request: dict[str, Any], said: Conversation, tokens: int, max_model_len
     )
 
 
-def checked_model(request: Any, models: tuple[str, ...]) -> str:
-    """The model that *request* names; Refusal when it is not here, or a field has the wrong type."""
+def checked_model(request: Any, models: tuple[str, ...], *, kind: str) -> str:
+    """The model that a request of that *kind* names; Refusal when it is not here, or a type is wrong."""
     if not isinstance(request, dict):
-        raise Refusal(status=400, message="json: cannot unmarshal into Go value of type api.ChatRequest")
-    for key, types in _TYPES.items():
+        text = f"json: cannot unmarshal {_go_kind(request)} into Go value of type api.{kind}Request"
+        raise Refusal(status=400, message=text)
+    for key, (wanted, name) in _TYPES.items():
         value = request.get(key)
-        if value is not None and not isinstance(value, types):
-            given = {str: "string", bool: "bool", list: "array", dict: "object"}.get(type(value), "number")
-            wanted = _GO_NAMES[types[0]]
-            text = f"json: cannot unmarshal {given} into Go struct field ChatRequest.{key} of type {wanted}"
-            raise Refusal(status=400, message=text)
-    model = request.get("model") or request.get("name")
+        if value is not None and not isinstance(value, wanted):
+            field = f"Go struct field {kind}Request.{key} of type {name}"
+            raise Refusal(status=400, message=f"json: cannot unmarshal {_go_kind(value)} into {field}")
+    model = request.get("model") or request.get("name") or ""
     if not isinstance(model, str) or not model:
+        if kind in ("Generate", "Embed"):
+            raise Refusal(status=404, message="model '' not found")
         raise Refusal(status=400, message="model is required")
     if models and model not in models and f"{model}:latest" not in models:
+        if kind.startswith("Embed"):
+            raise Refusal(status=404, message=f'model "{model}" not found, try pulling it first')
         raise Refusal(status=404, message=f"model '{model}' not found", shape="model", value=model)
     return model
+
+
+def _go_kind(value: Any) -> str:
+    return {str: "string", bool: "bool", list: "array", dict: "object"}.get(type(value), "number")
+
+
+def _go_quoted(character: str) -> str:
+    """As Go quotes a character in an error."""
+    return "'\"'" if character == '"' else r"'\''" if character == "'" else repr(character)
 
 
 def _whole(

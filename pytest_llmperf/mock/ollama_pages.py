@@ -117,7 +117,7 @@ class OllamaPages:
 
     def _tell(self, call: Call, body: Any, steps: list[dict[str, Any]], *, status: int = 200) -> None:
         """*steps*, a line each; or only how it ended, if the client wants no stream."""
-        if body.get("stream", True):
+        if ollama.is_streamed(body):
             lines = b"".join(to_bytes(step) + b"\n" for step in steps)
             self._server.send(call, 200, lines, content_type=NDJSON)
         else:

@@ -16,6 +16,7 @@ from pytest_llmperf.mock.flavour import (
     counts,
     tool_calls,
 )
+from pytest_llmperf.mock.ollama import is_empty, syntax
 from pytest_llmperf.mock.vllm import PLAIN
 
 _OLLAMA = Flavour(
@@ -38,7 +39,13 @@ _OLLAMA = Flavour(
 
 def _ollama_refusal(refused: Refusal) -> tuple[int, bytes]:
     kind = {400: "invalid_request_error", 404: "not_found_error"}.get(refused.status, "api_error")
-    text = f"model '{refused.value}' not found" if refused.shape == "model" else refused.message
+    text = refused.message
+    if refused.shape == "model":
+        text = f"model '{refused.value}' not found"
+    elif refused.shape.startswith("json"):
+        text = syntax(refused)
+    elif is_empty(refused):
+        text = "EOF"
     return refused.status, to_bytes({"error": {"message": text, "type": kind, "param": None, "code": None}})
 
 
@@ -48,6 +55,7 @@ OLLAMA = replace(
     head=HeadWriter(
         "HTTP/1.1 {status} {reason}{type}{more}\r\nDate: {date}{length}{chunked}{close}", title=True
     ),
+    lost_type=b"text/plain",
     stream_type=b"text/event-stream",
     refusal=_ollama_refusal,
     not_found=lambda _method, _path: (404, b"404 page not found"),

@@ -158,7 +158,7 @@ class Mock:
         """The answer to a request that nobody reads; a server that says it closes then does so."""
         if self.dialect.errors_say_close and call.body:
             call.keep_alive = False
-        self.send(call, status, body, extra=extra)
+        self.send(call, status, body, content_type=self.dialect.lost_type, extra=extra)
 
     def _redirect(self, call: Call, path: str) -> None:
         """To *path*, with the query that the request had."""
@@ -177,12 +177,12 @@ class Mock:
     def refuse(self, call: Call, refused: Refusal, extra: dict[str, str] | None = None) -> None:
         """The error *refused* as the answer."""
         status, body = self.in_words(call, refused)
-        self.send(call, status, body, content_type=self.dialect.json_type, extra=extra)
+        kind = ollama.JSON if _is_native(call) else self.dialect.json_type
+        self.send(call, status, body, content_type=kind, extra=extra)
 
     def in_words(self, call: Call, refused: Refusal) -> tuple[int, bytes]:
         """Status and body of an error, as the server puts it on that path."""
-        is_native = call.target.startswith(b"/api/")
-        return (ollama.refusal if is_native else self.dialect.refusal)(refused)
+        return (ollama.refusal if _is_native(call) else self.dialect.refusal)(refused)
 
     def _controlled(self, call: Call, control: Control) -> None:
         result = control.handle(call)
@@ -238,6 +238,11 @@ class Mock:
     def _refusal(self, status: int, reason: str) -> bytes:
         head = self.dialect.bare_head or self.dialect.head
         return head(status, b"text/plain; charset=utf-8", len(reason), close=True) + reason.encode()
+
+
+def _is_native(call: Call) -> bool:
+    """Whether Ollama's own interface is asked."""
+    return call.target.startswith(b"/api/")
 
 
 def _other_slash(path: str) -> str:

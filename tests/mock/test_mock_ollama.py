@@ -122,6 +122,93 @@ def test_errors_are_one_text(ollama, ask):
     assert ask(ollama, "/api/nothing", {}).status == 404
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "missing request body"),
+        (b'{"model": "ti', "unexpected EOF"),
+        (b'{"model":', "unexpected EOF"),
+        (b"{x}", "invalid character 'x' looking for beginning of object key string"),
+        (b'{"model" 1}', "invalid character '1' after object key"),
+        (b"{\"model\": 'a'}", "invalid character '\\'' looking for beginning of value"),
+        (b'{"model": "a" "b"}', "invalid character '\"' after object key:value pair"),
+        (b"[]", "json: cannot unmarshal array into Go value of type api.GenerateRequest"),
+        (
+            b'{"model": "tiny", "stream": "no"}',
+            "json: cannot unmarshal string into Go struct field GenerateRequest.stream of type bool",
+        ),
+        (
+            b'{"model": "tiny", "prompt": "a", "format": "xml"}',
+            'invalid format: "\\"xml\\""; expected "json" or a valid JSON Schema object',
+        ),
+    ],
+)
+def test_a_bad_request_is_refused_in_the_words_of_go(ollama, ask, body, words):
+    answer = ask(ollama, "/api/generate", body)
+    assert answer.json == {"error": words}
+    assert answer.status == (500 if "format" in words else 400)
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+
+
+@pytest.mark.parametrize(("body", "words"), [(b"", "EOF"), (b"{", "unexpected EOF")])
+def test_the_openai_interface_of_ollama_reads_with_go_too(ollama, ask, body, words):
+    assert ask(ollama, "/v1/chat/completions", body).json["error"]["message"] == words
+
+
+@pytest.mark.parametrize(
+    ("path", "missing", "unknown"),
+    [
+        ("chat", (400, "model is required"), "model 'x' not found"),
+        ("show", (400, "model is required"), "model 'x' not found"),
+        ("generate", (404, "model '' not found"), "model 'x' not found"),
+        ("embed", (404, "model '' not found"), 'model "x" not found, try pulling it first'),
+        ("embeddings", (400, "model is required"), 'model "x" not found, try pulling it first'),
+    ],
+)
+def test_a_model_that_is_not_here_is_missed_in_the_words_of_the_path(ollama, ask, path, missing, unknown):
+    none, other = ask(ollama, f"/api/{path}", {}), ask(ollama, f"/api/{path}", {"model": "x"})
+    assert (none.status, none.json["error"]) == missing
+    assert (other.status, other.json["error"]) == (404, unknown)
+
+
+@pytest.mark.parametrize(("path", "body"), [("/nothing", None), ("/api/chat", None), ("/api/tags", {})])
+def test_what_is_no_route_is_answered_in_plain_text(ollama, ask, path, body):
+    answer = ask(ollama, path, body)
+    assert answer.headers["content-type"] == "text/plain"
+    assert answer.body in (b"404 page not found", b"405 method not allowed")
+
+
+def test_a_stream_that_is_null_is_a_stream(ollama, ask):
+    for path, more in (
+        ("chat", {"messages": [{"role": "user", "content": "a"}]}),
+        ("generate", {"prompt": "a"}),
+    ):
+        answer = ask(ollama, f"/api/{path}", {"model": "tiny", "stream": None, **more})
+        assert answer.headers["content-type"] == "application/x-ndjson"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_generate_tells_its_thinking_apart(ollama, ask, stream):
+    ollama.reply(text="ya", reasoning="ni ye")
+    answer = ask(ollama, "/api/generate", {"model": "tiny", "prompt": "a", "stream": stream})
+    told = [json.loads(line) for line in answer.body.splitlines()]
+    assert "".join(one.get("thinking", "") for one in told) == "ni ye"
+    assert "".join(one["response"] for one in told) == "ya"
+
+
+@pytest.mark.parametrize("nothing", ["", [], None])
+def test_nothing_is_embedded_where_nothing_is_given(ollama, ask, nothing):
+    asked = {"model": "tiny", "input": nothing}
+    assert ask(ollama, "/api/embed", asked).json == {"model": "tiny", "embeddings": []}
+
+
+def test_what_is_no_text_cannot_be_embedded(ollama, ask):
+    for given in (5, [5], {"a": 1}):
+        answer = ask(ollama, "/api/embed", {"model": "tiny", "input": given})
+        assert (answer.status, answer.json) == (400, {"error": "invalid input type"})
+    assert ask(ollama, "/api/embeddings", {"model": "tiny", "prompt": ""}).json == {"embedding": []}
+
+
 def test_a_model_is_found_without_its_tag(ollama, ask):
     assert say(ask, ollama, model="tiny").status == 200
 
