@@ -20,7 +20,7 @@ from pytest_llmperf.reports.columns import Column, used
 from pytest_llmperf.reports.html_scenario import details, row_id
 from pytest_llmperf.reports.plots import plot_data
 from pytest_llmperf.reports.summary import Summary, summarise
-from pytest_llmperf.reports.wording import words
+from pytest_llmperf.reports.wording import counted, words
 
 #: In the order they are inlined.
 _SCRIPTS = ("uPlot.iife.min.js", "report.js")
@@ -74,13 +74,11 @@ def render(run: Run) -> str:
 
 
 def _header(run: Run, rows: Sequence[Summary]) -> Iterable[str]:
-    counts = Counter(row.outcome for row in rows)
-    told = [f"{counts[outcome]} {words(outcome)}" for outcome in reversed(Outcome) if counts[outcome]]
     commit, branch = run.environment.get("commit"), run.environment.get("branch")
     origin = f"{branch}@{commit}" if branch and commit else commit or ""
     yield "<header>"
     yield f'<h1>llm performance <span class="verdict {run.outcome}">{words(run.outcome)}</span></h1>'
-    yield f"<p>{escape(', '.join(told) or 'no scenario was measured')}</p>"
+    yield f"<p>{escape(counted(row.outcome for row in rows))}</p>"
     facts = [plain(fact) for fact in (origin, run.started) if fact]
     yield f'<p class="quiet">{escape(" · ".join(facts))}</p>'
     for problem in run.problems:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from pytest_llmperf.core.outcome import BROKEN, Outcome
@@ -24,7 +23,7 @@ from pytest_llmperf.reports import (
 from pytest_llmperf.reports.check_cells import cells
 from pytest_llmperf.reports.columns import Column, used
 from pytest_llmperf.reports.summary import Summary, summarise
-from pytest_llmperf.reports.wording import words
+from pytest_llmperf.reports.wording import counted, words
 
 #: GitHub takes 64 KiB in a comment. Bytes of the parts; what links and headings take is left.
 _CHANGED, _WHY, _SENTENCES, _ALL, _LOADS, _PROBLEMS = 16_000, 5_000, 12_000, 9_000, 3_000, 3_000
@@ -55,7 +54,7 @@ def render(run: Run) -> str:
     """
     rows = summarise(run)
     parts = [
-        f"## {_sign(run.outcome)} llm performance: {_counts(rows)}",
+        f"## {_sign(run.outcome)} llm performance: {counted(row.outcome for row in rows)}",
         *_problems(run.problems),
         *map(escaped, notes.spent(rows)),
         *_changed(rows),
@@ -91,12 +90,6 @@ def _harmless(match: re.Match[str]) -> str:
 
 def _sign(outcome: Outcome) -> str:
     return _SIGNS.get(outcome, _DOUBT)
-
-
-def _counts(rows: Sequence[Summary]) -> str:
-    counts = Counter(row.outcome for row in rows)
-    told = [f"{counts[outcome]} {words(outcome)}" for outcome in reversed(Outcome) if counts[outcome]]
-    return ", ".join(told) or "no scenario was measured"
 
 
 def _problems(problems: Sequence[str]) -> list[str]:

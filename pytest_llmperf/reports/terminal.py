@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pytest_llmperf.core.outcome import BROKEN, Outcome
@@ -20,7 +19,7 @@ from pytest_llmperf.reports import (
     terminal_grid,
 )
 from pytest_llmperf.reports.summary import Summary, summarise
-from pytest_llmperf.reports.wording import words
+from pytest_llmperf.reports.wording import counted, words
 
 #: Pieces of text with the markup of pytest's TerminalWriter, such as ``{"red": True}``.
 Line = Sequence[tuple[str, Mapping[str, bool]]]
@@ -90,17 +89,13 @@ def _compared(run: Run, width: int) -> list[Line]:
 
 
 def _headline(run: Run, rows: Sequence[Summary]) -> Line:
-    """``llm performance: failed, 1 failed, 2 passed; test_router p95 212 ms > 150 ms (...)``."""
-    counts = Counter(row.outcome for row in rows)
-    parts = [f"{counts[outcome]} {words(outcome)}" for outcome in reversed(Outcome) if counts[outcome]] or [
-        "no scenario was measured"
-    ]
+    """``llm performance: 1 failed, 2 passed; test_router  p95 212 ms > 150 ms (...)``."""
     worst = [f"{sentence.who}  {sentence.text}" for sentence in notes.verdicts(rows, every=False)[:1]]
     if run.problems:
         worst = [f"problem: {plain(run.problems[0])}"]
     return [
         ("llm performance: ", {}),
-        (", ".join(parts), MARKUP[run.outcome]),
+        (counted(row.outcome for row in rows), MARKUP[run.outcome]),
         ("".join(f"; {text}" for text in worst), {}),
     ]
 
