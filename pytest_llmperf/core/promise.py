@@ -151,6 +151,11 @@ class _Promise:
     def higher_is_better(self) -> bool:
         return METRICS[self.metric].higher_is_better if self.metric in METRICS else self.unit == ""
 
+    def outcome(self, observed: float) -> Outcome:
+        """Whether a value that has no interval keeps it."""
+        broken = observed < self.bound if self.higher_is_better else observed > self.bound
+        return Outcome.FAILED if broken else Outcome.PASSED
+
     def sentence(self, check: Check, details: str) -> str:
         """``p95 212 ms > 150 ms (n=40)``."""
         observed, bound = show_apart(check.observed, self.bound, self.unit)
@@ -199,8 +204,7 @@ def _judge_point(measurement: Measurement, promise: _Promise, observed: float | 
     """A limit on a value that has no interval: a maximum, a mean, a throughput."""
     if observed is None:
         return _unmeasured(promise, measurement)
-    broken = observed < promise.bound if promise.higher_is_better else observed > promise.bound
-    check = promise.check(Outcome.FAILED if broken else Outcome.PASSED, observed, n)
+    check = promise.check(promise.outcome(observed), observed, n)
     return Judged(check=replace(check, reason=promise.sentence(check, f"n={n}")))
 
 
@@ -213,8 +217,7 @@ def _judge_resource(resources: Resources, promise: _Promise) -> Judged:
         check = promise.check(Outcome.INCONCLUSIVE, None, 0)
         return Judged(check=replace(check, reason=f"{check.label} was not sampled: {why}"))
     observed = usage.peak if promise.statistic == "peak" else usage.mean
-    broken = observed < promise.bound if promise.higher_is_better else observed > promise.bound
-    check = promise.check(Outcome.FAILED if broken else Outcome.PASSED, observed, usage.n)
+    check = promise.check(promise.outcome(observed), observed, usage.n)
     how = f"{usage.n} samples in {show(resources.seconds, 's')}"
     notes = tuple(f"{check.label}: {note}" for note in resources.notes)
     return Judged(check=replace(check, reason=promise.sentence(check, how)), warnings=notes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pytest_llmperf.core.metric import METRICS, Shape
 from pytest_llmperf.core.promise import judge_limit
-from pytest_llmperf.core.quantity import show
+from pytest_llmperf.core.quantity import show_apart
 from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.core.slo import Limit
 from pytest_llmperf.core.terms import ONE_LOOK
@@ -99,8 +99,8 @@ def _meets(limit: Limit, check: Check) -> bool:
 
 def _missed(scenario: Scenario, limit: Limit, check: Check) -> str:
     sign = "<" if METRICS[limit.metric].higher_is_better else ">"
-    values = f"{show(check.observed, check.unit)} {sign} {show(limit.bound, check.unit)}"
-    return f"{check.label} {values} in {scenario.measurement.name}"
+    observed, bound = show_apart(check.observed, limit.bound, check.unit)
+    return f"{check.label} {observed} {sign} {bound} in {scenario.measurement.name}"
 
 
 def _keys(limits: Sequence[Limit]) -> str:

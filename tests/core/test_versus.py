@@ -81,6 +81,10 @@ KEEP = limits(p50_s=2, tokens_per_s=20, pass_rate=0.67)
         ({"passed": 18}, "1B: try a bigger model (pass_rate 60 % < 67 % in t)"),
         ({"latency": 2.4}, "1B: too slow here, and a bigger model is slower still (p50 2.40 s > 2 s in t)"),
         (
+            {"latency": 2.001},
+            "1B: too slow here, and a bigger model is slower still (p50 2.001 s > 2 s in t)",
+        ),
+        (
             {"tokens": 12},
             "1B: too slow here, and a bigger model is slower still (tokens_per_s 12/s < 20/s in t)",
         ),
