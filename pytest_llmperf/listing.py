@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_llmperf.core.errors import LlmPerfUsageError
-from pytest_llmperf.core.metric import METRICS, Shape
+from pytest_llmperf.core.metric import METRICS, STEP, Shape
 from pytest_llmperf.core.quantity import show
 from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.items import slo_of
@@ -34,10 +34,11 @@ def _promise(item: pytest.Item) -> dict[str, object]:
 
 
 def promises(slo: Slo) -> list[str]:
-    """``p95 ≤ 150 ms``, ``json_valid ≥ 98 %``: every limit."""
+    """``p95 ≤ 150 ms``, ``json_valid ≥ 98 %``, ``step:submit p95 ≤ 20 ms``: every limit."""
     return [
         *(_promised(limit) for limit in slo.limits),
         *(f"{name} ≥ {show(share, '')}" for name, share in slo.accuracy),
+        *(f"{STEP}{name} {_promised(limit)}" for name, limits in slo.steps for limit in limits),
     ]
 
 

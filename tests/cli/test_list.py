@@ -21,6 +21,9 @@ def test_router(llm):
 @llm_slo(scenario="front", tokens_per_s=50)
 def test_pool(llm, n): ...
 
+@llm_slo(steps={"submit": {"p95_ms": 20, "success_rate": 0.99}})
+def test_jobs(llm_timer): ...
+
 @llm_slo()
 def test_bare(llm): ...
 """
@@ -41,6 +44,7 @@ def test_every_scenario_is_listed_with_its_promises(project, capsys):
         "test_it.py::test_router  p95 ≤ 150 ms, json_valid ≥ 98 %, route ≥ 90 %",
         "test_it.py::test_pool[1] (pool front)  tokens_per_s ≥ 50/s",
         "test_it.py::test_pool[2] (pool front)  tokens_per_s ≥ 50/s",
+        "test_it.py::test_jobs  step:submit p95 ≤ 20 ms, step:submit success_rate ≥ 99 %",
         "test_it.py::test_bare  no limit: compared with the baseline only",
     ]
     assert not list(project.glob(".llmperf"))
