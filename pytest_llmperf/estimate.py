@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from pytest_llmperf.ab.arms import label_of
+from pytest_llmperf.core.cache import CacheMode
 from pytest_llmperf.core.duration import show_duration
 from pytest_llmperf.core.errors import LlmPerfUsageError
 from pytest_llmperf.core.slo import Slo
@@ -23,7 +24,6 @@ UNKNOWN_S = 0.5
 def sentence(items: Sequence[pytest.Item], rig: Rig) -> str:
     """``llm performance: 20 scenarios on vllm, about 4 min, at most 18 min``."""
     about_s = most_s = 0.0
-    arms = 1 if rig.options.ab is None else 2
     mixed = set()
     for item in items:
         try:
@@ -41,6 +41,7 @@ def sentence(items: Sequence[pytest.Item], rig: Rig) -> str:
             load_s = slo.load.length_s(each_s) + each_s * slo.warmup
             about_s, most_s = about_s + load_s, most_s + load_s
             continue
+        arms = 1 if rig.options.ab is None and slo.cache is not CacheMode.BOTH else 2
         each_s = arms * _iteration_s(slo, rig, scenario_of(item))
         about_s += each_s * (slo.warmup + slo.iterations)
         most_s += each_s * (slo.warmup + (slo.iterations if slo.scenario else slo.max_iterations))

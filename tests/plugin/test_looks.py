@@ -85,6 +85,14 @@ def test_the_start_says_how_many_scenarios_there_are_and_how_long_they_take(proj
     assert ", at most " in line
 
 
+def test_cold_prompts_beside_warm_ones_take_their_time_too(project):
+    project.test(
+        '@llm_slo(p95_ms=2000, iterations=10, max_iterations=10, warmup=0, cache="both")\n'
+        "def test_chat(ask):\n    ask()\n"
+    )
+    assert project.run().line("llm performance: 1 scenario on mock, about 10 s")
+
+
 def test_no_scenario_says_nothing_at_the_start(project):
     project.test("def test_plain():\n    pass\n")
     assert "llm performance" not in project.run().text
