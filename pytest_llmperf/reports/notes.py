@@ -10,7 +10,7 @@ from pytest_llmperf.core.measurement import CheckCount, Count
 from pytest_llmperf.core.outcome import BROKEN, FINE, Outcome
 from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.quantity import show
-from pytest_llmperf.core.run import Run, drift
+from pytest_llmperf.core.run import Run
 from pytest_llmperf.reports import connection_notes, cost_section, load
 from pytest_llmperf.reports.excess import excess
 from pytest_llmperf.reports.summary import Summary
@@ -170,8 +170,7 @@ def warnings(run: Run, rows: Sequence[Summary]) -> list[str]:
             alike.setdefault(pattern, {})[warning] = None
     lines = [f"warning: {plain(text)}" for text in run.warnings]
     lines += [f"warning: {plain(_as_one(list(alike[key])))} ({_who(list(about[key]))})" for key in about]
-    shift = drift(run.scenarios)
-    return [*lines, f"warning: {shift}"] if shift else lines
+    return lines
 
 
 def untold(row: Summary) -> list[str]:

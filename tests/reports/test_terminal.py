@@ -10,6 +10,7 @@ from pytest_llmperf.core.load_report import LoadReport
 from pytest_llmperf.core.measurement import FailureCount
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.plain import UNSAFE
+from pytest_llmperf.core.run import drift
 from pytest_llmperf.reports.terminal import MARKUP, render
 from pytest_llmperf.reports.width import columns
 
@@ -238,6 +239,12 @@ def test_warnings_that_differ_in_percentages_are_one_line_with_their_range(runs)
 def test_warnings_that_differ_in_other_numbers_stay_apart(runs):
     router = runs.judged(runs.measured(warnings=("vLLM 0.6.1 became 0.6.2", "vLLM 0.6.1 became 0.6.3")))
     assert sum("became" in line for line in below(runs.run_of(router))) == 2
+
+
+def test_scenarios_that_became_slower_together_are_told_of_once(runs):
+    slower = [runs.scenario("regressed")] * 5
+    told = below(runs.run_of(*slower, warnings=(drift(slower),)))
+    assert sum("became slower together" in line for line in told) == 1
 
 
 def test_a_warning_of_the_session_is_told(runs):
