@@ -51,6 +51,7 @@ class _Crew:
         self._control = control
         self._think = think
         self._rng = rng
+        self._ending = False
         self._drained = asyncio.Event()
         control.on_drained(self._drained.set)
         self.idle: set[asyncio.Task[object]] = set()
@@ -108,7 +109,10 @@ class _Crew:
     async def _once(self, due_s: float | None) -> None:
         try:
             await self._iterate(due_s)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            if not self._ending:  # the body's own doing
+                self._control.fail(error)
+                return
             self._control.interrupted += 1
             raise
         except BaseException as error:  # noqa: BLE001 - it ends the whole item, which the caller raises
@@ -126,6 +130,7 @@ class _Crew:
 
     async def end(self) -> None:
         """No task outlives the run."""
+        self._ending = True
         left = {task for task in self.idle | self._busy if not task.done()}
         for task in left:
             task.cancel()

@@ -63,3 +63,19 @@ def test_the_last_shared_iteration_is_not_cut_short_for_being_the_last(carried_o
     control = Control(shared=2)
     assert carried_out(Users(starts_s=(0.0, 0.0), shared=2), control, seconds=0.1)
     assert control.interrupted == 0
+
+
+def test_a_body_that_cancels_itself_is_not_taken_for_one_that_the_end_cut_off():
+    async def cancelled(_):
+        raise asyncio.CancelledError
+
+    control = Control(until_s=_NEVER_S)
+    asyncio.run(tasks.run(Users(starts_s=(0.0, _NEVER_S)), cancelled, control, **rules()))
+    assert isinstance(control.error, asyncio.CancelledError)
+    assert control.interrupted == 0
+
+
+def test_a_body_that_the_end_cuts_off_is_counted_as_that():
+    control = Control(until_s=0.05)
+    asyncio.run(tasks.run(Users(starts_s=(0.0,)), lambda _: asyncio.sleep(_NEVER_S), control, **rules()))
+    assert (control.error, control.interrupted) == (None, 1)
