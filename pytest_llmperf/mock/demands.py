@@ -10,6 +10,10 @@ from pytest_llmperf.mock.checks import Problem, validation
 from pytest_llmperf.mock.request_fields import CHAT, COMPLETION, check_fields
 
 
+def nothing(*_: Any) -> None:
+    """Demand nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demands:
     """Checks in the order in which they are made; each raises Refusal."""
@@ -19,6 +23,7 @@ class Demands:
     messages: Callable[[list[Any]], None]
     values: Callable[[dict[str, Any], Any], None]  #: fields of the right types, and alternatives to show
     length: Callable[[int, int], None]  #: (characters, context window) of a prompt that is too long
+    inputs: Callable[[list[str]], None] = nothing  #: texts to be embedded
     only_json: bool = False  #: a body must call itself application/json
 
 
@@ -30,10 +35,6 @@ def chat_fields(request: Any) -> dict[str, Any]:
 def completion_fields(request: Any) -> dict[str, Any]:
     """A text completion whose fields have the types of OpenAI's."""
     return check_fields(request, COMPLETION, required=("prompt",))
-
-
-def nothing(*_: Any) -> None:
-    """Demand nothing."""
 
 
 def _are_messages(messages: list[Any]) -> None:

@@ -48,6 +48,7 @@ class Embedding:
             )
         model = check_model(request, self._server.limits)
         texts = _inputs(request["input"])
+        self._server.dialect.demands.inputs(texts)
         width = request.get("dimensions")
         width = width if isinstance(width, int) and 0 < width <= 8192 else _WIDTH
         data = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from time import time
 from typing import Any
@@ -18,6 +19,7 @@ from pytest_llmperf.mock.flavour import (
     tool_calls,
 )
 from pytest_llmperf.mock.generation import Choice, Generation
+from pytest_llmperf.mock.openai_demands import OPENAI_DEMANDS
 from pytest_llmperf.mock.vllm import PLAIN
 
 
@@ -54,11 +56,15 @@ _OPENAI = Flavour(
     usage=_openai_usage,
     usage_null=True,
 )
+_INDEX = re.compile(r"\.(\d+)")  # of a list's entry, in a path
 _OPENAI_CODES = {"model": "model_not_found", "context": "context_length_exceeded", "max_tokens": None}
 
 
 def _openai_refusal(refused: Refusal) -> tuple[int, bytes]:
     message = refused.message
+    param = None
+    if refused.param and not refused.shape.startswith("json"):
+        param = _INDEX.sub(r"[\1]", refused.param.removeprefix("body."))
     if refused.shape.startswith("json"):
         message = (
             "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "  # noqa: E501
@@ -67,20 +73,19 @@ def _openai_refusal(refused: Refusal) -> tuple[int, bytes]:
     elif refused.shape == "model":
         message = f"The model `{refused.value}` does not exist or you do not have access to it."
     elif refused.shape == "validation:missing" and refused.param:
-        message = f"Missing required parameter: '{refused.param.removeprefix('body.')}'."
+        message = f"Missing required parameter: '{param}'."
     elif refused.shape.startswith("validation") and refused.param:
-        message = f"Invalid type for '{refused.param.removeprefix('body.')}'."
-    param = (
-        refused.param.removeprefix("body.")
-        if refused.param and not refused.shape.startswith("json")
-        else None
-    )
+        message = f"Invalid type for '{param}'."
     kind = {429: "requests", 500: "server_error", 503: "server_error"}.get(
         refused.status, "invalid_request_error"
     )
     code = "rate_limit_exceeded" if refused.status == 429 else _OPENAI_CODES.get(refused.shape)
-    if refused.shape == "validation:missing":
+    if refused.shape == "own":
+        code = refused.value
+    elif refused.shape == "validation:missing":
         code = "missing_required_parameter"
+    elif refused.shape.startswith("validation"):
+        code = "invalid_type"
     return refused.status, to_bytes(
         {"error": {"message": message, "type": kind, "param": param, "code": code}}
     )
@@ -108,6 +113,8 @@ OPENAI = replace(
     not_found=lambda method, path: (404, _openai_lost(method, path)),
     not_allowed=lambda method, path: (405, _openai_lost(method, path)),
     models=openai_models,
+    demands=OPENAI_DEMANDS,
+    lenient=frozenset({"sampling"}),  # it has ranges of its own
     chat=chat(_OPENAI),
     chat_events=chat_events(_OPENAI),
     completion=completion(_OPENAI),

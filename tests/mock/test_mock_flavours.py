@@ -134,6 +134,82 @@ def test_llamacpps_timings_are_those_of_the_answer(start, ask):
     assert (timings["prompt_ms"], timings["predicted_ms"], timings["predicted_n"]) == (4.0, 6.0, 4)
 
 
+def _of(**more):
+    return {"model": "m", "messages": [{"role": "user", "content": "a"}], **more}
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "code", "words"),
+    [
+        ({"messages": [{"role": "user", "content": "a"}]}, None, None, "you must provide a model parameter"),
+        (
+            _of(stream_options={"include_usage": True}),
+            "stream_options",
+            None,
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+        ),
+        (
+            _of(stop=["a", "b", "c", "d", "e"]),
+            "stop",
+            "array_above_max_length",
+            (
+                "Invalid 'stop': array too long. Expected an array with maximum length 4, "
+                "but got an array with length 5 instead."
+            ),
+        ),
+        (
+            _of(temperature=2.5),
+            "temperature",
+            "decimal_above_max_value",
+            "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 2.5 instead.",
+        ),
+        (
+            _of(max_tokens=0),
+            "max_tokens",
+            "integer_below_min_value",
+            "Invalid 'max_tokens': integer below minimum value. Expected a value >= 1, but got 0 instead.",
+        ),
+        (
+            _of(messages=[{"role": "user", "content": "a"}, {"role": "exit", "content": "a"}]),
+            "messages[1].role",
+            "invalid_value",
+            (
+                "Invalid value: 'exit'. Supported values are: 'system', 'assistant', 'user', 'function', "
+                "'tool', and 'developer'."
+            ),
+        ),
+        (
+            _of(messages=[{"content": "a"}]),
+            "messages[0].role",
+            "missing_required_parameter",
+            "Missing required parameter: 'messages[0].role'.",
+        ),
+        (_of(messages="a"), "messages", "invalid_type", "Invalid type for 'messages'."),
+    ],
+)
+def test_openai_refuses_what_it_does_not_take_in_its_own_words(start, ask, body, param, code, words):
+    answer = ask(start(dialect="openai"), PATH, body)
+    assert answer.status == 400
+    assert answer.json["error"] == {
+        "message": words,
+        "type": "invalid_request_error",
+        "param": param,
+        "code": code,
+    }
+
+
+def test_openai_takes_what_is_at_the_edge(start, ask):
+    edge = {"temperature": 2, "top_p": 0, "frequency_penalty": -2, "n": 1, "stop": ["a", "b", "c", "d"]}
+    assert ask(start(dialect="openai"), PATH, _of(**edge, max_tokens=1)).status == 200
+
+
+@pytest.mark.parametrize("given", ["", ["a", ""]])
+def test_openai_embeds_no_empty_text(start, ask, given):
+    answer = ask(start(dialect="openai"), "/v1/embeddings", {"model": "m", "input": given})
+    assert answer.status == 400
+    assert answer.json["error"]["message"].startswith("'$.input' is invalid.")
+
+
 def test_openai_pads_the_chunks_of_a_stream(start, ask):
     server = start(dialect="openai", replies=[{"regex": "", "text": "bir iki üç ağaç"}])
     *chunks, done = ask(server, PATH, STREAM).events
