@@ -104,29 +104,38 @@ def _pooled(scenarios: Iterable[Scenario], rig: Rig) -> Iterable[Scenario]:
     for group in groups.values():
         if group[0].slo.scenario is None:
             yield from group
-            continue
-        # Those that were skipped in the middle, or are expected to fail, are not judged.
-        parts = [scenario for scenario in group if not scenario.verdict.settled]
-        measurement = pool([scenario.measurement for scenario in parts or group])
-        bases = [scenario.base for scenario in parts if scenario.base is not None]
-        base = pool(bases) if bases else None
-        if any(scenario.verdict.outcome is Outcome.FAILED for scenario in group):
-            verdict = Verdict(outcome=Outcome.FAILED, reason="an item of it ended before its measuring did")
-        elif not parts:
-            verdict = group[0].verdict
         else:
-            verdict = _pool_verdict([part.slo for part in parts], measurement, base, rig)
-            verdict = not_passed(verdict, measurement)
-        colds = [scenario.cold for scenario in parts if scenario.cold is not None]
-        cold = pool(colds) if colds else None
-        yield Scenario(
-            measurement=measurement,
-            slo=group[0].slo,
-            verdict=verdict,
-            base=base,
-            cold=cold,
-            savings=() if cold is None else savings(measurement, cold),
-        )
+            yield _put_together(group, rig)
+
+
+def _put_together(group: Sequence[Scenario], rig: Rig) -> Scenario:
+    """The pooled scenario whose items are *group*."""
+    # Those that were skipped in the middle, or are expected to fail, are not judged.
+    parts = [scenario for scenario in group if not scenario.verdict.settled]
+    measurement = pool([scenario.measurement for scenario in parts or group])
+    base = _pool_of([scenario.base for scenario in parts])
+    cold = _pool_of([scenario.cold for scenario in parts])
+    if any(scenario.verdict.outcome is Outcome.FAILED for scenario in group):
+        verdict = Verdict(outcome=Outcome.FAILED, reason="an item of it ended before its measuring did")
+    elif not parts:
+        verdict = group[0].verdict
+    else:
+        verdict = _pool_verdict([part.slo for part in parts], measurement, base, rig)
+        verdict = not_passed(verdict, measurement)
+    return Scenario(
+        measurement=measurement,
+        slo=group[0].slo,
+        verdict=verdict,
+        base=base,
+        cold=cold,
+        savings=() if cold is None else savings(measurement, cold),
+    )
+
+
+def _pool_of(arms: Iterable[Measurement | None]) -> Measurement | None:
+    """The other arms of the items put together; None where none has one."""
+    measured = [arm for arm in arms if arm is not None]
+    return pool(measured) if measured else None
 
 
 def _pool_verdict(
