@@ -25,7 +25,7 @@ HELP = (
     "requests_per_s, goodput, json_valid, success_rate, pass_rate, cache_hit_rate, input_tokens, "
     "output_tokens, total_tokens, cost_usd, rss_mb, cpu_percent, gpu_memory_mb, gpu_percent, "
     "gpu_percent_min; and iterations, max_iterations, warmup, max_regression, gate, "
-    "cases, accuracy, steps, scenario, role."
+    "cases, accuracy, steps, scenario, role, cache, max_cost_usd."
 )
 
 

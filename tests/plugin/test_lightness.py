@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
+
+from pytest_llmperf.core.load import LOAD_ARGUMENTS
+from pytest_llmperf.core.metric import METRICS, Shape
+from pytest_llmperf.core.slo import ARGUMENTS
 
 #: What only a session with scenarios may import.
 HEAVY = (
@@ -92,6 +97,12 @@ def test_a_session_without_scenarios_shows_nothing(plain):
 def test_markers_explain_the_mark(plain):
     text = plain.run("--markers").text
     assert "@pytest.mark.llm_slo(p95_ms=150, json_valid=0.98, ...): measure this test again and again" in text
+    named = {
+        *ARGUMENTS,
+        *LOAD_ARGUMENTS,
+        *(name for name in METRICS if METRICS[name].shape is not Shape.TIME),
+    }
+    assert named <= set(re.findall(r"\w+", text))
 
 
 def test_fixtures_explain_the_fixtures(plain):
