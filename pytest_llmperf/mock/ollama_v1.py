@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from time import time
+from typing import Any
 
 from pytest_llmperf.mock.checks import Refusal
+from pytest_llmperf.mock.demands import USUAL, chat_fields, completion_fields
 from pytest_llmperf.mock.dialect import HeadWriter, to_bytes
 from pytest_llmperf.mock.flavour import (
     Flavour,
@@ -37,6 +39,26 @@ _OLLAMA = Flavour(
 )
 
 
+def _chat(request: Any) -> dict[str, Any]:
+    if isinstance(request, dict):
+        if not request.get("messages"):
+            raise Refusal(status=400, message="[] is too short - 'messages'")
+        if not request.get("model"):
+            raise Refusal(status=400, message="model is required")
+    return chat_fields(request)
+
+
+def _completion(request: Any) -> dict[str, Any]:
+    if isinstance(request, dict) and not request.get("model"):
+        raise Refusal(status=404, message="model '' not found")
+    return completion_fields(request)
+
+
+def _inputs(texts: list[str]) -> None:
+    if texts == [""]:
+        raise Refusal(status=400, message="invalid input")
+
+
 def _ollama_refusal(refused: Refusal) -> tuple[int, bytes]:
     kind = {400: "invalid_request_error", 404: "not_found_error"}.get(refused.status, "api_error")
     text = refused.message
@@ -56,6 +78,7 @@ OLLAMA = replace(
         "HTTP/1.1 {status} {reason}{type}{more}\r\nDate: {date}{length}{chunked}{close}", title=True
     ),
     lost_type=b"text/plain",
+    demands=replace(USUAL, chat=_chat, completion=_completion, inputs=_inputs),
     stream_type=b"text/event-stream",
     refusal=_ollama_refusal,
     not_found=lambda _method, _path: (404, b"404 page not found"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from urllib.parse import unquote_to_bytes
 
 from pytest_llmperf.mock import ollama
 from pytest_llmperf.mock.call import Call
@@ -133,7 +134,7 @@ class Mock:
 
     def _answer_other(self, call: Call) -> None:
         """Answer what is control, recorded, asked with a query, or no route at all."""
-        path = call.target.partition(b"?")[0].decode("latin-1")
+        path = _path_of(call.target)
         methods = self._routes.get(ONE_MODEL if path.startswith(ONE_MODEL) else path)
         if self.control is not None and call.target.startswith(PREFIX):
             self._controlled(call, self.control)
@@ -243,6 +244,13 @@ class Mock:
 def _is_native(call: Call) -> bool:
     """Whether Ollama's own interface is asked."""
     return call.target.startswith(b"/api/")
+
+
+def _path_of(target: bytes) -> str:
+    """The path of *target*, as servers see it: decoded, and without the host that a proxy is told."""
+    if target.startswith((b"http://", b"https://")):
+        target = b"/" + target.split(b"/", 3)[-1]
+    return unquote_to_bytes(target.partition(b"?")[0]).decode("latin-1")
 
 
 def _other_slash(path: str) -> str:

@@ -60,6 +60,7 @@ TGI = replace(
     refusal=_tgi_refusal,
     not_found=lambda _method, _path: (404, b""),
     not_allowed=lambda _method, _path: (405, b""),
+    lost_type=b"",
     lenient=frozenset({"model"}),
     models=openai_models,
     chat=chat(_TGI),

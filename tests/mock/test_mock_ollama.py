@@ -156,6 +156,21 @@ def test_the_openai_interface_of_ollama_reads_with_go_too(ollama, ask, body, wor
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "status", "words"),
+    [
+        ("chat/completions", {"messages": [{"role": "user", "content": "a"}]}, 400, "model is required"),
+        ("chat/completions", {"model": "tiny"}, 400, "[] is too short - 'messages'"),
+        ("chat/completions", {"model": "tiny", "messages": []}, 400, "[] is too short - 'messages'"),
+        ("completions", {"prompt": "a"}, 404, "model '' not found"),
+        ("embeddings", {"model": "tiny", "input": ""}, 400, "invalid input"),
+    ],
+)
+def test_the_openai_interface_of_ollama_misses_what_is_not_there(ollama, ask, path, body, status, words):
+    answer = ask(ollama, f"/v1/{path}", body)
+    assert (answer.status, answer.json["error"]["message"]) == (status, words)
+
+
+@pytest.mark.parametrize(
     ("path", "missing", "unknown"),
     [
         ("chat", (400, "model is required"), "model 'x' not found"),

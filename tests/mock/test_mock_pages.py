@@ -118,6 +118,11 @@ def test_a_healthy_server_says_so(start, ask, dialect, path):
     assert ask(start(dialect=dialect), path).status == 200
 
 
+@pytest.mark.parametrize("target", ["/%68ealth", "http://x:1/health", "https://x/health?a=b"])
+def test_a_path_is_found_however_it_is_written(start, ask, target):
+    assert ask(start(), target).status == 200
+
+
 @pytest.mark.parametrize("path", ["/props", "/slots", "/get_model_info", "/info", "/flush_cache"])
 def test_a_server_has_no_path_of_another(start, ask, path):
     assert ask(start(dialect="vllm"), path).status == 404
