@@ -154,7 +154,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pids, within_s=15) -> bool:
+def gone(pids, within_s=60) -> bool:
     until = time.monotonic() + within_s
     while any(map(alive, pids)) and time.monotonic() < until:
         time.sleep(0.05)
