@@ -313,6 +313,9 @@ class Measuring:
         told = {"pass_rate", *(metric for metric in broken if metric.startswith(STEP))}
         told |= {"success_rate"} if result.measurement.timed else set()
         if self.first_error is not None and told & broken:
+            if isinstance(self.first_error, pytest.fail.Exception) and not self.first_error.pytrace:
+                text = f"{self.first_error}\n{text}"  # pytest shows no notes of these
+                return pytest.fail.Exception(text, pytrace=False)
             self.first_error.add_note(text)
             return self.first_error
         return pytest.fail.Exception(text, pytrace=False)

@@ -24,6 +24,8 @@ pytest: error: unrecognized arguments: --llm-gate=off
         (OUTPUT, 1, "assert 1 == 2"),
         (f"{OUTPUT}ERROR: slo.yaml:2  is not YAML\n\n", 4, "ERROR: slo.yaml:2  is not YAML"),
         (f"{USAGE}  rootdir: /project\n", 4, "pytest: error: unrecognized arguments: --llm-gate=off"),
+        (f"{OUTPUT}ERROR: found no collectors for test_it.py::test_it\n", 4, "assert 1 == 2"),
+        ("ERROR: not found: test_it.py::test_it\n", 4, "ERROR: not found: test_it.py::test_it"),
         ("collected 1 item\nbye\n", 3, "bye"),
         ("==== no tests ran in 1.66s ====\n", 2, "no tests ran in 1.66s"),
         (" \n", 3, "it ended with 3 and without a word"),

@@ -7,6 +7,8 @@ import unittest
 
 import pytest
 
+from pytest_llmperf.child_process.parent import ChildGoneError
+
 #: What says enough by its words. The order matters: an xfail is a kind of fail.
 _KINDS: dict[str, type[BaseException]] = {
     "xfail": pytest.xfail.Exception,
@@ -18,27 +20,26 @@ _KINDS: dict[str, type[BaseException]] = {
 _MOST = 4000  #: characters that are kept of a traceback: its end
 
 
-class ElsewhereError(Exception):
-    """An error of another process: the text is its traceback."""
-
-
 def in_words(error: BaseException) -> tuple[str, str]:
-    """Its kind and its words; an ``error`` of no other kind has its traceback."""
+    """Its kind and its words; an error of no kind has its traceback, and is a ``fail``."""
     if isinstance(error, unittest.SkipTest):
         return "skip", str(error)
+    if isinstance(error, ChildGoneError):
+        return "fail", str(error)
     for kind, ending in _KINDS.items():
         if isinstance(error, ending):
             return kind, str(error)
-    return "error", traceback_of(error)
+    return "fail", traceback_of(error)
 
 
 def of_words(kind: str, words: str) -> BaseException:
     """What `in_words` told of, to be raised here."""
     if kind == "fail":
         return pytest.fail.Exception(words, pytrace=False)
-    return _KINDS[kind](words) if kind in _KINDS else ElsewhereError(words)
+    return _KINDS[kind](words)
 
 
 def traceback_of(error: BaseException) -> str:
-    """For an `ElsewhereError`."""
-    return "".join(traceback.format_exception(error))[-_MOST:]
+    """What *error* says, and where."""
+    says = "".join(traceback.format_exception_only(error)).strip()
+    return f"{says[:_MOST]}\n\n{''.join(traceback.format_exception(error))[-_MOST:]}"

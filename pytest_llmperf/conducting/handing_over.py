@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_llmperf.ab.arms import Arm
-from pytest_llmperf.conducting.elsewhere import ElsewhereError, in_words, traceback_of
+from pytest_llmperf.conducting.elsewhere import in_words, of_words, traceback_of
 from pytest_llmperf.conducting.taking_part import TakingPart
 from pytest_llmperf.core import codec
 from pytest_llmperf.core.measurement import Measurement
@@ -23,8 +24,8 @@ from pytest_llmperf.probes.sampler import Sampler
 from pytest_llmperf.shards.shard import ShardResult, Spec
 from pytest_llmperf.shards.worker import SHARD
 
-#: What ends the test for everyone, when an iteration of one process raises it.
-_ENDS = frozenset({"xfail", "skip", "exit"})
+#: What ends this process alone, from outside; whatever else ends it ends the test, as in a single process.
+_INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError)
 
 
 def only_its_share(parts: Sequence[TakingPart], spec: Spec) -> None:
@@ -45,13 +46,11 @@ def only_its_share(parts: Sequence[TakingPart], spec: Spec) -> None:
 def hand_over(parts: Sequence[TakingPart], error: BaseException | None = None) -> None:
     """In a process that runs a part: hand over what it measured of each test, before *error* ended it."""
     _, result = parts[0].item.config.stash[SHARD]
-    ended = None if error is None else in_words(error)
-    ends_all = ended is not None and ended[0] in _ENDS
-    cut_short = "" if error is None or ends_all else f"it was interrupted ({type(error).__name__})"
+    interrupted = isinstance(error, _INTERRUPTS)
     tests = {node_id(part.item): _told(part.measuring) for part in parts}
     told = {
-        "ended": ended if ends_all else None,
-        "cut_short": cut_short,
+        "ended": None if error is None or interrupted else in_words(error),
+        "cut_short": f"it was interrupted ({type(error).__name__})" if interrupted else "",
         "tests": {name: test for name, test in tests.items() if test is not None},
     }
     whole = result.with_suffix(".whole")  # it may be killed while it writes
@@ -142,7 +141,7 @@ def _set_aside(scenarios: Sequence[Measuring]) -> None:
 
 def _shard(told: Mapping[str, Any], measuring: Measuring) -> Part:
     if told["error"] is not None and measuring.first_error is None:
-        measuring.first_error = ElsewhereError(told["error"])
+        measuring.first_error = of_words("fail", told["error"])
     measurement = codec.loads(told["scenario"], Scenario).measurement
     measuring.stopped = measuring.stopped or measurement.stopped
     measuring.over_budget = measuring.over_budget or measurement.over_budget

@@ -151,7 +151,8 @@ class LoadRun:
         """Nothing more is measured."""
         control.stop("")
         if self._line is not None:
-            self._line.say({"measured": control.reason})
+            ended = "" if control.error is None else f"{type(control.error).__name__} in another process"
+            self._line.say({"measured": control.reason or ended})
         for member in self._members:
             member.measuring.stop_sampling()
         seen = [member.requests + member.begun - member.ended for member in self._members]

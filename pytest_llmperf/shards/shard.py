@@ -25,6 +25,8 @@ from pytest_llmperf.shards.meeting import Keeper, Line, LoopbackMeeting
 #: Where the other process finds its `Spec`.
 SPEC = "LLMPERF_SHARD"
 
+_WIDE = "400"  #: columns
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
@@ -102,7 +104,8 @@ def run_shard(spec: Spec) -> ShardResult:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    return {**kept, "COLUMNS": _WIDE}  # what pytest says last is not cut off
 
 
 def result_of(future: Future[ShardResult], spec: Spec) -> ShardResult:

@@ -90,8 +90,9 @@ def test_a_failing_assert_of_another_process_is_shown(project):
     )
     session = project.run("--llm-processes=2")
     assert session.exit == 1
-    assert "AssertionError" in session.text
+    assert "FAILED test_project.py::test_it - Failed: AssertionError" in session.text
     assert "pass_rate 0 % < 100 % (0 of 4" in session.text
+    assert "plugin.py" not in session.text  # where pytest calls what leads the processes
 
 
 def test_when_all_processes_are_lost_the_test_fails(project):
@@ -118,6 +119,16 @@ def test_what_ends_an_iteration_of_a_process_ends_the_test(project, call):
     session = project.run("--llm-processes=2", "-rsx")
     assert session.outcomes() == {"skipped" if call == "skip" else "xfailed": 1}
     assert "no server today" in session.text
+
+
+def test_what_fails_the_test_in_one_process_does_so_in_many(project):
+    project.test(
+        f"{HEAD}@llm_load(users=2, duration='10m')\nasync def test_it(async_llm):"
+        f"{ONE_OF_TWO}    raise SystemExit(3)\n"
+    )
+    session = project.run("--llm-processes=2", "--llm-warmup=0")
+    assert session.outcomes() == {"failed": 1}
+    assert "Failed: SystemExit: 3" in session.text
 
 
 def test_processes_share_the_cases(project):
