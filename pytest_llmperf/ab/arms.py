@@ -105,13 +105,4 @@ def as_history(base: Base, measurement: Measurement | None) -> History:
         return History(
             incomparable=f"no request to {base.label} succeeded, so there is nothing to compare with"
         )
-    run = StoredRun(
-        scenario=measurement.scenario,
-        saved="",
-        label=base.label,
-        facts=measurement.facts,
-        series=measurement.series,
-        proportions=measurement.proportions,
-        server=measurement.server,
-    )
-    return History(runs=(run,))
+    return History(runs=(StoredRun.of(measurement, label=base.label),))

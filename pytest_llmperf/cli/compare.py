@@ -67,15 +67,7 @@ def _stored(bases: Sequence[tuple[Path, Run]], scenario: Scenario) -> Iterator[S
     for path, run in bases:
         for earlier in run.scenarios:
             if earlier.measurement.scenario == scenario.measurement.scenario:
-                yield StoredRun(
-                    scenario=earlier.measurement.scenario,
-                    saved=run.started,
-                    label=path.name,
-                    facts=earlier.measurement.facts,
-                    series=earlier.measurement.series,
-                    proportions=earlier.measurement.proportions,
-                    server=earlier.measurement.server,
-                )
+                yield StoredRun.of(earlier.measurement, label=path.name, saved=run.started)
 
 
 def _run_effect(runs: Sequence[Run]) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from pytest_llmperf.core.column import Series
 from pytest_llmperf.core.measurement import Count, Measurement
@@ -31,6 +32,19 @@ class StoredRun:
     series: Series = field(default_factory=dict)
     proportions: Mapping[str, Count] = field(default_factory=dict)
     server: ServerView | None = None  #: what the server said then
+
+    @classmethod
+    def of(cls, measurement: Measurement, *, label: str, saved: str = "") -> Self:
+        """What *measurement* is to one that is held against it, under the name *label*."""
+        return cls(
+            scenario=measurement.scenario,
+            saved=saved,
+            label=label,
+            facts=measurement.facts,
+            series=measurement.series,
+            proportions=measurement.proportions,
+            server=measurement.server,
+        )
 
     @property
     def origin(self) -> str:

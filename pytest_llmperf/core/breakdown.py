@@ -58,12 +58,13 @@ class Compared:
 
 def compared(scenario: Scenario) -> Compared | None:
     """What *scenario* was held against; None where nothing is known of it."""
-    now = scenario.measurement.series
-    if scenario.base is not None:
-        return Compared(now=now, before=(scenario.base.series,), interleaved=True)
-    if not scenario.stored:
+    if not scenario.compared_with:
         return None
-    return Compared(now=now, before=tuple(run.series for run in scenario.stored))
+    return Compared(
+        now=scenario.measurement.series,
+        before=tuple(run.series for run in scenario.compared_with),
+        interleaved=scenario.base is not None,
+    )
 
 
 def explanation(scenario: Scenario) -> str | None:

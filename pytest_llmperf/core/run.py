@@ -27,6 +27,11 @@ class Scenario:
     stored: tuple[StoredRun, ...] = ()  #: the stored runs it was compared with, for plots
     explanation: str | None = None  #: the broken gate taken apart, see `breakdown.explanation`
 
+    @property
+    def compared_with(self) -> tuple[StoredRun, ...]:
+        """What it was held against: the other arm, else the stored runs, oldest first."""
+        return self.stored if self.base is None else (StoredRun.of(self.base, label=self.base.backend),)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:

@@ -144,8 +144,10 @@ def is_told(scenario: Scenario) -> bool:
 
 def _compared(scenario: Scenario) -> _Compared | None:
     now, latencies = scenario.measurement.server, scenario.measurement.series.get("latency_s", ())
-    other = scenario.base or (scenario.stored[-1] if scenario.stored else None)
-    if other is None or other.server is None or now is None:
+    if not scenario.compared_with or now is None:
+        return None
+    other = scenario.compared_with[-1]
+    if other.server is None:
         return None
     before = other.series.get("latency_s", ())
     parts = {

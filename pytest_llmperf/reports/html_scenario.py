@@ -18,7 +18,7 @@ from pytest_llmperf.reports.load import sentence as load_sentence
 from pytest_llmperf.reports.load import throughput
 from pytest_llmperf.reports.notes import untold
 from pytest_llmperf.reports.plots import DISTRIBUTIONS, POINTS, earlier
-from pytest_llmperf.reports.summary import Summary, compared_facts, percentile
+from pytest_llmperf.reports.summary import Summary, percentile
 from pytest_llmperf.reports.wording import asked, words
 
 _EXAMPLE = 2000  #: characters of an error message
@@ -210,7 +210,7 @@ def _table(
 def _facts(row: Summary) -> Iterable[Sequence[str]]:
     """The conditions of measuring, beside those of the newest run it was compared with."""
     facts = row.scenario.measurement.facts
-    before = next(iter(reversed(compared_facts(row.scenario))), {})
+    before = row.scenario.compared_with[-1].facts if row.scenario.compared_with else {}
     for name, value in facts.items():
         then = before.get(name, "-") if before else ""
         yield name, value, f"{then} (differs)" if before and then != value else then

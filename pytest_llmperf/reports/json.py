@@ -16,14 +16,12 @@ from pytest_llmperf.core.plain import UNSAFE
 from pytest_llmperf.core.resources import Resources
 from pytest_llmperf.core.run import Run, Scenario
 from pytest_llmperf.core.server_plain import to_plain
-from pytest_llmperf.core.server_view import ServerView
 from pytest_llmperf.core.slo import Limit, Slo
 from pytest_llmperf.core.steps import names_in
 from pytest_llmperf.core.verdict import Check
 from pytest_llmperf.core.versus import versus
 from pytest_llmperf.core.yardsticks import Yardsticks
 from pytest_llmperf.reports import connection_notes, cost_section, load
-from pytest_llmperf.reports.summary import compared_facts, compared_with
 
 SCHEMA = "pytest-llmperf/run/1"
 
@@ -150,14 +148,12 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
         "series": {name: _Samples(name, values) for name, values in measured.series.items()},
         "compared_with": [
             {
-                "origin": origin,
-                "series": {name: _Samples(name, series[name]) for name in _kept(series)},
-                "facts": dict(facts),
-                "server": to_plain(server),
+                "origin": run.origin,
+                "series": {name: _Samples(name, run.series[name]) for name in _kept(run.series)},
+                "facts": dict(run.facts),
+                "server": to_plain(run.server),
             }
-            for (origin, series), facts, server in zip(
-                compared_with(scenario), compared_facts(scenario), _views(scenario), strict=True
-            )
+            for run in scenario.compared_with
         ],
     }
 
@@ -165,13 +161,6 @@ def _scenario(scenario: Scenario) -> dict[str, object]:
 def _kept(series: Mapping[str, Sequence[float]]) -> list[str]:
     steps = {series_name(STEP + name) for name in names_in(series)}
     return [name for name in series if name in _COMPARED | steps]
-
-
-def _views(scenario: Scenario) -> list[ServerView | None]:
-    """What the server said of each thing that the scenario was compared with."""
-    if scenario.base is not None:
-        return [scenario.base.server]
-    return [run.server for run in scenario.stored]
 
 
 def _slo(slo: Slo) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pytest_llmperf.core.plain import plain
 from pytest_llmperf.core.run import Scenario
 from pytest_llmperf.core.timeline import Timeline
 from pytest_llmperf.core.verdict import CheckKind
-from pytest_llmperf.reports.summary import compared_with, percentile
+from pytest_llmperf.reports.summary import percentile
 
 _STEPS = 400  #: of the distribution of the latency
 _FEWER_STEPS = 100  #: of the other ones
@@ -91,7 +91,7 @@ def _distribution(scenario: Scenario, metric: str, *, steps: int) -> dict[str, o
 
 def earlier(scenario: Scenario, series: str) -> tuple[str, Sequence[float]]:
     """Where the values come from that this scenario was held against, and all of them."""
-    parts = [(origin, values) for origin, run in compared_with(scenario) if (values := run.get(series))]
+    parts = [(run.origin, values) for run in scenario.compared_with if (values := run.series.get(series))]
     if not parts:
         return "", ()
     newest, others = parts[-1][0], len(parts) - 1

@@ -37,8 +37,7 @@ def table(row: Summary) -> Iterable[Sequence[str]]:
     view = row.scenario.measurement.server
     if view is None:
         return
-    other = row.scenario.base or (row.scenario.stored[-1] if row.scenario.stored else None)
-    before = None if other is None else other.server
+    before = row.scenario.compared_with[-1].server if row.scenario.compared_with else None
     then = {} if before is None else server_story.times(before)
     for name, mean in server_story.times(view).items():
         yield name, show(mean.mean_s, "s"), show(then[name].mean_s, "s") if name in then else "-"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_llmperf.core.outcome import Outcome
@@ -67,20 +67,6 @@ def comparison(checks: Sequence[Check]) -> Check | None:
     """
     compared = [check for check in checks if check.kind is CheckKind.REGRESSION and check.ratio is not None]
     return max(compared, key=_weight, default=None)
-
-
-def compared_with(scenario: Scenario) -> list[tuple[str, Mapping[str, Sequence[float]]]]:
-    """Where each series comes from that the scenario was held against, and its values by name."""
-    if scenario.base is not None:
-        return [(scenario.base.backend, scenario.base.series)]
-    return [(run.origin, run.series) for run in scenario.stored]
-
-
-def compared_facts(scenario: Scenario) -> list[Mapping[str, str]]:
-    """The conditions under which each of them was measured."""
-    if scenario.base is not None:
-        return [scenario.base.facts]
-    return [run.facts for run in scenario.stored]
 
 
 def finite(value: float | None) -> float | None:
