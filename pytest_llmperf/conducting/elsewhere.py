@@ -40,6 +40,8 @@ def of_words(kind: str, words: str) -> BaseException:
 
 
 def traceback_of(error: BaseException) -> str:
-    """What *error* says, and where."""
+    """What *error* says, and where, unless that is not wanted."""
+    if isinstance(error, pytest.fail.Exception) and not error.pytrace:
+        return str(error)
     says = "".join(traceback.format_exception_only(error)).strip()
     return f"{says[:_MOST]}\n\n{''.join(traceback.format_exception(error))[-_MOST:]}"

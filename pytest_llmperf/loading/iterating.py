@@ -7,7 +7,7 @@ import contextvars
 import functools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from random import Random
 from types import TracebackType
@@ -52,7 +52,8 @@ class Iterations:
             if member.is_coroutine:
                 await member.body(**arguments)
             else:
-                call = functools.partial(contextvars.copy_context().run, member.body, **arguments)
+                inside = contextvars.copy_context().run
+                call = functools.partial(inside, _through_a_future, member.body, arguments)
                 await asyncio.get_running_loop().run_in_executor(self._threads(), call)
 
     def here(self, due_s: float | None) -> None:
@@ -102,6 +103,14 @@ class Iterations:
 
     def _pick(self) -> Member:
         return self._members[0] if len(self._members) == 1 else self._members[self._deck.deal()]
+
+
+def _through_a_future(body: Callable[..., object], arguments: Mapping[str, object]) -> None:
+    """Run *body*; a StopIteration of it goes through no future, and who waits for it would do so for ever."""
+    try:
+        body(**arguments)
+    except StopIteration as error:
+        raise RuntimeError("the test raised StopIteration") from error  # as coroutines do
 
 
 class _Running:
