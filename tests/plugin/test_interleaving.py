@@ -86,7 +86,7 @@ def test_a_slower_working_tree_fails_against_its_own_revision(project):
 def test_an_unchanged_working_tree_does_not_fail_and_leaves_nothing_behind(project):
     slowed(project)
     # A busy machine may be slower to the processes of one arm; how seldom a quiet one fails is for the core.
-    project.write("tests/test_chat.py", CHAT.replace("9000", "9000, max_regression=1.0"))
+    project.write("tests/test_chat.py", CHAT.replace("9000", "9000, max_regression=1.0, gate=['p50_ms']"))
     project.commit()
     result = project.pytest("--llm-ab=git:HEAD", "--llm-max-iterations=60", TMPDIR=str(project.root / "tmp"))
     assert result.returncode == 0, result.stdout
