@@ -137,7 +137,9 @@ class Revision:
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=subprocess.STDOUT,
-                        start_new_session=True,  # Ctrl-C is for this process, which tells the other
+                        # Ctrl-C is for this process, which tells the other. A session would keep it off too,
+                        # but Linux shares the processor by sessions: neighbours would slow one arm only.
+                        process_group=0,
                     )
                 if checkout.reaper.stdin is not None:
                     checkout.reaper.stdin.write(f"{process.pid}\n")

@@ -93,6 +93,26 @@ def test_an_unchanged_working_tree_does_not_fail_and_leaves_nothing_behind(proje
     assert project.worktrees == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
+def test_both_arms_get_the_same_share_of_the_processor_and_ctrl_c_reaches_one(project):
+    test = """
+        import os
+        from pytest_llmperf import llm_slo
+
+        @llm_slo(warmup=0, iterations=1, max_iterations=1)
+        def test_arm(llm):
+            llm.chat("merhaba")
+            with open(LOG, "a") as log:
+                log.write(f"{os.getsid(0)} {os.getpgrp()}\\n")
+        """
+    project.write("tests/test_arm.py", test.replace("LOG", repr(str(project.root / "log"))))
+    project.commit()
+    project.pytest("--llm-ab=git:HEAD")
+    sessions, groups = zip(*map(str.split, (project.root / "log").read_text().splitlines()), strict=True)
+    assert len(set(sessions)) == 1  # by which Linux shares it out
+    assert len(set(groups)) == 2
+
+
 def test_the_base_runs_its_own_code_also_in_a_src_layout(project):
     project.write("src/app/__init__.py", "SPEED = 'old'\n")
     project.write("slo.yaml", QUIET.format(ms=1))
