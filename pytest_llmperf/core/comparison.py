@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -268,11 +269,14 @@ def _doubt(check: Check, decision: gate.Decision, terms: Terms) -> str:
     if not terms.interleaved:
         ways += ["more stored runs", "--llm-ab"]
     way = f": takes {_either(ways)}" if ways else ", and no number of requests would settle it"
-    size = 100 * (decision.mde or 0.0)  # known of everything undecided
-    seen = (
-        f"a rise of more than {size:.0f} %" if check.unit == "s" else f"a fall of more than {size:.0f} points"
-    )
-    return f": {told}{way} (only {seen} shows yet)"
+    return f": {told}{way} ({_shows(100 * (decision.mde or 0.0), check.unit)} yet)"  # known of all undecided
+
+
+def _shows(percent: float, unit: str) -> str:
+    if percent == math.inf:
+        return "so few prove no rise at all"
+    least = f"rise of more than {percent:.0f} %" if unit == "s" else f"fall of more than {percent:.0f} points"
+    return f"only a {least} shows"
 
 
 def _either(ways: Sequence[str]) -> str:

@@ -38,7 +38,8 @@ class Decision:
     p_worse: float  #: p-value for "not slower"
     p_beyond: float  #: p-value for "slower by no more than the limit"
     p_fine: float  #: p-value for "slower by twice the limit or more"
-    mde: float | None  #: smallest regression that would be proven (0.21 is +21 %); None when decided
+    #: Smallest regression that would be proven (0.21 is +21 %); infinity where none would; None when decided.
+    mde: float | None
     #: How many more samples would likely settle it; None when decided, or when no number would.
     more: int | None
     warnings: tuple[str, ...]  #: plain sentences

@@ -7,8 +7,8 @@ only when there is something to judge.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -40,6 +40,8 @@ __all__ = [
     "run_effect",
     "sight",
 ]
+
+_ANY: Final = 1000.0  #: a regression that is as good as any larger one: times slower
 
 _logs, _run_effect = logs, run_effect  # arguments below carry the same words
 
@@ -162,7 +164,10 @@ def decide(
         twice=rule.twice,
     )
     undecided = outcome in {Outcome.UNPROVEN, Outcome.INCONCLUSIVE}
+    mde = _smallest(reach.smallest_seen(now.size), evidence, rule, seen) if undecided else None
     blind = reach.blind() if undecided else None
+    # then more requests alone prove nothing
+    base_is_short = mde == math.inf and not interleaved and now.size >= base.size
     warnings = [
         remarks.too_few(min(now.size, base.size), quantile) if few else None,
         remarks.assumed(float(noise.lasting[0]), len(stored)) if effect is None else None,
@@ -184,10 +189,25 @@ def decide(
         p_worse=p.worse,
         p_beyond=p.beyond,
         p_fine=p.fine,
-        mde=reach.smallest_seen(now.size) if undecided else None,
-        more=reach.more(math.log(seen)) if undecided and 0 < seen < math.inf else None,
+        mde=mde,
+        more=reach.more(math.log(seen)) if undecided and 0 < seen < math.inf and not base_is_short else None,
         warnings=tuple(warning for warning in warnings if warning),
     )
+
+
+def _smallest(smallest: float, evidence: Evidence, rule: _Rule, seen: float) -> float:
+    """The smallest regression that samples like these would prove; infinity where none would.
+
+    By the normal law it is *smallest*, which so few samples may not keep: then the next double that holds.
+    """
+    if not 0 < seen < math.inf:
+        return smallest
+    while smallest < _ANY:
+        moved = replace(evidence, x=evidence.x + math.log((1 + smallest) / seen))
+        if moved.no_slower() <= rule.worse and moved.worse(rule.margin) <= BEYOND:
+            return smallest
+        smallest *= 2
+    return math.inf
 
 
 def _variances(noise: Noise, interval: tuple[float, float], *, interleaved: bool) -> dict[str, float]:

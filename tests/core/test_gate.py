@@ -87,6 +87,26 @@ def test_a_change_past_the_limit_without_proof_is_unproven_and_says_what_would_s
     assert decision.more > 0
 
 
+def test_so_few_that_nothing_could_be_proven_are_not_said_to_see_something():
+    base = [times(12, seed=1)]
+    decision = gate.decide(times(12, factor=11), base)
+    assert (decision.outcome, decision.mde) == (Outcome.UNPROVEN, math.inf)
+    assert decision.more is None  # of the baseline there are too few
+    pairs = gate.decide(times(12, factor=11), base, interleaved=True)
+    assert (pairs.outcome, pairs.mde) == (Outcome.UNPROVEN, math.inf)
+    assert pairs.more > 0
+    assert gate.decide([0.1], [[0.0]]).outcome is Outcome.UNPROVEN  # infinitely more
+
+
+@pytest.mark.parametrize("n", [40, 60])  # the normal law promises more of the first
+def test_what_is_said_to_show_is_proven_when_it_comes(n):
+    base = [times(15, seed=0)]
+    seen = gate.decide(times(n, seed=10), base)
+    assert seen.outcome is Outcome.INCONCLUSIVE
+    now = times(n, seed=10, factor=(1 + seen.mde) / seen.ratio)
+    assert gate.decide(now, base).outcome is Outcome.REGRESSED
+
+
 def test_passed_is_never_printed_beside_a_ratio_past_the_limit():
     for seed in range(60):
         decision = gate.decide(times(480, factor=1.11, seed=seed), BASE)

@@ -139,6 +139,12 @@ def test_past_the_limit_without_proof_is_unproven():
     assert "x1.15, limit x1.10: +15 %, not proven: takes more stored runs or --llm-ab (" in verdict.reason
 
 
+def test_so_few_that_they_prove_nothing_are_said_to():
+    verdict = judge(measured(0.3, n=12), slo(p95_ms=500), stored(n=12, runs=1))
+    assert verdict.outcome is Outcome.UNPROVEN
+    assert verdict.reason.endswith("takes more stored runs or --llm-ab (so few prove no rise at all yet)")
+
+
 def test_a_proven_regression_has_regressed():
     verdict = judge(measured(0.15), slo(p95_ms=500), stored())
     assert verdict.outcome is Outcome.REGRESSED
