@@ -17,21 +17,15 @@ class Turnstile:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Callable[[], object]] = deque()
-        self._taken = False  # whether this turn of the loop is
 
     def enter(self, go: Callable[[], object]) -> None:
-        """Call *go* when it is its turn: at once where nobody else has been let through in this one."""
-        if self._taken:
-            self._waiting.append(go)
-        else:
-            self._let_through(go)
-
-    def _let_through(self, go: Callable[[], object]) -> None:
-        self._taken = True
-        self._loop.call_soon(self._turn)
-        go()
+        """Call *go* when it is its turn."""
+        self._waiting.append(go)
+        if len(self._waiting) == 1:
+            self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        self._taken = False
+        self._waiting[0]()
+        self._waiting.popleft()
         if self._waiting:
-            self._let_through(self._waiting.popleft())
+            self._loop.call_soon(self._turn)

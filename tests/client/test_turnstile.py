@@ -15,7 +15,7 @@ def test_one_goes_in_each_turn_of_the_loop_in_order_of_arrival():
             await asyncio.sleep(0)
         return seen
 
-    assert asyncio.run(run()) == [[0], [0, 1], [0, 1, 2], [0, 1, 2]]
+    assert asyncio.run(run()) == [[], [0], [0, 1], [0, 1, 2]]
 
 
 def test_who_comes_later_or_from_the_turn_of_another_goes_too():
