@@ -16,6 +16,7 @@ PARTS = {"queue": "in the queue", "prefill": "reading the prompt", "decode": "ge
 _ELSEWHERE = "elsewhere"  #: between client and server, or in the client
 
 _MOST = 2 / 3  #: share of a change that makes one part its reason
+_SLIGHT = 0.02  #: change of the client's time, relative to it, that needs no reason
 _LITTLE = 1 / 3  #: share of the client's change below which the server had no part in it
 _QUEUED = 0.1  #: share of the server's time in the queue that is worth a word
 _MOVED = 0.1  #: change of the cache hit rate that is worth a word
@@ -85,6 +86,7 @@ class _Compared:
     then: ServerView
     now: ServerView
     parts: Mapping[str, tuple[float, float]]  #: seconds then and now, of `PARTS`
+    before_s: float  #: what the client waited on average
     change_s: float
 
     @property
@@ -92,7 +94,7 @@ class _Compared:
         """The part that the added time was spent in, or elsewhere; empty where none stands out."""
         moved = {name: now - then for name, (then, now) in self.parts.items()}
         server_s = sum(moved.values())
-        if self.change_s <= 0:
+        if self.change_s <= _SLIGHT * self.before_s:
             return ""
         if server_s < _LITTLE * self.change_s:
             return _ELSEWHERE
@@ -157,8 +159,9 @@ def _compared(scenario: Scenario) -> _Compared | None:
     }
     if not parts or not before or not latencies:
         return None
-    change_s = sum(latencies) / len(latencies) - sum(before) / len(before)
-    return _Compared(then=other.server, now=now, parts=parts, change_s=change_s)
+    before_s = sum(before) / len(before)
+    change_s = sum(latencies) / len(latencies) - before_s
+    return _Compared(then=other.server, now=now, parts=parts, before_s=before_s, change_s=change_s)
 
 
 def _cache(then: ServerView, now: ServerView) -> str:
