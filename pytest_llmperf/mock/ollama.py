@@ -44,28 +44,25 @@ _SYNTAX = {
 
 def refusal(refused: Refusal) -> tuple[int, bytes]:
     """``{"error": "..."}``."""
-    message = refused.message
+    return refused.status, to_bytes({"error": message(refused, empty="missing request body")})
+
+
+def message(refused: Refusal, *, empty: str) -> str:
+    """What is wrong, in the server's words; *empty*: of a request without a body."""
     if refused.shape == "model":
-        message = f"model '{refused.value}' not found"
-    elif refused.shape.startswith("json"):
-        message = syntax(refused)
-    elif is_empty(refused):
-        message = "missing request body"
-    return refused.status, to_bytes({"error": message})
+        return f"model '{refused.value}' not found"
+    if refused.shape.startswith("json"):
+        return _syntax(refused)
+    return empty if refused.shape == "validation:missing" and refused.param == "body" else refused.message
 
 
-def syntax(refused: Refusal) -> str:
+def _syntax(refused: Refusal) -> str:
     """Go's words for a body that is no JSON."""
     error: json.JSONDecodeError | None = refused.value
     if error is None or error.msg.startswith("Unterminated") or error.pos >= len(error.doc):
         return "unexpected EOF"
     where = _SYNTAX.get(error.msg, "looking for beginning of value")
     return f"invalid character {_go_quoted(error.doc[error.pos])} {where}"
-
-
-def is_empty(refused: Refusal) -> bool:
-    """Whether it is about a request without a body."""
-    return refused.shape == "validation:missing" and refused.param == "body"
 
 
 def chat_ask(

@@ -18,7 +18,7 @@ from pytest_llmperf.mock.flavour import (
     counts,
     tool_calls,
 )
-from pytest_llmperf.mock.ollama import is_empty, syntax
+from pytest_llmperf.mock.ollama import message
 from pytest_llmperf.mock.vllm import PLAIN
 
 _OLLAMA = Flavour(
@@ -61,14 +61,8 @@ def _inputs(texts: list[str]) -> None:
 
 def _ollama_refusal(refused: Refusal) -> tuple[int, bytes]:
     kind = {400: "invalid_request_error", 404: "not_found_error"}.get(refused.status, "api_error")
-    text = refused.message
-    if refused.shape == "model":
-        text = f"model '{refused.value}' not found"
-    elif refused.shape.startswith("json"):
-        text = syntax(refused)
-    elif is_empty(refused):
-        text = "EOF"
-    return refused.status, to_bytes({"error": {"message": text, "type": kind, "param": None, "code": None}})
+    told = {"message": message(refused, empty="EOF"), "type": kind, "param": None, "code": None}
+    return refused.status, to_bytes({"error": told})
 
 
 OLLAMA = replace(
