@@ -43,7 +43,8 @@ class Template:
         before, after = self._before, self._after
         joint = after + before
         counts: list[int] = []
-        for piece in pieces[start:]:
+        for at in range(start, len(pieces)):  # what follows is not copied: a stream has many runs
+            piece = pieces[at]
             size = len(piece)
             if not (piece.startswith(before) and piece.endswith(after) and size > len(joint)):
                 break
