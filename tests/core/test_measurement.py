@@ -100,6 +100,7 @@ def test_replies_that_failed_their_iteration_are_counted(request_of, iteration_o
         ({"p95_ms": 150}, 2),
         ({"p95_ms": 150, "ttft_p95_ms": 60}, 1),
         ({"p50_ms": 50, "p95_ms": 150}, 2),  # of several percentiles the loosest bounds a request
+        ({"p95_ms": 150, "p50_ms": 50}, 2),
         ({"goodput": 0.9, "task_p95_ms": 1}, 3),  # no property of a request
         ({"goodput": 0.9, "output_tokens": 1}, 3),  # no time
         ({"goodput": 0.9}, 3),

@@ -135,6 +135,22 @@ def test_what_came_before_a_reset_and_is_answered_after_it_does_not_run_on(serve
     assert serve(client, ttft="20ms") == 0
 
 
+def test_what_no_engine_computes_does_not_run_on(serve):
+    body = b'{"model":"m","input":"elma"}'
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    length = b"Content-Length: %d\r\n\r\n" % len(body)
+
+    async def client(service):
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(head + length + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(answer.partition(b"content-length: ")[2].split(b"\r\n")[0]))
+        writer.close()
+        return answer[:12], service.mock.state.running
+
+    assert serve(client, ttft="1ms") == (b"HTTP/1.1 200", 0)
+
+
 @pytest.mark.parametrize("for_s", [float("nan"), -1, 1e9])
 def test_a_refusal_lasts_a_day_at_most(mock, for_s):
     with pytest.raises(LlmPerfUsageError, match="for_s: expected seconds from 0 to 86400"):
