@@ -12,8 +12,15 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 
-@pytest.fixture(autouse=True)
-def _no_worker_s_children(monkeypatch):
-    """A pytest that a test starts is not a worker of this run: pytest-benchmark would take it for one."""
-    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
-        monkeypatch.delenv(name)
+#: By these pytest, mypy and Rich print another text: CI sets some, and people do for their terminals.
+_SWAYS = {"CI", "BUILD_NUMBER", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "MYPY_FORCE_COLOR"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _alike_everywhere():
+    """What tests start prints the same everywhere, and is no worker of this run for pytest-benchmark."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ.copy():
+            if name in _SWAYS or name.startswith("PYTEST_XDIST_"):
+                patch.delenv(name)
+        yield
