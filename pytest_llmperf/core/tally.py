@@ -15,6 +15,7 @@ from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.pool import pool
 from pytest_llmperf.core.price import Price, busy_s
 from pytest_llmperf.core.slo import Slo
+from pytest_llmperf.core.steps import as_requests
 from pytest_llmperf.core.timeline import Timeline, timeline
 
 #: Iterations that are kept whole before they are reduced, and reduced parts that are kept before they are put
@@ -133,8 +134,9 @@ class Tally:
                 self._ended_s = max(self._ended_s, iteration.done_s)
                 self._spans[0].append(iteration.started_s)
                 self._spans[1].append(iteration.done_s)
-            for exchange in iteration.exchanges:
-                self._note(exchange)
+        asked = [exchange for iteration in iterations for exchange in iteration.exchanges]
+        for exchange in as_requests(iterations) if part.timed else asked:
+            self._note(exchange)
 
     def _note(self, exchange: Exchange) -> None:
         requests = self._requests

@@ -55,7 +55,7 @@ def _where(about: Measurement) -> str:
     place = f"{about.path}:{about.line}" if about.path else about.scenario
     parts = [place, asked(about)]
     parts.append(f"{about.iterations} iterations after {about.warmup} to warm up")
-    parts.append(f"{about.sent} requests, {about.failed} failed")
+    parts.append(f"{about.sent} {'steps' if about.timed else 'requests'}, {about.failed} failed")
     if about.stopped:
         parts.append(f"stopped: {about.stopped}")
     return " · ".join(plain(part) for part in parts if part)

@@ -33,14 +33,14 @@ def throughput(row: Summary) -> str:
     """``20 requests/s, goodput 98.3 %``; empty where unknown.
 
     The successful ones, with whose they are where two arms shared the load; and the share of all requests
-    that met every time limit, where there is one.
+    that met every time limit, where there is one. Steps are called steps, as one may make many requests.
     """
     measured = row.scenario.measurement
     per_s = measured.throughput.get("requests_per_s")
     if per_s is None:
         return ""
     whose = "" if row.scenario.base is None else f" of {plain(measured.backend)}"
-    told = f"{show(per_s, 'n')} requests/s{whose}"
+    told = f"{show(per_s, 'n')} {'steps' if measured.timed else 'requests'}/s{whose}"
     good = measured.proportions.get("goodput")
     return told if good is None else f"{told}, goodput {show(good.rate, '')}"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_llmperf.core.exchange import Failure, FailureKind, Tokens
-from pytest_llmperf.core.iteration import NamedCheck
+from pytest_llmperf.core.iteration import NamedCheck, TimedStep
 from pytest_llmperf.core.measure import measure
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.slo import build, parse_arguments
@@ -114,6 +114,32 @@ def test_the_time_line_has_what_happened_in_each_second(request_of, iteration_of
         users=(1, 0),
         queued=(0, 0),
     )
+
+
+def test_steps_that_are_the_requests_have_a_time_line_too(iteration_of):
+    def step(due_s, began_s, done_s, **more):
+        return TimedStep(name="get", due_s=due_s, started_s=began_s, done_s=done_s, **more)
+
+    tally = tally_of(
+        iteration_of(steps=(step(0.1, 0.1, 0.4), step(0.1, 0.1, 0.2, outermost=False)), at_s=0.1, took_s=0.3),
+        iteration_of(steps=(step(0.8, 1.1, 1.3, error="boom"),), at_s=0.8, took_s=0.5),
+    )
+    assert tally.timeline(0.0) == Timeline(
+        started=(1, 1),
+        finished=(1, 1),
+        failed=(0, 1),
+        tokens=(0, 0),
+        p95_s=(pytest.approx(0.3), None),
+        in_flight=(0, 0),
+        users=(1, 0),
+        queued=(1, 0),
+    )
+    assert tally.measurement().busy_s == pytest.approx(0.3)
+
+
+def test_steps_around_requests_to_a_model_are_not_in_the_time_line(request_of, iteration_of):
+    step = TimedStep(name="answer", due_s=0.0, started_s=0.0, done_s=0.9)
+    assert tally_of(iteration_of(request_of(0.0, 0.5), steps=(step,))).timeline(0.0).finished == (1,)
 
 
 def test_a_second_without_an_answer_has_no_percentile(request_of, iteration_of):

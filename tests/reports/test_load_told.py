@@ -47,6 +47,15 @@ def test_the_share_of_requests_within_every_time_limit_is_told_beside_the_throug
     assert "19 requests/s, goodput 95 %; " in in_terminal(told)
 
 
+def test_steps_are_not_called_requests_as_one_may_make_many(loaded):
+    run = loaded()
+    (scenario,) = run.scenarios
+    timed = replace(scenario.measurement, timed=True)
+    told = replace(run, scenarios=(replace(scenario, measurement=timed),))
+    assert "19 steps/s; " in in_terminal(told)
+    assert "190 steps, 0 failed" in html.render(told)
+
+
 def test_throughput_is_that_of_the_arm_where_two_share_the_load(loaded):
     run = loaded()
     scenario = run.scenarios[0]
