@@ -50,7 +50,7 @@ def _unfit(scenario: Scenario) -> str | None:
     if measurement.failed:
         return f"{measurement.failed} of {measurement.sent} requests failed"
     if measurement.doubts:
-        return f"its times say little: {measurement.doubts[0]}"
+        return f"its times say little: {measurement.doubts[0].told}"
     return None if scenario.verdict.checks else "not judged"
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pytest_llmperf.core.doubt import LAG_SHARE, Doubt
 from pytest_llmperf.core.quantity import show
 
-#: A lag beyond this share of the median time that is measured moves the percentiles.
-LAG_SHARE = 0.10
 #: No lag below this counts: a loop that serves a hundred streams is that late at times, and it hides nothing.
 LAG_FLOOR_S = 0.001
 #: Of one core; above it a generator in Python has no time left to be on time.
@@ -57,22 +56,21 @@ def worst(parts: list[Health]) -> Health:
     )
 
 
-def saturation(health: Health, *, typical_s: float | None, of: str) -> Iterator[str]:
+def saturation(health: Health, *, typical_s: float | None, of: str) -> Iterator[Doubt]:
     """Why the figures may be the generator's own; nothing when it kept up.
 
     *typical_s*: the median of what is measured, *of*: TTFT where there is one, else latency.
     """
     if typical_s is not None:
-        for name, lag_s in (
-            ("the generator was", health.lag_p95_s),
-            ("iterations began", health.schedule_lag_p95_s),
+        for name, lag_s, most_s in (
+            ("the generator was", health.lag_p95_s, health.lag_max_s),
+            ("iterations began", health.schedule_lag_p95_s, health.schedule_lag_max_s),
         ):
             if lag_s > max(LAG_FLOOR_S, LAG_SHARE * typical_s):
-                yield (
-                    f"{name} {show(lag_s, 's')} late at p95, {100 * lag_s / typical_s:.0f} % of "
-                    f"the median {of}, {show(typical_s, 's')}"
-                )
+                share = f"{100 * lag_s / typical_s:.0f} % of the median {of}, {show(typical_s, 's')}"
+                told = f"{name} {show(lag_s, 's')} late at p95, {share}"
+                yield Doubt(told=told, excess_s=most_s, hides=False)
     if health.cpu_share > CPU_SHARE:
-        yield f"the generator used {100 * health.cpu_share:.0f} % of a core"
+        yield Doubt(told=f"the generator used {100 * health.cpu_share:.0f} % of a core")
     if health.late_share > LATE_SHARE:
-        yield f"{show(health.late_share, '')} of the chunks may have been read late"
+        yield Doubt(told=f"{show(health.late_share, '')} of the chunks may have been read late")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pytest_llmperf.core.baseline import History
 from pytest_llmperf.core.comparison import compare
+from pytest_llmperf.core.doubt import Doubt, stands, told
 from pytest_llmperf.core.judged import Judged
 from pytest_llmperf.core.measurement import Measurement
 from pytest_llmperf.core.metric import METRICS, STEP, Shape
@@ -51,13 +52,13 @@ def judge(measurement: Measurement, slo: Slo, history: History, terms: Terms = O
         (
             *slo.notes,
             *measurement.warnings,
-            *measurement.doubts,
+            *(doubt.told for doubt in measurement.doubts),
             *(warning for each in judged for warning in each.warnings),
         )
     )
     return Verdict(
         outcome=outcome,
-        reason="; ".join(measurement.doubts) if by_doubt else _reason(checks, outcome),
+        reason=told(measurement.doubts) if by_doubt else _reason(checks, outcome),
         checks=checks,
         # A broken limit or a proven regression cannot be mended by more samples.
         settled=outcome in BROKEN or all(each.settled for each in judged),
@@ -107,20 +108,18 @@ def _tells(judged: Judged) -> bool:
 
 def _doubted(judged: Sequence[Judged], measurement: Measurement) -> list[Judged]:
     """*judged*, where times and rates say nothing if the load was not what it should have been."""
-    if not measurement.doubts:
+    doubts = measurement.doubts
+    if not doubts:
         return list(judged)
-    told = "; ".join(measurement.doubts)
-    return [
-        replace(
-            each,
-            check=replace(
-                each.check, outcome=Outcome.INCONCLUSIVE, reason=f"{told}, so {each.check.reason} says little"
-            ),
-        )
-        if _is_generators(each.check.metric, each.check.statistic) and each.check.observed is not None
-        else each
-        for each in judged
-    ]
+    return [replace(each, check=_doubted_one(each.check, doubts)) for each in judged]
+
+
+def _doubted_one(check: Check, doubts: Sequence[Doubt]) -> Check:
+    generators = _is_generators(check.metric, check.statistic) and check.observed is not None
+    if not generators or stands(check, doubts):
+        return check
+    reason = f"{told(doubts)}, so {check.reason} says little"
+    return replace(check, outcome=Outcome.INCONCLUSIVE, reason=reason)
 
 
 def _is_generators(metric: str, statistic: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from pytest_llmperf.core.doubt import Doubt
 from pytest_llmperf.core.health import MISSING_SHARE, Health, saturation, worst
 from pytest_llmperf.core.timeline import Timeline
 
@@ -27,20 +28,22 @@ class LoadReport:
     health: Health = field(default_factory=Health)
     timeline: Timeline = field(default_factory=Timeline)
 
-    def doubts(self, typical_s: float | None, *, of: str) -> Iterator[str]:
+    def doubts(self, typical_s: float | None, *, of: str) -> Iterator[Doubt]:
         """Why times and rates may not be the server's; nothing when they are. As `saturation` takes them."""
         if self.lost:
-            yield f"the share of {self.lost} of {self.processes} processes is lost"
+            yield Doubt(told=f"the share of {self.lost} of {self.processes} processes is lost")
         if self.planned and self.dropped > MISSING_SHARE * self.planned:
-            yield (
+            told = (
                 f"{self.dropped} of {self.planned} arrivals were dropped, with {self.peak} iterations "
                 "under way: raise max_concurrency, or the server cannot bear this rate"
             )
+            yield Doubt(told=told, excess_s=0.0)
         if self.interrupted > MISSING_SHARE * self.started:
-            yield (
+            told = (
                 f"{self.interrupted} of {self.started} iterations were still under way at the end: "
                 "raise graceful_stop, or the slowest requests are missing"
             )
+            yield Doubt(told=told, excess_s=0.0)
         yield from saturation(self.health, typical_s=typical_s, of=of)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pytest_llmperf.core.cache import CacheUse
 from pytest_llmperf.core.column import Series
 from pytest_llmperf.core.connections import Connections
+from pytest_llmperf.core.doubt import Doubt
 from pytest_llmperf.core.exchange import TokenSource
 from pytest_llmperf.core.known import sum_known
 from pytest_llmperf.core.load_report import LoadReport
@@ -126,7 +127,7 @@ class Measurement:
         return without_setup(self.scenario, self.setup)
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def doubts(self) -> tuple[Doubt, ...]:
         """Why times and rates may be the load generator's own and not the server's."""
         if self.load is None:
             return ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
+from pytest_llmperf.core.doubt import told
 from pytest_llmperf.core.outcome import BROKEN, FINE, Outcome
 from pytest_llmperf.core.quantity import show, show_range, show_ratio
 from pytest_llmperf.core.run import Scenario
@@ -46,7 +47,7 @@ def _what(row: Summary, check: Check | None) -> str:
     if row.outcome in FINE or check is None:
         return f"{row.name} {_said(row.outcome)}: {verdict.reason}."
     if row.scenario.measurement.doubts and row.outcome is Outcome.INCONCLUSIVE:
-        return f"{row.name} {_said(row.outcome)}: {'; '.join(row.scenario.measurement.doubts)}."
+        return f"{row.name} {_said(row.outcome)}: {told(row.scenario.measurement.doubts)}."
     more = sum(one.outcome is row.outcome for one in verdict.checks) - 1
     beside = f", and {more} more of its promises with it" if more else ""
     if check.observed is None:

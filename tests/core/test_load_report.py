@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_llmperf.core.baseline import History
+from pytest_llmperf.core.baseline import History, StoredRun
 from pytest_llmperf.core.health import Health, saturation, worst
 from pytest_llmperf.core.judge import judge
 from pytest_llmperf.core.load_report import LoadReport, merge, pool_loads
 from pytest_llmperf.core.measurement import Count, Measurement
 from pytest_llmperf.core.outcome import Outcome
 from pytest_llmperf.core.slo import build, parse_arguments
+from pytest_llmperf.core.verdict import CheckKind
 
 WELL = Health(lag_p95_s=0.0004, cpu_share=0.2, late_chunks=1, chunks=100)
 LOAD = LoadReport(profile="20/s", planned=100, started=100, peak=4, health=WELL)
@@ -26,7 +27,7 @@ LOAD = LoadReport(profile="20/s", planned=100, started=100, peak=4, health=WELL)
     ],
 )
 def test_a_generator_that_cannot_keep_up_says_so(health, said):
-    assert [text[: len(said)] for text in saturation(health, typical_s=0.1, of="TTFT")] == [said]
+    assert [doubt.told[: len(said)] for doubt in saturation(health, typical_s=0.1, of="TTFT")] == [said]
 
 
 def test_a_lag_counts_by_what_is_measured():
@@ -55,7 +56,7 @@ def test_several_processes_are_as_healthy_as_the_worst():
 def test_a_load_that_was_not_what_it_should_be_is_doubted(changed, said):
     assert not list(LOAD.doubts(0.1, of="TTFT"))
     (doubt,) = replace(LOAD, **changed).doubts(0.1, of="TTFT")
-    assert doubt.startswith(said)
+    assert doubt.told.startswith(said)
 
 
 def measured(load, **more):
@@ -120,10 +121,67 @@ def test_a_saturated_generator_does_not_excuse_failed_requests():
 
 
 def test_the_median_time_to_first_token_decides_where_there_is_one():
-    late = replace(LOAD, health=Health(lag_p95_s=0.005))
-    assert verdict(measured(late), p95_ms=500).checks[0].outcome is Outcome.PASSED
+    late = replace(LOAD, health=Health(lag_p95_s=0.005, lag_max_s=0.02))
+    assert verdict(measured(late), p95_ms=110).checks[0].outcome is Outcome.PASSED
     streamed = measured(late, series={"ttft_s": (0.02,) * 100})
-    assert verdict(streamed, p95_ms=500).checks[0].outcome is Outcome.INCONCLUSIVE
+    assert verdict(streamed, p95_ms=110).checks[0].outcome is Outcome.INCONCLUSIVE
+
+
+LATE = Health(lag_p95_s=0.02, lag_max_s=0.03, schedule_lag_p95_s=0.02, schedule_lag_max_s=0.04)
+
+
+@pytest.mark.parametrize(
+    ("p95_ms", "outcome"),
+    [
+        (29, Outcome.FAILED),  # without all that the generator can have added, 30 ms
+        (31, Outcome.INCONCLUSIVE),
+        (699, Outcome.INCONCLUSIVE),
+        (701, Outcome.PASSED),
+    ],
+)
+def test_a_late_generator_puts_in_doubt_what_its_lateness_could_change(p95_ms, outcome):
+    late = measured(replace(LOAD, health=LATE))
+    for limits in ({"p95_ms": p95_ms}, {"max_ms": p95_ms}):
+        found = verdict(late, **limits)
+        assert found.checks[0].outcome is outcome
+        assert "iterations began 20 ms late at p95" in " ".join(found.warnings)
+
+
+@pytest.mark.parametrize("missing", [{"dropped": 50}, {"interrupted": 50}])
+def test_what_is_too_slow_without_the_slowest_is_too_slow(missing):
+    """A server that cannot bear the rate fails, although the load could not be carried out."""
+    short = measured(replace(LOAD, **missing))
+    assert verdict(short, p95_ms=50).outcome is Outcome.FAILED
+    kept = verdict(short, p95_ms=500).checks[0]
+    assert kept.outcome is Outcome.INCONCLUSIVE
+    assert kept.reason.startswith("50 of 100 ")
+
+
+@pytest.mark.parametrize(
+    ("times", "health", "outcome"),
+    [
+        (3.0, LATE, Outcome.REGRESSED),
+        (1.5, LATE, Outcome.INCONCLUSIVE),  # x0.8 to 1.5
+        (1.5, WELL, Outcome.REGRESSED),
+        (1.0, LATE, Outcome.INCONCLUSIVE),
+        (0.5, LATE, Outcome.INCONCLUSIVE),
+    ],
+)
+def test_a_regression_stands_that_lateness_cannot_explain(times, health, outcome):
+    before = [0.1 + 0.0001 * (number % 7) for number in range(100)]
+    late = measured(replace(LOAD, health=health), series={"latency_s": [times * one for one in before]})
+    stored = StoredRun.of(replace(late, series={"latency_s": before}, load=None), label="main")
+    slo = build(parse_arguments({"gate": ["p95_ms"]}, where=""))
+    found = judge(late, slo, History(runs=(stored,)))
+    (check,) = [check for check in found.checks if check.kind is CheckKind.REGRESSION]
+    assert check.outcome is outcome, check
+
+
+def test_a_rate_is_doubted_whatever_it_is():
+    """A late generator asks for less: fewer requests a second are not the server's."""
+    for least in (1, 1e6):
+        slow = replace(measured(replace(LOAD, health=LATE)), wall_s=10.0)
+        assert verdict(slow, requests_per_s=least).checks[0].outcome is Outcome.INCONCLUSIVE
 
 
 def test_a_lost_process_leaves_no_verdict_whatever_is_promised():

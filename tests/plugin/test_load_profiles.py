@@ -150,6 +150,23 @@ def test_arrivals_beyond_the_most_at_once_are_dropped_counted_and_doubted(projec
     assert "not saved, its times say little" in session.text
 
 
+def test_a_service_too_slow_for_its_arrivals_fails_although_some_were_dropped(project):
+    project.test("""
+import asyncio
+from pytest_llmperf import llm_load
+
+@llm_slo(p95_ms=20, gate=[])
+@llm_load(rate=100, duration="0.2s", max_concurrency=2)
+async def test_it(llm_timer):
+    with llm_timer("answer"):
+        await asyncio.sleep(0.6)
+""")
+    session = project.run()
+    assert load(session)["dropped"] >= 15
+    assert (session.scenario()["outcome"], session.exit) == ("failed", 1)
+    assert "arrivals were dropped" in session.text
+
+
 @pytest.mark.parametrize("rhythm", ["users=3, duration='0.2s'", "rate=15, duration='0.2s'"])
 def test_what_does_not_finish_in_time_is_cut_off_and_counted(project, rhythm):
     project.test(
