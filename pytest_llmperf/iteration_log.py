@@ -47,7 +47,7 @@ class OwnLog:
 
     def __init__(self, of: IterationLog, *, late_s: float = 0.0) -> None:
         self.of = of
-        self._late_s = late_s
+        self._late_s = self._step_late_s = late_s
         self._exchanges: dict[int, Exchange] = {}
         self._checks: list[NamedCheck] = []
         self._steps: list[TimedStep] = []
@@ -79,6 +79,11 @@ class OwnLog:
         closed loop, are due when they are asked for.
         """
         late_s, self._late_s = self._late_s, 0.0
+        return entered_s - late_s
+
+    def step_due_s(self, entered_s: float) -> float:
+        """The same for a timed step: one that begins with the first request takes nothing from it."""
+        late_s, self._step_late_s = self._step_late_s, 0.0
         return entered_s - late_s
 
     def add(self, exchange: Exchange) -> int:

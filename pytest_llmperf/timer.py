@@ -119,7 +119,7 @@ class _Run:
         self._outermost = around is None
         self._own = timer.log.here()
         self._started_s = time.perf_counter()
-        self._due_s = self._own.due_s(self._started_s) if self._outermost else self._started_s
+        self._due_s = self._own.step_due_s(self._started_s) if self._outermost else self._started_s
 
     def end(self, error: BaseException | None) -> float:
         """Record it; how long it took, in seconds."""

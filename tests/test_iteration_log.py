@@ -106,6 +106,13 @@ def test_amending_after_the_end_changes_nothing():
     assert log.loose.take() == Taken()
 
 
+def test_a_step_takes_the_delay_of_an_iteration_from_no_request():
+    log = IterationLog()
+    with log.iteration(late_s=2.5) as own:
+        assert [own.step_due_s(100.0), log.due_s(100.1)] == [97.5, pytest.approx(97.6)]
+        assert [own.step_due_s(200.0), log.due_s(200.1)] == [200.0, 200.1]
+
+
 @pytest.mark.parametrize("late_s", [0.0, 2.5])
 def test_only_the_first_request_of_an_iteration_is_due_when_the_iteration_was(late_s):
     log = IterationLog()

@@ -18,6 +18,7 @@ from pytest_llmperf.core.iteration import Iteration
 from pytest_llmperf.core.load import Load
 from pytest_llmperf.core.load_report import LoadReport
 from pytest_llmperf.core.measurement import Measurement
+from pytest_llmperf.core.steps import as_requests
 from pytest_llmperf.core.tally import Tally
 from pytest_llmperf.ending import UNREACHABLE, cause_of
 from pytest_llmperf.load.control import Control
@@ -108,10 +109,12 @@ class Member:
             self.ended += 1
             self.requests += len(iteration.exchanges)
             for exchange in iteration.exchanges:
-                failed = exchange.failure is not None
-                self.lately.add(exchange.done_s, math.nan if failed else exchange.latency_s)
                 self.chunks += len(exchange.chunk_s)
                 self.late_chunks += probe.late_among(exchange.chunk_s)
+            asks_a_model = self.measuring.about.backend or iteration.exchanges
+            for request in iteration.exchanges if asks_a_model else as_requests([iteration]):
+                failed = request.failure is not None
+                self.lately.add(request.done_s, math.nan if failed else request.latency_s)
             self._keep(iteration, step)
             self.measuring.spend(iteration)
             if step.arm is Arm.CANDIDATE:

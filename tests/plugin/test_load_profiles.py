@@ -341,6 +341,26 @@ async def test_it(async_llm, llm_mock):
     assert session.scenario()["reason"].startswith("abort_on: 100 % of the last ")
 
 
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [("assert False", {"error_rate": 0.2}), ("await asyncio.sleep(0.002)", {"p95_ms": 1})],
+    ids=["failed", "slow"],
+)
+def test_a_run_of_steps_that_went_wrong_ends_too(project, body, limit):
+    project.test(
+        HEAD
+        + f"""
+@llm_load(users=4, duration="30s", abort_on={limit})
+async def test_it(llm_timer):
+    await asyncio.sleep(0.01)
+    async with llm_timer("get"):
+        {body}
+"""
+    )
+    session = project.run("--llm-warmup=0")
+    assert session.scenario()["reason"].startswith("abort_on: ")
+
+
 def test_both_arms_share_the_load_in_pairs(project):
     project.test(f"{HEAD}@llm_load(users=4, iterations=10)\n{BODIES['event loop']}")
     session = project.run("--llm-ab=mock")
