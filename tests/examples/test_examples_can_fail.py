@@ -102,8 +102,8 @@ WORSE = {
     "the model is too slow for the sectors' load": (
         "sectors/slo.yaml",
         "lognormal(40ms, 0.1)",
-        "constant(300ms)",
-        "test_frontdoor.py -k _queries",
+        "constant(1s)",
+        "test_frontdoor.py -k _queries --llm-iterations=100",
     ),
     "capitals of a sector's keywords are made small the English way": (
         "sectors/router.py",
@@ -148,9 +148,9 @@ WORSE = {
         "test_console.py::test_ui_smoke",
     ),
     "the console's simulation is slow": (
-        "services/slo.yaml",
-        "p95_s: 1.2",
-        "p95_us: 10",
+        "services/conftest.py",
+        'default="0"',
+        'default="2.5"',
         "test_console.py::test_quantum_api",
     ),
     "the console's simulation is wrong": (
@@ -225,10 +225,12 @@ def test_it_fails_when(what, tmp_path):
 
 def test_a_bot_that_got_slower_within_its_targets_is_a_regression(tmp_path):
     copy = copied("bots", tmp_path)
+    # Targets that a busy machine keeps too, so that nothing but the comparison can fail.
+    replace(copy / "slo.yaml", "p95_ms: 300, ttft_p95_ms: 200", "p95_s: 10, ttft_p95_s: 10")
     only = ["-k", "Support-BOT"]
     saved = run_in(copy, *only, "--save-baseline", "--llm-iterations=40")
     assert saved.returncode == 0, saved.stdout
-    replace(copy / "slo.yaml", "lognormal(40ms, 0.1)", "lognormal(100ms, 0.1)")
+    replace(copy / "slo.yaml", "lognormal(40ms, 0.1)", "lognormal(400ms, 0.1)")
     done = run_in(copy, *only)
     assert done.returncode == 1, done.stdout
     assert "regressed" in done.stdout
