@@ -25,6 +25,7 @@ _PRIOR_DEGREES: Final = 2.0  #: what the assumed run effect weighs beside the me
 _SUSPECT: Final = 2.5  #: standard errors of lag-1 correlation below which requests count as independent
 _CERTAIN: Final = 3.5  #: and from which the whole correlation counts
 _SHORTEST: Final = 16  #: values below which neither correlation nor quarters are looked at
+_SHORT: Final = 64  #: values below which a run is taken to be correlated at least as longer ones are
 _QUARTERS: Final = 4
 _EIGHTHS: Final = 8
 #: Variance between the eighths of a run, as a multiple of chance, that independent requests show in 6 of 1000
@@ -119,15 +120,17 @@ def _together(
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """How surely requests depend on each other, and the factor that this puts on the variance in each run.
 
-    Correlation that is certain in one run counts in all of them; a burst is that of its run.
+    Correlation that is certain in one run counts in all of them, also in those too short to show it; a burst
+    is that of its run.
     """
     known = [(memory(ranks), bursts(ranks)) for ranks in map(ranked, runs)]
     correlated = np.max([sure for (sure, _), _ in known], axis=0)
     bursty = np.max([sure for _, (sure, _) in known], axis=0)
-    factors = [
-        np.maximum(1 + correlated * (factor - 1), 1 + own * (excess - 1))
-        for (_, factor), (own, excess) in known
-    ]
+    longer = [factor for run, ((_, factor), _) in zip(runs, known, strict=True) if run.shape[1] >= _SHORT]
+    factors = []
+    for run, ((_, factor), (own, excess)) in zip(runs, known, strict=True):
+        shown = factor if run.shape[1] >= _SHORT else np.max([factor, *longer], axis=0)
+        factors.append(np.maximum(1 + correlated * (shown - 1), 1 + own * (excess - 1)))
     return np.maximum(correlated, bursty), factors
 
 

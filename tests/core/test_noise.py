@@ -9,6 +9,7 @@ from scipy.special import ndtri
 
 from pytest_llmperf.core import noise
 from pytest_llmperf.core.decision import ASSUMED
+from pytest_llmperf.core.permutation import p_values
 
 
 def autoregressive(rng, trials, n, r):
@@ -85,6 +86,22 @@ def test_a_burst_makes_only_the_quantile_of_its_own_run_less_certain():
     found, chance = noise.between(busy, [calm], q=0.95, run_effect=0.0), noise.variance(busy, 0.95)
     assert found.current[0] > 3 * chance[0]
     assert found.base[0] == pytest.approx(noise.variance(calm, 0.95)[0])
+
+
+@pytest.mark.parametrize(("n", "limit"), [(12, 0.03), (40, 0.015)])
+def test_a_run_too_short_to_show_correlation_is_taken_to_have_that_of_the_stored_one(n, limit):
+    rows = autoregressive(np.random.default_rng(23), 600, 400, 0.8)
+    short, stored = rows[:, :n], rows[:, 200:]
+    found = noise.between(short, [stored], q=0.5, run_effect=0.0)
+    p = p_values(short, stored, q=0.5, noise=np.sqrt(found.beyond_chance))
+    assert np.mean(p <= 0.01) < limit  # by what it shows itself: 0.095 and 0.025
+
+
+def test_a_longer_run_shows_its_own_correlation():
+    rng = np.random.default_rng(24)
+    calm, stored = rng.normal(0, 1, (1, 200)), autoregressive(rng, 1, 200, 0.8)
+    found = noise.between(calm, [stored], q=0.5, run_effect=0.0)
+    assert found.current[0] == pytest.approx(noise.variance(calm, 0.5)[0], rel=0.2)
 
 
 def test_quarters_of_independent_requests_wander_little():
