@@ -47,7 +47,8 @@ class OwnLog:
 
     def __init__(self, of: IterationLog, *, late_s: float = 0.0) -> None:
         self.of = of
-        self._late_s = self._step_late_s = late_s
+        self._late_s = late_s  #: what the first request is still to be charged with
+        self._has_stepped = False
         self._exchanges: dict[int, Exchange] = {}
         self._checks: list[NamedCheck] = []
         self._steps: list[TimedStep] = []
@@ -82,8 +83,9 @@ class OwnLog:
         return entered_s - late_s
 
     def step_due_s(self, entered_s: float) -> float:
-        """The same for a timed step: one that begins with the first request takes nothing from it."""
-        late_s, self._step_late_s = self._step_late_s, 0.0
+        """The same for a timed step, if nothing came before it; a first request inside is late by as much."""
+        late_s = 0.0 if self._has_stepped else self._late_s
+        self._has_stepped = True
         return entered_s - late_s
 
     def add(self, exchange: Exchange) -> int:
@@ -118,6 +120,7 @@ class OwnLog:
                 self.of.loose.step(step, error)
                 return
             self._steps.append(step)
+            self._late_s = 0.0  # a request that comes now is not the first thing that was wanted
             if error is not None:
                 self._errors.append(error)
 

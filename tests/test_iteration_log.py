@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from pytest_llmperf.core.exchange import Exchange
-from pytest_llmperf.core.iteration import NamedCheck
+from pytest_llmperf.core.iteration import NamedCheck, TimedStep
 from pytest_llmperf.iteration_log import IterationLog, Taken
 
 
@@ -106,11 +106,21 @@ def test_amending_after_the_end_changes_nothing():
     assert log.loose.take() == Taken()
 
 
-def test_a_step_takes_the_delay_of_an_iteration_from_no_request():
+def test_a_step_and_the_first_request_inside_are_both_due_when_the_iteration_was():
     log = IterationLog()
     with log.iteration(late_s=2.5) as own:
         assert [own.step_due_s(100.0), log.due_s(100.1)] == [97.5, pytest.approx(97.6)]
         assert [own.step_due_s(200.0), log.due_s(200.1)] == [200.0, 200.1]
+
+
+def test_what_comes_after_the_first_thing_of_an_iteration_is_due_when_it_is_asked_for():
+    log = IterationLog()
+    with log.iteration(late_s=2.5) as own:
+        assert [log.due_s(100.0), own.step_due_s(101.0)] == [97.5, 101.0]
+    with log.iteration(late_s=2.5) as own:
+        assert own.step_due_s(100.0) == 97.5
+        own.step(TimedStep(name="look up", due_s=97.5, started_s=100.0, done_s=101.0), None)
+        assert log.due_s(102.0) == 102.0
 
 
 @pytest.mark.parametrize("late_s", [0.0, 2.5])
