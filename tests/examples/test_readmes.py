@@ -19,6 +19,7 @@ NEEDS = {
     "langchain": "langchain_openai"
 }  # a command with the word, and what it needs besides the extra `test`
 TRIES = 3  # times are real, and a machine that somebody else keeps busy can break a limit
+BUDGET = "--llm-max-time=60s"  # and it would take every look that it is given
 COMMAND = re.compile(
     r"^```console\n\$ (?P<command>(?:pytest|llmperf) .*)\n(?P<output>(?:(?!\$ |```).*\n)+)```", re.MULTILINE
 )
@@ -70,7 +71,12 @@ def test_a_command_gives_the_output_that_is_shown(command, expected, tmp_path):
             command,
             shell=True,
             cwd=tmp_path,
-            env=os.environ | {"COLUMNS": "80", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            env=os.environ
+            | {
+                "COLUMNS": "80",
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "PYTEST_ADDOPTS": BUDGET,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
