@@ -171,7 +171,7 @@ def decide(
     warnings = [
         remarks.too_few(min(now.size, base.size), quantile) if few else None,
         remarks.assumed(float(noise.lasting[0]), len(stored)) if effect is None else None,
-        remarks.too_noisy(blind) if blind is not None else None,
+        remarks.too_noisy(blind, q, metric=metric) if blind is not None else None,
         remarks.drift(x),
         remarks.mode_gap(x, q, metric=metric),
     ]

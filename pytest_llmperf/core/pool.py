@@ -52,7 +52,8 @@ def pool(parts: Sequence[Measurement]) -> Measurement:
     return replace(
         first,
         facts={name: _items(words) if name == "items" else agreed(words) for name, words in facts.items()},
-        timed=all(part.timed for part in parts),
+        # What made no request in a part of it says nothing of what its requests are.
+        timed=any(part.timed for part in parts) and all(part.timed or not part.sent for part in parts),
         steps=tuple(dict.fromkeys(name for part in parts for name in part.steps)),
         excused=dict(sum((Counter(part.excused) for part in parts), Counter())),
         iterations=sum(part.iterations for part in parts),

@@ -83,9 +83,10 @@ def assumed(lasting: float, runs: int) -> str:
     return f"{told}{uneven}: runs are assumed to differ by {size * 100:.0f} %"
 
 
-def too_noisy(smallest: float) -> str:
-    """A sentence for runs that differ so much that no number of requests would help."""
+def too_noisy(smallest: float, q: float, *, metric: str = "latency") -> str:
+    """A sentence for runs whose *metric* differs so much that no number of requests would help."""
+    what = label_of(metric, f"p{q * 100:g}")
     return (
-        f"this machine is too noisy for a stored baseline: only regressions above +{smallest * 100:.0f} % "
-        "would be proven; compare with --llm-ab, or store more runs"
+        f"this machine is too noisy for a stored baseline: only regressions of {what} above "
+        f"+{smallest * 100:.0f} % would be proven; compare with --llm-ab, or store more runs"
     )

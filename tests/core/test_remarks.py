@@ -54,3 +54,9 @@ def test_a_gap_far_from_the_quantile_does_not_matter():
     rng = np.random.default_rng(3)
     series = rng.normal(0, 0.1, 300) + np.log(3) * (np.arange(300) % 2)
     assert remarks.mode_gap(series, 0.95) is None
+
+
+def test_a_machine_too_noisy_says_of_what():
+    """Two steps are compared apart, and one of them may well be proven."""
+    assert "only regressions of p95 above +86 % would be" in remarks.too_noisy(0.86, 0.95)
+    assert "of step:login p95 above" in remarks.too_noisy(0.86, 0.95, metric="step:login")

@@ -45,6 +45,16 @@ def test_without_a_model_the_outermost_steps_are_the_requests():
     assert one.throughput["requests_per_s"] == 1.0
 
 
+def test_steps_stay_the_requests_where_a_part_of_the_run_made_none():
+    """Such as steps on threads of the test's own, which belong to no iteration."""
+    assert pool([measured(iteration()), measured(iteration(step()))]).timed
+
+
+def test_steps_are_not_the_requests_where_a_part_of_the_run_asked_a_model(request_of):
+    asked = measured(iteration(step(), exchanges=(request_of(0.0, 0.3),)))
+    assert not pool([measured(iteration(step())), asked]).timed
+
+
 def test_with_a_model_its_requests_are_the_latency_and_steps_stand_beside(request_of):
     one = measured(iteration(step(took_s=0.7), exchanges=(request_of(0.0, 0.3),)))
     assert not one.timed
