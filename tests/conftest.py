@@ -14,13 +14,15 @@ settings.load_profile("suite")
 
 #: By these pytest, mypy and Rich print another text: CI sets some, and people do for their terminals.
 _SWAYS = {"CI", "BUILD_NUMBER", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "MYPY_FORCE_COLOR"}
+#: By these clients of the tests would take a way that leads nowhere: all servers are on this machine.
+_LEADS_AWAY = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _alike_everywhere():
-    """What tests start prints the same everywhere, and is no worker of this run for pytest-benchmark."""
+    """What tests start prints and reaches the same everywhere, and is no worker of this run."""
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ.copy():
-            if name in _SWAYS or name.startswith("PYTEST_XDIST_"):
+            if name.upper() in _SWAYS | _LEADS_AWAY or name.startswith("PYTEST_XDIST_"):
                 patch.delenv(name)
         yield
