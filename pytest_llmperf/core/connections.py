@@ -42,7 +42,8 @@ class ConnectionLog:
     """Takes every set-up, from any thread."""
 
     def __init__(self) -> None:
-        self._opened = self._before = 0
+        self._opened = 0
+        self._before: int | None = None  #: measuring; None until it begins
         self._kept: list[SetUp] = []
 
     def add(self, set_up: SetUp) -> None:
@@ -61,7 +62,7 @@ class ConnectionLog:
         kept = tuple(self._kept)
         return Connections(
             opened=self._opened,
-            late=self._opened - self._before,
+            late=0 if self._before is None else self._opened - self._before,
             dns_s=tuple(one.dns_s for one in kept if one.dns_s is not None),
             tcp_s=tuple(one.tcp_s for one in kept),
             tls_s=tuple(one.tls_s for one in kept if one.tls_s is not None),

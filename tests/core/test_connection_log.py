@@ -16,6 +16,12 @@ def test_a_set_up_before_measuring_is_not_late():
     assert log.so_far == Connections(opened=2, late=1, dns_s=(0.003,), tcp_s=(0.001, 0.002), tls_s=(0.02,))
 
 
+def test_a_warm_up_that_was_never_over_opened_none_while_measuring():
+    log = ConnectionLog()
+    log.add(SetUp(tcp_s=0.001))
+    assert (log.so_far.opened, log.so_far.late) == (1, 0)
+
+
 def test_connections_of_two_parts_add_up():
     one = Connections(opened=2, late=1, dns_s=(0.1,), tcp_s=(0.2, 0.3), tls_s=(0.4,))
     other = Connections(opened=1, tcp_s=(0.5,))
