@@ -70,6 +70,8 @@ class Server:
         rss, worked, seen = 0, 0.0, {}
         for process in self._processes:
             with suppress(psutil.Error), process.oneshot():
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    continue  # it ended, and whoever started it has not asked how: no server of 0 MB
                 times = process.cpu_times()
                 total = times.user + times.system
                 rss += process.memory_info().rss

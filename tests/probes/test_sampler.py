@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from pytest_llmperf.core.resources import Usage
@@ -136,6 +140,9 @@ class Process:
 
         return contextlib.nullcontext()
 
+    def status(self):
+        return "sleeping"
+
     def cpu_times(self):
         from types import SimpleNamespace
 
@@ -168,6 +175,16 @@ def test_a_child_that_comes_later_is_counted_from_then_on():
 
 def test_a_server_that_is_gone_tells_nothing():
     assert Server(list).sample(0.0) == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="only POSIX systems keep what has ended")
+def test_a_server_that_ended_and_was_not_waited_for_is_gone():
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    server = Server(lambda: [psutil.Process(process.pid)])
+    process.stdout.read()  # until it is closed: the process ends, or has
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has, and stays a zombie
+    assert server.sample(0.0) == {}
+    process.communicate()
 
 
 def test_the_generator_is_this_process():
