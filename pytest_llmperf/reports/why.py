@@ -16,7 +16,9 @@ from pytest_llmperf.reports.summary import Summary
 def sentences(row: Summary) -> tuple[str, str, str]:
     """The three sentences about one scenario."""
     check = _decisive(row.scenario.verdict.checks, row.outcome)
-    return _what(row, check), _how_much(row.scenario, check), _settles(row, check)
+    what = _what(row, check)
+    who = "It" if check is None or check.label in what else f"Its {check.label}"
+    return what, _how_much(row.scenario, check, who=who), _settles(row, check)
 
 
 def again(scenario: Scenario, environment: Mapping[str, str]) -> str:
@@ -74,13 +76,13 @@ def _said(outcome: Outcome) -> str:
     }.get(outcome, outcome.value)
 
 
-def _how_much(scenario: Scenario, check: Check | None) -> str:
+def _how_much(scenario: Scenario, check: Check | None, *, who: str) -> str:
     made_of = f" {scenario.explanation}." if scenario.explanation else ""
     measured = scenario.measurement
     if check is None or check.observed is None:
         failed = f", {measured.failed} of which failed" if measured.failed else ""
         return f"{measured.sent} requests were measured{failed}.{made_of}"
-    now = f"It was {show(check.observed, check.unit)} (n={check.n}"
+    now = f"{who} was {show(check.observed, check.unit)} (n={check.n}"
     if check.kind is CheckKind.LIMIT:
         between = show_range(check.low, _up(check.high), check.unit)
         interval = "" if check.low is None else f", 95 % interval {between}"

@@ -101,6 +101,12 @@ def test_a_broken_limit_is_held_against_the_limit(why):
     assert how_much == "It was 108 ms (n=60, 95 % interval from 100 ms up)."
 
 
+def test_a_quantity_that_no_sentence_before_names_is_named(why):
+    what, how_much, *_ = why("passed", {**LIMIT, "outcome": "passed"})
+    assert "p95" not in what
+    assert how_much == "Its p95 was 108 ms (n=60, 95 % interval from 100 ms up)."
+
+
 def test_a_broken_share_sends_to_the_requests_that_failed_it(why):
     what, how_much, settles, *_ = why("failed", RATE)
     assert "json_valid misses the limit of 98 %" in what
