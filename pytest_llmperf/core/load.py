@@ -34,6 +34,9 @@ LOAD_ARGUMENTS = {
     "weight": "a number above 0 (default: 1): the test's share of its mix, beside the others' weights",
 }
 
+#: Arrivals of one run: their times are made before it begins, eight bytes each.
+MOST_ARRIVALS = 100_000_000
+
 _ALWAYS = frozenset({"graceful_stop", "abort_on", "mix", "weight"})
 _RHYTHMS = frozenset({"users", "rate", "stages", "replay"})
 _ARRIVALS = frozenset({"arrivals", "max_concurrency"})
@@ -104,6 +107,16 @@ class Load:
             if field.name not in own and getattr(self, field.name) != getattr(other, field.name)
         ]
 
+    @property
+    def expected(self) -> float:
+        """How many arrivals its rate makes, on average; 0 without a rate."""
+        rates = (0.0, *(rate for _, rate in self.stages))
+        ramps = sum(
+            seconds * (before + rate) / 2
+            for before, (seconds, rate) in zip(rates[:-1], self.stages, strict=True)
+        )
+        return ramps + (self.rate or 0.0) * (self.duration or 0.0)
+
     def length_s(self, each_s: float) -> float:
         """About how long it takes when an iteration takes *each_s*, at most as long as it may."""
         if self.stages:
@@ -155,7 +168,13 @@ def build_load(arguments: Mapping[str, Any], *, where: str) -> Load:
     if not fitting:
         raise LlmPerfUsageError(f"{where}  {_misfit(given)}")
     assert set(arguments) <= {field.name for field in fields(Load)}
-    return Load(kind=fitting[0], **arguments)
+    load = Load(kind=fitting[0], **arguments)
+    if (count := load.expected) > MOST_ARRIVALS:
+        raise LlmPerfUsageError(
+            f"{where}  {count:,.0f} arrivals are too many for one run, which may have {MOST_ARRIVALS:,}: "
+            "give a lower rate, or less time."
+        )
+    return load
 
 
 def _misfit(given: frozenset[str]) -> str:

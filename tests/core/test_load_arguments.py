@@ -88,6 +88,16 @@ def test_a_mistake_is_told_with_its_place_and_what_is_right(arguments, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "arguments", [{"rate": 1e9, "duration": "1s"}, {"stages": [("1s", 1e9), ("0.5s", 1e9)]}]
+)
+def test_more_arrivals_than_memory_holds_are_refused_before_they_are_made(arguments):
+    with pytest.raises(
+        LlmPerfUsageError, match=r"test_a.py:3  @llm_load  1,000,000,000 arrivals are too many"
+    ):
+        load(**arguments)
+
+
 def test_the_place_may_depend_on_the_argument():
     with pytest.raises(LlmPerfUsageError, match=r"line of rate  rate: -1"):
         parse_load({"rate": -1}, where=lambda name: f"line of {name}")
