@@ -99,11 +99,11 @@ WORSE = {
         "json: {sector: general}",
         "test_frontdoor.py -k _queries --llm-iterations=88",
     ),
-    "the model is too slow for the sectors' load": (
+    "the sectors' model is slow": (  # no load: chunks that are read late would put its times in doubt
         "sectors/slo.yaml",
         "lognormal(40ms, 0.1)",
-        "constant(1s)",
-        "test_frontdoor.py -k _queries --llm-iterations=100",
+        "constant(400ms)",
+        "test_frontdoor.py::test_every_sector",
     ),
     "capitals of a sector's keywords are made small the English way": (
         "sectors/router.py",
