@@ -73,4 +73,5 @@ def saturation(health: Health, *, typical_s: float | None, of: str) -> Iterator[
     if health.cpu_share > CPU_SHARE:
         yield Doubt(told=f"the generator used {100 * health.cpu_share:.0f} % of a core")
     if health.late_share > LATE_SHARE:
-        yield Doubt(told=f"{show(health.late_share, '')} of the chunks may have been read late")
+        told = f"{show(health.late_share, '')} of the chunks may have been read late"
+        yield Doubt(told=told, excess_s=2 * health.lag_max_s)  # what piled up takes as long again to read

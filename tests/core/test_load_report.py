@@ -147,6 +147,13 @@ def test_a_late_generator_puts_in_doubt_what_its_lateness_could_change(p95_ms, o
         assert "iterations began 20 ms late at p95" in " ".join(found.warnings)
 
 
+@pytest.mark.parametrize(("p95_ms", "outcome"), [(19, Outcome.FAILED), (21, Outcome.INCONCLUSIVE)])
+def test_chunks_read_late_are_late_by_the_longest_lag_and_what_piled_up(p95_ms, outcome):
+    late = measured(replace(LOAD, health=Health(late_chunks=50, chunks=100, lag_max_s=0.04)))
+    assert verdict(late, p95_ms=p95_ms).checks[0].outcome is outcome
+    assert verdict(late, p95_ms=2000).checks[0].outcome is Outcome.INCONCLUSIVE
+
+
 @pytest.mark.parametrize("missing", [{"dropped": 50}, {"interrupted": 50}])
 def test_what_is_too_slow_without_the_slowest_is_too_slow(missing):
     """A server that cannot bear the rate fails, although the load could not be carried out."""
